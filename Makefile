@@ -1,0 +1,305 @@
+# traceshim: `make help` lists the targets; `make V=1` shows every command; WERROR=1 turns warnings into errors.
+#
+# Sources are found by wildcard: a new file in shim/, hooks/, cli/ or tests/ is built without an edit here. Two sources
+# are compiled in several ways (plain, ASan, TSan, libFuzzer): each way has a folder of its own under $(BUILD).
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+VERSION := $(file < VERSION)
+BUILD ?= build
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+MANDIR ?= $(PREFIX)/share/man
+DESTDIR ?=
+
+CC = gcc
+CXX = g++
+OBJCOPY = objcopy
+FUZZ_CC = clang-14
+FUZZ_SECONDS ?= 60
+
+# `make test` alone uses every core; under a caller's -j its job server decides.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+ifneq ($(V),1)
+Q = @
+MAKEFLAGS += --no-print-directory
+say = @printf '  %-8s %s\n' '$(1)' '$(2)'
+endif
+
+# ---- flags ----------------------------------------------------------------------------------------------------------
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wconversion -Wno-sign-conversion \
+	$(if $(WERROR),-Werror)
+# For "..." only: in the path of <...>, shim/limits.h would stand in front of the system's <limits.h>. hooks/real.h
+# includes the generated "real_table.h".
+CPPFLAGS_ALL = -D_GNU_SOURCE -DTRACESHIM_VERSION='"$(VERSION)"' -iquote shim -iquote $(BUILD)/gen $(CPPFLAGS)
+CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
+
+# The object, a guest in other people's processes:
+# - initial-exec TLS: no call of __tls_get_addr, which may allocate; the contract tests bound the block's size.
+# - no _FORTIFY_SOURCE: hooks *define* the fortified symbols, clang drops such exports, and __snprintf_chk and its like
+#   do not exist on musl. No stack protector: its failure path aborts the host.
+# - sections of their own, so that the linker can leave out what no hook reaches.
+OBJECT_CFLAGS = $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
+	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
+# -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
+# or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
+OBJECT_LDFLAGS = -shared -static-libgcc -Wl,-soname,libtraceshim.so -Wl,--version-script,$(BUILD)/gen/exports.map \
+	-Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text -Wl,-z,noseparate-code \
+	-Wl,--hash-style=gnu -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id -Wl,-O1 $(LDFLAGS)
+
+CLI_CFLAGS = $(CFLAGS_ALL) -fPIE -DTRACESHIM_LIBDIR='"$(LIBDIR)/traceshim"'
+CLI_LIBS = -lcjson
+
+ASAN_CFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TSAN_CFLAGS = -fsanitize=thread -fno-omit-frame-pointer
+FUZZ_CFLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# cmocka's own macros convert between integer types as they please.
+UNIT_CFLAGS = $(CFLAGS_ALL) -Wno-conversion -iquote cli -DTRACESHIM_LIBDIR='"$(LIBDIR)/traceshim"'
+
+# ---- sources and what is made of them -------------------------------------------------------------------------------
+
+SHIM_C := $(sort $(wildcard shim/*.c))
+HOOK_C := $(sort $(wildcard hooks/*.c))
+HOOK_S := $(sort $(wildcard hooks/*.S))
+CLI_C := $(sort $(wildcard cli/*.c))
+CLI_PARTS_C := $(filter-out cli/main.c,$(CLI_C))
+UNIT_C := $(sort $(wildcard tests/unit/test_*.c))
+CLI_UNIT_C := $(filter tests/unit/test_cli_%,$(UNIT_C))
+SHIM_UNIT_C := $(filter-out $(CLI_UNIT_C),$(UNIT_C))
+FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+PROGRAM_C := $(sort $(wildcard tests/programs/*.c))
+PROGRAM_CXX := $(sort $(wildcard tests/programs/*.cc))
+# TSan has something to say only where a test starts threads.
+TSAN_C := $(if $(SHIM_UNIT_C),$(shell grep -l pthread_create $(SHIM_UNIT_C)))
+
+OBJECT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(SHIM_C) $(HOOK_C)) $(patsubst %.S,$(BUILD)/obj/%.o,$(HOOK_S))
+CLI_O := $(CLI_C:%.c=$(BUILD)/obj/%.o)
+ASAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/asan/%.o)
+ASAN_CLI_O := $(CLI_PARTS_C:%.c=$(BUILD)/asan/%.o)
+TSAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/tsan/%.o)
+FUZZ_SHIM_O := $(SHIM_C:%.c=$(BUILD)/fuzz/%.o)
+
+SHIM_UNITS := $(SHIM_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
+CLI_UNITS := $(CLI_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
+TSANS := $(TSAN_C:tests/unit/%.c=$(BUILD)/tsan/%)
+FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests/programs/%.cc=$(BUILD)/tests/%)
+
+GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
+
+.PHONY: all demo test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz install uninstall \
+	clean help units fuzzers programs objects FORCE
+
+## all: the object and the program (default)
+all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim
+
+units: $(SHIM_UNITS) $(CLI_UNITS)
+	@:
+fuzzers: $(FUZZERS)
+	@:
+programs: $(PROGRAMS)
+	@:
+# Everything that ships, compiled but not linked: for the warning checks of scripts/lint.
+objects: $(OBJECT_O) $(CLI_O)
+	@:
+
+# ---- generated ------------------------------------------------------------------------------------------------------
+
+# One list names what is interposed. The version script made from it is anonymous: a named one gives our symbols a
+# version of their own, and then they interpose nothing.
+$(BUILD)/gen/exports.map: hooks/symbols.list Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk 'BEGIN { print "{"; print "global:" } { sub(/#.*/, "") } NF { print "\t" $$1 ";" } \
+		END { print "local:\n\t*;\n};" }' $< > $@
+
+$(BUILD)/gen/real_table.h: hooks/symbols.list Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk '{ sub(/#.*/, "") } NF { print "REAL_ENTRY(" $$1 ")" }' $< > $@
+
+# ---- the object and the program -------------------------------------------------------------------------------------
+
+$(BUILD)/obj/shim/%.o: shim/%.c Makefile VERSION
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/hooks/%.o: hooks/%.c Makefile VERSION | $(GENERATED)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -g -fPIC -MMD -MP -c -o $@ $<
+
+# Debug information lives beside the object (gdb finds it by its build id and name), not in it.
+$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map
+	$(call say,LD,$@)
+	$(Q)$(CC) -o $@.full $(OBJECT_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
+	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
+	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@
+	$(Q)rm -f $@.full
+
+$(BUILD)/obj/cli/%.o: cli/%.c Makefile VERSION
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CLI_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/traceshim: $(CLI_O)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pie -o $@ $(CLI_O) $(LDFLAGS) $(CLI_LIBS)
+
+# ---- test programs --------------------------------------------------------------------------------------------------
+
+$(BUILD)/asan/%.o: %.c Makefile VERSION
+	$(call say,CC-ASAN,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(UNIT_CFLAGS) $(ASAN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(SHIM_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_SHIM_O)
+	$(call say,LD-ASAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ -lcmocka
+
+$(CLI_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_CLI_O)
+	$(call say,LD-ASAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ -lcmocka $(CLI_LIBS)
+
+$(BUILD)/tsan/%.o: %.c Makefile VERSION
+	$(call say,CC-TSAN,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(UNIT_CFLAGS) $(TSAN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(TSANS): $(BUILD)/tsan/%: $(BUILD)/tsan/tests/unit/%.o $(TSAN_SHIM_O)
+	$(call say,LD-TSAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(TSAN_CFLAGS) -pthread -o $@ $^ -lcmocka
+
+# libFuzzer calls the entry point; nobody declares it.
+$(BUILD)/fuzz/%.o: %.c Makefile VERSION
+	$(call say,CC-FUZZ,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-missing-prototypes -Wno-conversion $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_SHIM_O)
+	$(call say,LD-FUZZ,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^
+
+# Guests know nothing of us: no flag of ours, no include path. One that needs a library or a flag gets a line here:
+# LIBS_<name> = -lcurl, or FLAGS_<name> = -D_FORTIFY_SOURCE=2
+$(BUILD)/tests/%: tests/programs/%.c Makefile
+	$(call say,CC-GUEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -MMD -MP -MF $@.d $(FLAGS_$*) \
+		-pthread -o $@ $< $(LIBS_$*)
+
+$(BUILD)/tests/%: tests/programs/%.cc Makefile
+	$(call say,CXX-GUEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) -std=c++17 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -MMD -MP -MF $@.d $(FLAGS_$*) -pthread -o $@ $< \
+		$(LIBS_$*)
+
+# ---- targets that people call ---------------------------------------------------------------------------------------
+
+## demo: three traced services, a burst of requests, their log lines joined
+demo:
+	$(Q)scripts/deps build demo
+	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo
+
+## test: everything: unit, fuzz corpora, contract, real servers (installs what is missing)
+test:
+	$(Q)scripts/deps build test
+	$(Q)$(MAKE) $(JOBS) all units fuzzers programs
+	$(Q)scripts/test --build '$(BUILD)' unit fuzz contract preload
+
+## test-unit: the core without hooks, under ASan and UBSan
+test-unit: units
+	$(Q)scripts/test --build '$(BUILD)' unit
+
+## test-fuzz: replay the fuzz corpora
+test-fuzz: fuzzers
+	$(Q)scripts/test --build '$(BUILD)' fuzz
+
+## test-contract: what the built object exports, imports and needs
+test-contract: all programs
+	$(Q)scripts/test --build '$(BUILD)' contract
+
+## test-preload: real programs, bare and preloaded
+test-preload: all programs
+	$(Q)scripts/test --build '$(BUILD)' preload
+
+## test-tsan: the unit tests that start threads, under TSan
+test-tsan: $(TSANS)
+	$(Q)scripts/test --build '$(BUILD)' tsan
+
+## lint: formatting, compiler warnings, clang-tidy, cppcheck, shellcheck, house rules
+lint:
+	$(Q)scripts/deps build test lint
+	$(Q)scripts/lint
+
+## format: rewrite the C files in the house style
+format:
+	$(Q)scripts/deps lint
+	$(Q)scripts/format
+
+## bench: bare against preloaded, as a table and as JSON
+bench:
+	$(Q)scripts/deps build bench
+	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/bench
+
+## fuzz: fuzz each target for FUZZ_SECONDS (60)
+fuzz:
+	$(Q)scripts/deps build test
+	$(Q)$(MAKE) $(JOBS) fuzzers
+	$(Q)scripts/fuzz --build '$(BUILD)' --seconds '$(FUZZ_SECONDS)'
+
+## install: under PREFIX (/usr/local), below DESTDIR
+install: all
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/traceshim' '$(DESTDIR)$(MANDIR)/man1'
+	install -m 755 $(BUILD)/traceshim '$(DESTDIR)$(BINDIR)/traceshim'
+	install -m 644 $(BUILD)/libtraceshim.so '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so'
+	install -m 644 cli/traceshim.1 '$(DESTDIR)$(MANDIR)/man1/traceshim.1'
+
+## uninstall: remove what install put there
+uninstall:
+	rm -f '$(DESTDIR)$(BINDIR)/traceshim' '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so' \
+		'$(DESTDIR)$(MANDIR)/man1/traceshim.1'
+	rmdir '$(DESTDIR)$(LIBDIR)/traceshim' 2>/dev/null || true
+
+## clean: remove the build
+clean:
+	rm -rf '$(BUILD)' compile_commands.json
+
+## help: this list
+help:
+	@awk -F': ' '/^## / { sub(/^## /, ""); name = $$1; sub(/^[^:]*: /, ""); printf "  %-22s %s\n", name, $$0 }' Makefile
+
+## compile_commands.json: for clangd and clang-tidy
+compile_commands.json: FORCE | $(if $(wildcard hooks/symbols.list),$(GENERATED))
+	$(call say,GEN,$@)
+	$(Q){ for f in $(SHIM_C) $(HOOK_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(OBJECT_CFLAGS))"; done; \
+		for f in $(CLI_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(CLI_CFLAGS))"; done; \
+		for f in $(UNIT_C) $(FUZZ_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(UNIT_CFLAGS))"; done; \
+		for f in $(PROGRAM_C); do echo "$$f -std=gnu11 -D_GNU_SOURCE -O2"; done; } \
+	| awk -v dir='$(CURDIR)' 'BEGIN { print "[" } { file = $$1; sub(/^[^ ]+ /, ""); gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); \
+		printf "%s{\"directory\": \"%s\", \"file\": \"%s\", \"command\": \"gcc %s -c %s\"}", sep, dir, file, $$0, file; \
+		sep = ",\n" } END { print "\n]" }' > $@
+shell_escape = $(subst ",\",$(1))
+
+FORCE:
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

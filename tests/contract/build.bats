@@ -1,0 +1,61 @@
+#!/usr/bin/env bats
+#
+# What `make` promises beside compiling: installing and taking it back, and a help that names every target.
+
+setup() {
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    build=${TRACESHIM_BUILD:-$root/build}
+    # A caller's make hands its own flags and its job server down.
+    unset MAKEFLAGS MFLAGS MAKELEVEL
+}
+
+make_install() {
+    make -C "$root" BUILD="$build" DESTDIR="$BATS_TEST_TMPDIR/dest" PREFIX=/usr "$@"
+}
+
+# Standard input (or a file) must not match. A plain `!` would fail a test only on its last line.
+absent() {
+    ! grep -qE "$@"
+}
+
+@test "install puts the program, the object and the manual page below DESTDIR, and nothing else" {
+    make_install install
+    cd "$BATS_TEST_TMPDIR/dest"
+    run bash -c "find . -type f -printf '%m %p\n' | sort -k 2"
+    [ "$output" = "755 ./usr/bin/traceshim
+644 ./usr/lib/traceshim/libtraceshim.so
+644 ./usr/share/man/man1/traceshim.1" ]
+}
+
+@test "the installed object has no debug information" {
+    make_install install
+    readelf -W --sections "$BATS_TEST_TMPDIR/dest/usr/lib/traceshim/libtraceshim.so" | absent '\.debug_'
+}
+
+@test "uninstall removes every file that install made, and no other" {
+    mkdir -p "$BATS_TEST_TMPDIR/dest/usr/bin"
+    : >"$BATS_TEST_TMPDIR/dest/usr/bin/other"
+    make_install install
+    make_install uninstall
+    run find "$BATS_TEST_TMPDIR/dest" -type f
+    [ "$output" = "$BATS_TEST_TMPDIR/dest/usr/bin/other" ]
+    [ ! -e "$BATS_TEST_TMPDIR/dest/usr/lib/traceshim" ]
+}
+
+@test "the program knows the version of the tree" {
+    run "$build/traceshim" --version
+    [ "$status" -eq 0 ]
+    [[ $output == *"$(cat "$root/VERSION")"* ]]
+}
+
+@test "the change log has an entry for the version of the tree" {
+    grep -qF "## [$(cat "$root/VERSION")]" "$root/CHANGELOG.md"
+}
+
+@test "help names every target that people call" {
+    run make -s -C "$root" help
+    for target in all demo test test-unit test-contract test-preload test-tsan lint format bench fuzz install uninstall \
+        clean help compile_commands.json; do
+        grep -qE "^ +$target( |$)" <<<"$output" || { echo "missing: $target"; false; }
+    done
+}

@@ -1,0 +1,162 @@
+#!/usr/bin/env bats
+#
+# Loading the object harms nothing: small programs, bare and preloaded. Log rewriting is off, so that outputs compare.
+
+setup() {
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    so=${TRACESHIM_BUILD:-$root/build}/libtraceshim.so
+    [ -s "$so" ]
+    tmp=$BATS_TEST_TMPDIR
+    export -n TRACESHIM_BUILD # a guest would count it as a key that it does not know
+    export TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run
+}
+
+# compile NAME [FLAG...]: standard input to $tmp/NAME
+compile() {
+    local name=$1
+    shift
+    "${CC:-gcc}" -D_GNU_SOURCE -O2 -Wall -x c -o "$tmp/$name" - -pthread "$@"
+}
+
+# Standard output and error are compared as one; the loader complains on standard error.
+same_bare_and_preloaded() {
+    local bare preloaded bare_status=0 status=0
+    bare=$("$@" 2>&1) || bare_status=$?
+    preloaded=$(LD_PRELOAD=$so "$@" 2>&1) || status=$?
+    echo "bare ($bare_status): $bare"
+    echo "preloaded ($status): $preloaded"
+    [ "$preloaded" = "$bare" ]
+    [ "$status" -eq "$bare_status" ]
+}
+
+@test "a program starts without a word from the loader" {
+    same_bare_and_preloaded /bin/true
+    same_bare_and_preloaded /bin/false
+    same_bare_and_preloaded /bin/echo hello
+}
+
+@test "a small program starts with every symbol bound at load" {
+    LD_BIND_NOW=1 same_bare_and_preloaded /bin/echo hello
+}
+
+@test "a program starts from an empty environment" {
+    run env -i LD_PRELOAD="$so" /bin/true
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+}
+
+@test "a large program with many libraries starts with every symbol bound at load" {
+    run env LD_PRELOAD="$so" LD_BIND_NOW=1 /usr/bin/python3 -c 'import socket, ssl, subprocess; print("ok")'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = ok ]
+}
+
+@test "preloading it twice loads it once" {
+    ln -s "$so" "$tmp/again.so"
+    for preload in "$so $so" "$so:$so" "$so $tmp/again.so"; do
+        LD_PRELOAD=$preload cat /proc/self/maps >"$tmp/maps"
+        [ "$(awk '$2 ~ /x/ && /\/(libtraceshim|again)\.so$/' "$tmp/maps" | wc -l)" -eq 1 ]
+    done
+}
+
+@test "a preload whose file is gone stops no program" {
+    run env LD_PRELOAD="$tmp/gone/libtraceshim.so" /bin/echo hello
+    [ "$status" -eq 0 ]
+    [[ $output == *hello ]]
+}
+
+@test "another preload's wrappers still see every call, in either order" {
+    compile other.so -shared -fPIC <<'C'
+#include <dlfcn.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+ssize_t write(int fd, const void *buf, size_t len)
+{
+	ssize_t (*next)(int, const void *, size_t) = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+	syscall(SYS_write, 9, "w", 1);
+	return next(fd, buf, len);
+}
+C
+    compile writer <<'C'
+#include <unistd.h>
+int main(void)
+{
+	return write(1, "one\n", 4) == 4 && write(1, "two\n", 4) == 4 ? 0 : 1;
+}
+C
+    for preload in "$tmp/other.so" "$so $tmp/other.so" "$tmp/other.so $so"; do
+        LD_PRELOAD=$preload "$tmp/writer" 9>"$tmp/seen" >"$tmp/out"
+        [ "$(cat "$tmp/out")" = $'one\ntwo' ]
+        echo "$preload: seen '$(cat "$tmp/seen")'"
+        [ "$(cat "$tmp/seen")" = ww ]
+    done
+}
+
+@test "a program may load it late" {
+    run /usr/bin/python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1]); print("ok")' "$so"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [ "$output" = ok ]
+}
+
+@test "a thread with the smallest stack still starts, prints and ends" {
+    compile threads <<'C'
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static void *run(void *arg)
+{
+	return write(1, "thread\n", 7) == 7 ? arg : NULL;
+}
+int main(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	void *result = NULL;
+	int error;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 16384);
+	error = pthread_create(&thread, &attr, run, &attr);
+	if (error) {
+		printf("pthread_create: %d\n", error);
+		return 1;
+	}
+	pthread_join(thread, &result);
+	return result == &attr ? 0 : 2;
+}
+C
+    same_bare_and_preloaded "$tmp/threads"
+    TRACESHIM_LOG=json LD_PRELOAD=$so "$tmp/threads" | grep -q thread
+}
+
+@test "the guest gains no thread, no signal handler and no blocked signal" {
+    same_bare_and_preloaded grep -E '^(Threads|SigBlk|SigIgn|SigCgt):' /proc/self/status
+}
+
+@test "the guest gains no open descriptor" {
+    same_bare_and_preloaded /bin/ls /proc/self/fd
+    same_bare_and_preloaded /bin/sh -c 'ls /proc/$$/fd'
+}
+
+@test "a program of another libc starts beside it" {
+    command -v musl-gcc
+    CC=musl-gcc compile musl <<'C'
+#include <stdio.h>
+#include <unistd.h>
+int main(void)
+{
+	char text[] = "written\n";
+	printf("printed\n");
+	fflush(stdout);
+	return write(1, text, sizeof(text) - 1) == sizeof(text) - 1 ? 7 : 1;
+}
+C
+    same_bare_and_preloaded "$tmp/musl"
+}
+
+@test "an exit status and a death by signal come through" {
+    same_bare_and_preloaded /bin/sh -c 'exit 42'
+    same_bare_and_preloaded /bin/sh -c 'kill -TERM $$'
+}
