@@ -1,0 +1,542 @@
+/*
+ * The header fields of an HTTP/1 message, and what they say about its body.
+ *
+ * Mechanism. Each byte is looked at once: a name by its character class, a value by a search for the first control
+ * byte, which in sound input is the CR of the line's end. That search is also what finds bare line feeds, NULs and the
+ * like.
+ *
+ * Fields whose name cannot matter (by length and first letter; see struct http1_sink) are passed over without more.
+ * One that does and that lies whole in the input is handed over where it is; only its name is copied, to lower its
+ * case. One that is split over calls is put together in the owner's line buffer: name, then value, without the colon.
+ *
+ * The body is decided when the CR of the blank line is seen, so before HTTP1_HEAD_END: whoever inserts there must not
+ * do so in a head that is ALIEN. Choices beyond the letter of the RFC (a duplicate Content-Length, even an identical
+ * one; codings besides chunked; an HTAB around the two values that frame, which nginx reads as part of them) follow the
+ * strictest servers: where one refuses, nothing is lost by passing through.
+ *
+ * Memory: 64 bytes of stack for a name; http1.c bounds the head by LIMIT_HEAD_BYTES, here LIMIT_HEAD_FIELDS does, and
+ * LIMIT_HEAD_LINE what is kept of it. Callers: http1.c, in any thread, signal handler or forked child.
+ *
+ * Sources: RFC 9110 5 (fields), 7.6.1 (Connection), 7.8 (Upgrade), 9.3.6 (CONNECT); RFC 9112 5, 6, 7.1, 9.3, 11.
+ */
+#include "http1_head.h"
+
+#include <string.h>
+
+/* Fields that say how the message is framed (struct http1, `seen`). */
+#define SEEN_LENGTH 0x01u
+#define SEEN_CHUNKED 0x02u
+#define SEEN_CLOSE 0x04u
+#define SEEN_KEEP_ALIVE 0x08u
+#define SEEN_CONNECTION_UPGRADE 0x10u
+#define SEEN_UPGRADE 0x20u
+
+/* Whose a field is (struct http1, `field`). */
+enum field_kind { FIELD_NONE, FIELD_SINK, FIELD_LENGTH, FIELD_CODING, FIELD_CONNECTION };
+
+/* The filter of struct http1_sink for our own names: content-length, connection, transfer-encoding, upgrade. */
+#define LETTER(c) (1u << ((c)&31u))
+#define OWN_LETTERS (LETTER('c') | LETTER('t') | LETTER('u'))
+#define OWN_LENGTHS ((uint64_t)1 << 14 | (uint64_t)1 << 10 | (uint64_t)1 << 17 | (uint64_t)1 << 7)
+
+/* A length of which every reader makes the same, signed or not. */
+#define LENGTH_MAX INT64_MAX
+#define LENGTH_DIGITS 19
+
+static bool same_token(const char *text, size_t len, const char *token, size_t token_len)
+{
+	if (len != token_len)
+		return false;
+	while (len--) {
+		if (http1_token_lower(text[len]) != token[len])
+			return false;
+	}
+	return true;
+}
+
+#define SAME_TOKEN(text, len, literal) same_token(text, len, literal, sizeof(literal) - 1)
+
+/* Content-Length: plain digits. Digits beyond 64 bits, signs, lists, inner space, nothing at all: ALIEN. */
+static enum http1_status read_length(struct http1 *h, const char *value, size_t len)
+{
+	uint64_t n = 0;
+
+	if (len == 0 || len > LENGTH_DIGITS || h->seen & (SEEN_LENGTH | SEEN_CHUNKED))
+		return HTTP1_ALIEN;
+	for (size_t i = 0; i < len; i++) {
+		if (!http1_is_digit(value[i]))
+			return HTTP1_ALIEN;
+		n = n * 10 + (uint64_t)(value[i] - '0');
+	}
+	if (n > LENGTH_MAX)
+		return HTTP1_ALIEN;
+	h->remaining = n;
+	h->seen |= SEEN_LENGTH;
+	return HTTP1_MORE;
+}
+
+static enum http1_status read_coding(struct http1 *h, const char *value, size_t len)
+{
+	if (h->minor == 0 || h->seen & (SEEN_LENGTH | SEEN_CHUNKED) || !SAME_TOKEN(value, len, "chunked"))
+		return HTTP1_ALIEN;
+	h->seen |= SEEN_CHUNKED;
+	return HTTP1_MORE;
+}
+
+/* Cut what `blanks` holds off both ends. */
+static inline void trim(const char **text, size_t *len, char blank, char other)
+{
+	while (*len && (**text == blank || **text == other))
+		++*text, --*len;
+	while (*len && ((*text)[*len - 1] == blank || (*text)[*len - 1] == other))
+		--*len;
+}
+
+/*
+ * A list of tokens (RFC 9110 7.6.1). What it says besides these three is nothing that frames a message. The first look
+ * is for what nearly all that is sent says.
+ */
+static void read_connection(struct http1 *h, const char *value, size_t len)
+{
+	const char *end = value + len;
+
+	if (len == 11 && memcmp(value, " keep-alive", 11) == 0) {
+		h->seen |= SEEN_KEEP_ALIVE;
+		return;
+	}
+	while (value < end) {
+		const char *comma = memchr(value, ',', (size_t)(end - value));
+		const char *next = comma ? comma + 1 : end;
+		size_t n = (size_t)((comma ? comma : end) - value);
+
+		trim(&value, &n, ' ', '\t');
+		if (SAME_TOKEN(value, n, "close"))
+			h->seen |= SEEN_CLOSE;
+		else if (SAME_TOKEN(value, n, "keep-alive"))
+			h->seen |= SEEN_KEEP_ALIVE;
+		else if (SAME_TOKEN(value, n, "upgrade"))
+			h->seen |= SEEN_CONNECTION_UPGRADE;
+		value = next;
+	}
+}
+
+/* One whole field line; the value still with the white space around it. */
+static enum http1_status finish_field(struct http1 *h, const struct http1_input *in, const char *name, size_t name_len,
+                                      const char *value, size_t len)
+{
+	switch (h->field) {
+	case FIELD_LENGTH: trim(&value, &len, ' ', ' '); return read_length(h, value, len);
+	case FIELD_CODING: trim(&value, &len, ' ', ' '); return read_coding(h, value, len);
+	case FIELD_CONNECTION: read_connection(h, value, len); return HTTP1_MORE;
+	default: /* FIELD_SINK */
+		trim(&value, &len, ' ', '\t');
+		if (in->sink)
+			in->sink->field(in->sink->owner, name, name_len, value, len);
+		return HTTP1_MORE;
+	}
+}
+
+static inline bool may_be(uint32_t letters, uint64_t lengths, char first, size_t len)
+{
+	return letters >> ((unsigned char)first & 31u) & 1u && lengths >> (len & 63u) & 1u;
+}
+
+/* Can a name with this first letter and length matter to anybody? */
+static inline bool may_matter(const struct http1_sink *sink, char first, size_t len)
+{
+	if (len > LIMIT_HEADER_NAME)
+		return false;
+	if (may_be(OWN_LETTERS, OWN_LENGTHS, first, len))
+		return true;
+	return sink && ((sink->letters == 0 && sink->lengths == 0) || may_be(sink->letters, sink->lengths, first, len));
+}
+
+/* The same when only the beginning of the name is known. */
+static inline bool may_matter_later(const struct http1_sink *sink, char first, size_t len)
+{
+	return len <= LIMIT_HEADER_NAME &&
+	       (may_be(OWN_LETTERS, ~(uint64_t)0, first, len) ||
+	        (sink && (sink->letters == 0 || may_be(sink->letters, ~(uint64_t)0, first, len))));
+}
+
+/* Whose is the field? Of Upgrade its presence is all, so that its value need not be kept. */
+static enum field_kind find_kind(struct http1 *h, const struct http1_sink *sink, const char *name, size_t len)
+{
+	switch (len) {
+	case 7:
+		if (memcmp(name, "upgrade", 7) == 0) {
+			h->seen |= SEEN_UPGRADE;
+			return FIELD_NONE;
+		}
+		break;
+	case 10:
+		if (memcmp(name, "connection", 10) == 0)
+			return FIELD_CONNECTION;
+		break;
+	case 14:
+		if (memcmp(name, "content-length", 14) == 0)
+			return FIELD_LENGTH;
+		break;
+	case 17:
+		if (memcmp(name, "transfer-encoding", 17) == 0)
+			return FIELD_CODING;
+		break;
+	default: break;
+	}
+	return sink && sink->wants(sink->owner, name, len) ? FIELD_SINK : FIELD_NONE;
+}
+
+/* Have a buffer for a split line. In a fork: its own, with what the original has kept so far. */
+static bool have_line(struct http1 *h, const struct http1_input *in)
+{
+	if (h->line)
+		return true;
+	if (in->buffer)
+		h->line = in->buffer(in->sink ? in->sink->owner : NULL);
+	if (!h->line)
+		return false;
+	if (h->inherited)
+		memcpy(h->line, h->inherited, h->line_len);
+	h->inherited = NULL;
+	return true;
+}
+
+/* The rest of the input belongs to a field's name: keep it, unless it cannot be one that matters. */
+static enum http1_status keep_name(struct http1 *h, struct http1_input *in, size_t len)
+{
+	char first = h->line_len ? 0 : *in->p;
+	size_t total = h->line_len + len;
+
+	if (h->line_len ? total > LIMIT_HEADER_NAME : !may_matter_later(in->sink, first, total)) {
+		in->p = in->end;
+		h->line_len = 0;
+		h->state = STATE_NAME_SKIPPED;
+		return HTTP1_MORE;
+	}
+	if (!have_line(h, in))
+		return HTTP1_ALIEN;
+	while (in->p < in->end)
+		h->line[h->line_len++] = http1_token_lower(*in->p++);
+	h->state = STATE_NAME;
+	return HTTP1_MORE;
+}
+
+/* May a line that is too long to keep be passed over? One of ours decides about the body. */
+static bool passable(const struct http1 *h)
+{
+	return h->field == FIELD_SINK;
+}
+
+static enum http1_status give_up_line(struct http1 *h)
+{
+	h->line_len = 0;
+	h->state = STATE_VALUE_SKIPPED;
+	return passable(h) ? HTTP1_MORE : HTTP1_ALIEN;
+}
+
+/* STATE_VALUE: the value of a split line, up to its CR. */
+static enum http1_status take_value(struct http1 *h, struct http1_input *in)
+{
+	const char *eol = http1_find_control(in->p, in->end);
+	size_t len = (size_t)(eol - in->p);
+
+	if (h->line_len + len > LIMIT_HEAD_LINE)
+		return give_up_line(h);
+	if (!have_line(h, in))
+		return HTTP1_ALIEN;
+	memcpy(h->line + h->line_len, in->p, len);
+	h->line_len = (uint16_t)(h->line_len + len);
+	in->p = eol;
+	if (eol == in->end)
+		return HTTP1_MORE;
+	if (*eol != '\r')
+		return HTTP1_ALIEN;
+	in->p++;
+	h->state = STATE_VALUE_LF;
+	return HTTP1_MORE;
+}
+
+static enum http1_status take_value_end(struct http1 *h, struct http1_input *in)
+{
+	const char *line = h->line ? h->line : h->inherited;
+	uint16_t len = h->line_len;
+
+	if (http1_take_byte(h, in, '\n', STATE_FIELD) != HTTP1_MORE)
+		return HTTP1_ALIEN;
+	return finish_field(h, in, line, h->name_len, line + h->name_len, (size_t)(len - h->name_len));
+}
+
+/* STATE_VALUE_SKIPPED: the rest of a line that nobody wants. */
+static inline enum http1_status skip_value(struct http1 *h, struct http1_input *in)
+{
+	const char *eol = http1_find_control(in->p, in->end);
+
+	in->p = eol;
+	h->state = STATE_VALUE_SKIPPED;
+	if (eol == in->end)
+		return HTTP1_MORE;
+	if (*eol != '\r')
+		return HTTP1_ALIEN;
+	in->p = eol + 1;
+	h->state = STATE_SKIPPED_LF;
+	if (in->p == in->end)
+		return HTTP1_MORE;
+	return http1_take_byte(h, in, '\n', STATE_FIELD);
+}
+
+/* The name is known and matters; `name` is in lower case, on the stack or in the line buffer. The value is next. */
+static enum http1_status begin_value(struct http1 *h, struct http1_input *in, const char *name, size_t name_len)
+{
+	const char *value = in->p;
+	const char *eol = http1_find_control(value, in->end);
+	size_t len = (size_t)(eol - value);
+
+	h->name_len = (uint8_t)name_len;
+	if (in->end - eol >= 2 && eol[0] == '\r' && eol[1] == '\n') {
+		if (name_len + len > LIMIT_HEAD_LINE)
+			return give_up_line(h);
+		in->p = eol + 2;
+		h->line_len = 0;
+		h->state = STATE_FIELD;
+		return finish_field(h, in, name, name_len, value, len);
+	}
+	if (h->line_len == 0) {
+		if (!have_line(h, in))
+			return HTTP1_ALIEN;
+		memcpy(h->line, name, name_len);
+		h->line_len = (uint16_t)name_len;
+	}
+	h->state = STATE_VALUE;
+	return HTTP1_MORE;
+}
+
+/* Names without a break: 8 bytes a step, the last step over bytes that the one before has done already. */
+static void lower_name(char *out, const char *name, size_t len)
+{
+	const uint64_t every = 0x0101010101010101u;
+	uint64_t w, upper;
+
+	for (size_t i = 0; len >= 8 && i < len; i += 8) {
+		size_t at = i + 8 <= len ? i : len - 8;
+
+		/* Bytes of a name are under 0x80, so no sum carries into the next byte. */
+		memcpy(&w, name + at, 8);
+		upper = (w + every * (0x80 - 'A')) & ~(w + every * (0x80 - 'Z' - 1)) & every * 0x80;
+		w |= upper >> 2;
+		memcpy(out + at, &w, 8);
+	}
+	for (size_t i = 0; len < 8 && i < len; i++)
+		out[i] = http1_token_lower(name[i]);
+}
+
+/* STATE_FIELD, at the first byte of a line, or STATE_NAME: a name up to its colon, and the value if it is whole. */
+static enum http1_status take_name(struct http1 *h, struct http1_input *in)
+{
+	const char *start = in->p, *colon = http1_find_name_end(start, in->end), *name;
+	size_t len = (size_t)(colon - start), total = h->line_len + len;
+	char lowered[LIMIT_HEADER_NAME];
+
+	if (colon == in->end)
+		return keep_name(h, in, len);
+	if (*colon != ':' || total == 0)
+		return HTTP1_ALIEN;
+	in->p = colon + 1;
+	if (h->line_len == 0) {
+		if (!may_matter(in->sink, *start, len))
+			return skip_value(h, in);
+		lower_name(lowered, start, len);
+		name = lowered;
+	} else {
+		if (total > LIMIT_HEADER_NAME) {
+			h->line_len = 0;
+			return skip_value(h, in);
+		}
+		if (len && !have_line(h, in))
+			return HTTP1_ALIEN;
+		for (size_t i = 0; i < len; i++)
+			h->line[h->line_len++] = http1_token_lower(start[i]);
+		name = h->line ? h->line : h->inherited;
+	}
+	h->field = (uint8_t)find_kind(h, in->sink, name, total);
+	if (h->field != FIELD_NONE)
+		return begin_value(h, in, name, total);
+	h->line_len = 0;
+	return skip_value(h, in);
+}
+
+static enum http1_status decide_request(struct http1 *h)
+{
+	bool chunked = h->seen & SEEN_CHUNKED;
+
+	/* A body that RFC 9110 9.3.6 gives no meaning: one server skips it, another tunnels it. */
+	if (h->method == HTTP1_CONNECT && (chunked || h->remaining))
+		return HTTP1_ALIEN;
+	h->body = chunked ? HTTP1_BODY_CHUNKED : h->remaining ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
+	h->close = h->seen & SEEN_CLOSE || (h->minor == 0 && !(h->seen & SEEN_KEEP_ALIVE));
+	h->upgrade = h->minor == 1 && h->seen & SEEN_UPGRADE && h->seen & SEEN_CONNECTION_UPGRADE;
+	return HTTP1_MORE;
+}
+
+static bool leaves_http(const struct http1 *h)
+{
+	return h->status == 101 || (h->options & HTTP1_TO_CONNECT && h->status / 100 == 2);
+}
+
+/* RFC 9112 6.3, in its order. */
+static enum http1_status decide_response(struct http1 *h)
+{
+	bool chunked = h->seen & SEEN_CHUNKED;
+
+	h->body = HTTP1_BODY_NONE;
+	h->close = h->seen & SEEN_CLOSE || (h->minor == 0 && !(h->seen & SEEN_KEEP_ALIVE));
+	if (leaves_http(h)) {
+		h->close = true;
+	} else if (h->status < 200 || h->status == 204) {
+		h->interim = h->status < 200;
+		h->close = h->close && !h->interim;
+		/* Some clients do read the body that is announced here. */
+		if (chunked || h->remaining)
+			return HTTP1_ALIEN;
+	} else if (h->options & HTTP1_TO_HEAD || h->status == 304) {
+		h->remaining = 0;
+	} else if (chunked) {
+		h->body = HTTP1_BODY_CHUNKED;
+	} else if (h->seen & SEEN_LENGTH) {
+		h->body = h->remaining ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
+	} else {
+		h->body = HTTP1_BODY_UNTIL_CLOSE;
+		h->close = true;
+	}
+	return HTTP1_MORE;
+}
+
+static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
+{
+	static const uint8_t next[] = {
+		[HTTP1_BODY_NONE] = STATE_NO_BODY,
+		[HTTP1_BODY_LENGTH] = STATE_BODY,
+		[HTTP1_BODY_CHUNKED] = STATE_CHUNK_SIZE,
+		[HTTP1_BODY_UNTIL_CLOSE] = STATE_UNTIL_CLOSE,
+	};
+	bool tunnel = h->kind == HTTP1_RESPONSE && leaves_http(h);
+
+	if (http1_take_byte(h, in, '\n', tunnel ? STATE_TUNNEL : next[h->body]) != HTTP1_MORE)
+		return HTTP1_ALIEN;
+	return tunnel ? HTTP1_TUNNEL : HTTP1_HEAD;
+}
+
+/*
+ * At the CR of the blank line. Whoever wants to stop there gets to before it: a CR that was taken cannot be given back.
+ */
+static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
+{
+	enum http1_status status = h->kind == HTTP1_REQUEST ? decide_request(h) : decide_response(h);
+
+	if (status != HTTP1_MORE)
+		return status;
+	h->state = STATE_BLANK;
+	if (h->options & HTTP1_STOP_AT_BLANK)
+		return HTTP1_HEAD_END;
+	http1_take_byte(h, in, '\r', STATE_BLANK_LF);
+	return in->p < in->end ? finish_head(h, in) : HTTP1_MORE;
+}
+
+/* One line that lies whole in the input, and whose name may matter. */
+static enum http1_status read_line(struct http1 *h, const struct http1_input *in, const char *name, size_t name_len,
+                                   const char *value, size_t len)
+{
+	char lowered[LIMIT_HEADER_NAME];
+
+	lower_name(lowered, name, name_len);
+	h->field = (uint8_t)find_kind(h, in->sink, lowered, name_len);
+	if (h->field == FIELD_NONE)
+		return HTTP1_MORE;
+	if (name_len + len > LIMIT_HEAD_LINE)
+		return passable(h) ? HTTP1_MORE : HTTP1_ALIEN;
+	return finish_field(h, in, lowered, name_len, value, len);
+}
+
+/* The colon behind a sound name at p; NULL when there is none, or the name is empty. */
+static inline const char *find_colon(const char *p, const char *end)
+{
+	const char *colon = p;
+
+#ifdef __SSE2__
+	/* One look finds the end of nearly every name. */
+	if (end - p > 16) {
+		colon += http1_count_letters(p);
+		if (*colon == ':' && colon > p)
+			return colon;
+	}
+#endif
+	colon = http1_find_name_end(colon, end);
+	return colon < end && *colon == ':' && colon > p ? colon : NULL;
+}
+
+/* The first letters of names that may matter to anybody; a coarse sieve before may_matter. */
+static uint32_t find_letters(const struct http1_sink *sink)
+{
+	if (!sink)
+		return OWN_LETTERS;
+	return sink->letters ? sink->letters | OWN_LETTERS : ~0u;
+}
+
+/* As many lines as lie whole in the input. What is split, or is not sound, is left for take_name. */
+static enum http1_status read_lines(struct http1 *h, struct http1_input *in)
+{
+	const char *p = in->p, *end = in->end;
+	const uint32_t letters = find_letters(in->sink);
+	enum http1_status status = HTTP1_MORE;
+	uint16_t fields = h->head_fields;
+
+	while (status == HTTP1_MORE && fields < LIMIT_HEAD_FIELDS) {
+		const char *name = p, *colon = find_colon(p, end), *eol;
+
+		if (!colon)
+			break;
+		eol = http1_find_control(colon + 1, end);
+		if (end - eol < 2 || eol[0] != '\r' || eol[1] != '\n')
+			break;
+		p = eol + 2;
+		fields++;
+		if (letters >> ((unsigned char)*name & 31u) & 1u && may_matter(in->sink, *name, (size_t)(colon - name)))
+			status = read_line(h, in, name, (size_t)(colon - name), colon + 1, (size_t)(eol - colon - 1));
+	}
+	h->head_fields = fields;
+	in->p = p;
+	return status;
+}
+
+static enum http1_status take_lines(struct http1 *h, struct http1_input *in)
+{
+	enum http1_status status = read_lines(h, in);
+
+	if (status != HTTP1_MORE || in->p == in->end)
+		return status;
+	if (*in->p == '\r')
+		return finish_fields(h, in);
+	if (h->head_fields++ == LIMIT_HEAD_FIELDS)
+		return HTTP1_ALIEN;
+	return take_name(h, in);
+}
+
+static enum http1_status skip_name(struct http1 *h, struct http1_input *in)
+{
+	in->p = http1_find_name_end(in->p, in->end);
+	return in->p == in->end ? HTTP1_MORE : http1_take_byte(h, in, ':', STATE_VALUE_SKIPPED);
+}
+
+enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in)
+{
+	switch (h->state) {
+	case STATE_FIELD: return take_lines(h, in);
+	case STATE_NAME: return take_name(h, in);
+	case STATE_NAME_SKIPPED: return skip_name(h, in);
+	case STATE_VALUE: return take_value(h, in);
+	case STATE_VALUE_LF: return take_value_end(h, in);
+	case STATE_VALUE_SKIPPED: return skip_value(h, in);
+	case STATE_SKIPPED_LF: return http1_take_byte(h, in, '\n', STATE_FIELD);
+	case STATE_BLANK: return http1_take_byte(h, in, '\r', STATE_BLANK_LF);
+	default: /* STATE_BLANK_LF */ return finish_head(h, in);
+	}
+}

@@ -1,0 +1,176 @@
+/*
+ * Between http1.c, http1_start.c and http1_fields.c only: the states of a scanner, and the pieces that they share.
+ */
+#ifndef TRACESHIM_HTTP1_HEAD_H
+#define TRACESHIM_HTTP1_HEAD_H
+
+#include "http1.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* In the order in which a message passes through them; http1_in_head and friends compare. */
+enum http1_state {
+	/* the start line */
+	STATE_START,
+	STATE_START_LF,
+	STATE_METHOD,
+	STATE_TARGET_FIRST,
+	STATE_TARGET_SCHEME,
+	STATE_TARGET_STAR,
+	STATE_TARGET,
+	STATE_VERSION,
+	STATE_STATUS_SPACE,
+	STATE_STATUS_CODE,
+	STATE_STATUS_END,
+	STATE_REASON,
+	STATE_START_LINE_CR,
+	STATE_START_LINE_LF,
+	/* the fields */
+	STATE_FIELD,
+	STATE_NAME,
+	STATE_NAME_SKIPPED,
+	STATE_VALUE,
+	STATE_VALUE_LF,
+	STATE_VALUE_SKIPPED,
+	STATE_SKIPPED_LF,
+	STATE_BLANK,
+	STATE_BLANK_LF,
+	/* the body; STATE_NO_BODY: HTTP1_DONE is due */
+	STATE_NO_BODY,
+	STATE_BODY,
+	STATE_UNTIL_CLOSE,
+	STATE_CHUNK_SIZE,
+	STATE_CHUNK_EXTENSION,
+	STATE_CHUNK_SIZE_LF,
+	STATE_CHUNK,
+	STATE_CHUNK_CR,
+	STATE_CHUNK_LF,
+	STATE_TRAILER,
+	STATE_TRAILER_NAME,
+	STATE_TRAILER_VALUE,
+	STATE_TRAILER_LF,
+	STATE_TRAILERS_LF,
+	/* for good */
+	STATE_DONE,
+	STATE_TUNNEL,
+	STATE_ALIEN
+};
+
+/* Empty lines before a request (RFC 9112 2.2): old clients send one after a body; more is no client that we know. */
+#define HTTP1_EMPTY_LINES 4
+
+/* The arguments of one http1_feed; `p` moves on. */
+struct http1_input {
+	const char *p, *end;
+	const struct http1_sink *sink;
+	http1_line_buffer buffer;
+};
+
+/* By enum http1_method, up to HTTP1_OTHER; padded with NUL. */
+extern const char http1_methods[HTTP1_OTHER][8];
+
+/*
+ * The byte in lower case if it may stand in a token (RFC 9110 5.6.2), else 0. No locale: a table.
+ */
+extern const char http1_token_table[256];
+
+static inline char http1_token_lower(char c)
+{
+	return http1_token_table[(unsigned char)c];
+}
+
+static inline bool http1_is_letter(char c)
+{
+	return (unsigned char)((c | 0x20) - 'a') < 26;
+}
+
+static inline bool http1_is_digit(char c)
+{
+	return (unsigned char)(c - '0') < 10;
+}
+
+/* May a request target begin with `c`, given the method? RFC 9112 3.2: origin, absolute, authority, asterisk form. */
+static inline bool http1_begins_target(enum http1_method method, char c)
+{
+	if (method == HTTP1_CONNECT)
+		return http1_is_letter(c) || http1_is_digit(c) || c == '[' || c == '_';
+	return c == '/' || http1_is_letter(c) || (c == '*' && method == HTTP1_OPTIONS);
+}
+
+/* The first byte in [p, end) that is DEL or not above `below`, or end. With `tab`, an HTAB is none. Constants, both. */
+static inline const char *http1_find_at_most(const char *p, const char *end, unsigned char below, bool tab)
+{
+#ifdef __SSE2__
+	const __m128i limit = _mm_set1_epi8((char)below), del = _mm_set1_epi8(0x7f);
+
+	while (end - p >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, limit), v);
+		int hits;
+
+		if (tab)
+			low = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), low);
+		hits = _mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, del)));
+		if (hits)
+			return p + (unsigned)__builtin_ctz((unsigned)hits);
+		p += 16;
+	}
+#endif
+	for (; p < end; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c <= below && !(tab && c == '\t')) || c == 0x7f)
+			break;
+	}
+	return p;
+}
+
+/* The first byte in [p, end) that may not stand in a field value (a control byte but HTAB), or end. */
+static inline const char *http1_find_control(const char *p, const char *end)
+{
+	return http1_find_at_most(p, end, 0x1f, true);
+}
+
+#ifdef __SSE2__
+/* The first of 16 bytes that is neither letter nor dash, as nearly all bytes of nearly all field names are; or 16. */
+static inline unsigned http1_count_letters(const char *p)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i letter = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+	__m128i sound = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+
+	sound = _mm_or_si128(sound, _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+	return (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(sound));
+}
+#endif
+
+/* The first byte in [p, end) that may not stand in a field name (RFC 9110 5.6.2, token), or end. */
+static inline const char *http1_find_name_end(const char *p, const char *end)
+{
+	while (p < end && http1_token_lower(*p))
+		p++;
+	return p;
+}
+
+/* Take one byte, which must be `c`, and go on in `next`. */
+static inline enum http1_status http1_take_byte(struct http1 *h, struct http1_input *in, char c, enum http1_state next)
+{
+	if (*in->p != c)
+		return HTTP1_ALIEN;
+	in->p++;
+	h->line_len = 0;
+	h->state = (uint8_t)next;
+	return HTTP1_MORE;
+}
+
+/*
+ * Take one element of the start line (state below STATE_FIELD) or of the fields (up to STATE_BLANK_LF); at least one
+ * byte must be there. HTTP1_MORE: go on, if there is more. HTTP1_HEAD_END, HTTP1_ALIEN; HTTP1_HEAD or HTTP1_TUNNEL with
+ * the last byte of the head, the state being that of the body, or STATE_TUNNEL, then.
+ */
+enum http1_status http1_take_start_line(struct http1 *h, struct http1_input *in);
+enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in);
+
+#endif
