@@ -1,0 +1,135 @@
+/*
+ * What traceshim prints comes from files and processes that others control: program names, ELF strings, status pages in
+ * a folder that everybody may write to. So no foreign byte reaches the terminal or a JSON document but through
+ * text_clean, which leaves printable UTF-8 only. Not for signal handlers; no memory but the caller's.
+ * UTF-8 validity: RFC 3629 section 4.
+ */
+#include "text.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Length of the printable UTF-8 character at `s` (1 to 4), or 0 when it must be escaped. */
+static size_t text_character(const unsigned char *s, size_t len)
+{
+	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
+	uint32_t code;
+
+	if (n == 1)
+		return s[0] >= 0x20 && s[0] != 0x7f && s[0] != '\\';
+	if (n == 0 || n > len)
+		return 0;
+	code = s[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (s[i] & 0x3fu);
+	}
+	if (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) || code < 0xa0)
+		return 0;
+	return n;
+}
+
+/* Clean one character of `in` into `out` (at least 5 bytes); returns bytes taken, sets bytes made. */
+static size_t text_clean_one(char *out, const unsigned char *in, size_t len, size_t *made)
+{
+	size_t n = text_character(in, len);
+
+	if (n) {
+		memcpy(out, in, n);
+		*made = n;
+		return n;
+	}
+	if (in[0] == '\\')
+		*made = (size_t)sprintf(out, "\\\\");
+	else
+		*made = (size_t)sprintf(out, "\\x%02x", in[0]);
+	return 1;
+}
+
+char *text_clean(char *out, size_t size, const char *in, size_t in_len)
+{
+	const unsigned char *s = (const unsigned char *)in;
+	size_t len = strnlen(in, in_len), at = 0, used = 0, made;
+	char one[8];
+
+	while (at < len) {
+		at += text_clean_one(one, s + at, len - at, &made);
+		if (made >= size - used)
+			break;
+		memcpy(out + used, one, made);
+		used += made;
+	}
+	out[used] = '\0';
+	return out;
+}
+
+void text_put(FILE *out, const char *in)
+{
+	const unsigned char *s = (const unsigned char *)in;
+	size_t len = strlen(in), at = 0, made;
+	char one[8];
+
+	while (at < len) {
+		at += text_clean_one(one, s + at, len - at, &made);
+		fwrite(one, 1, made, out);
+	}
+}
+
+void text_error(const char *format, ...)
+{
+	char message[8192];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(message, sizeof(message), format, ap);
+	va_end(ap);
+	fputs("traceshim: ", stderr);
+	text_put(stderr, message);
+	fputc('\n', stderr);
+}
+
+void text_add_json(struct cJSON *object, const char *name, const char *in)
+{
+	char clean[4096];
+
+	text_clean(clean, sizeof(clean), in, strlen(in));
+	if (name)
+		cJSON_AddStringToObject(object, name, clean);
+	else
+		cJSON_AddItemToArray(object, cJSON_CreateString(clean));
+}
+
+void text_add_json_count(struct cJSON *object, const char *name, uint64_t count)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "%" PRIu64, count);
+	cJSON_AddRawToObject(object, name, digits);
+}
+
+bool text_print_json(struct cJSON *tree)
+{
+	char *text = cJSON_Print(tree);
+	bool ok = text && puts(text) >= 0;
+
+	cJSON_free(text);
+	cJSON_Delete(tree);
+	return ok;
+}
+
+int32_t text_to_pid(const char *s)
+{
+	size_t len = strlen(s);
+	long value;
+
+	if (!len || len > 9 || strspn(s, "0123456789") != len)
+		return 0;
+	value = strtol(s, NULL, 10);
+	return (int32_t)value;
+}
