@@ -1,0 +1,117 @@
+/*
+ * The start: what happens before the program's main, once, on one thread; and the end.
+ *
+ * Order matters: until io_ready is set every hook passes through. Whatever goes wrong leaves it unset: the object is then
+ * inert, and the program runs as if it were not there.
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "environment.h"
+#include "logfiles.h"
+#include "os.h"
+#include "record.h"
+#include "stdio_table.h"
+
+/*
+ * Is a second copy of this object (another path: ld.so loads the same file once) in front of us? Then that one works, and
+ * we stay out of the way. Its hooks are found first, and dladdr tells whose they are.
+ */
+pid_t own_vfork(void); /* vfork.S */
+
+static bool another_is_first(void)
+{
+	void *first = dlsym(RTLD_DEFAULT, "vfork");
+	const char *name;
+	Dl_info info;
+
+	if (first == NULL || first == (void *)own_vfork || dladdr(first, &info) == 0 || info.dli_fname == NULL)
+		return false;
+	name = strrchr(info.dli_fname, '/');
+	return strcmp(name == NULL ? info.dli_fname : name + 1, "libtraceshim.so") == 0;
+}
+
+static void *find_anywhere(const char *name)
+{
+	return dlsym(RTLD_DEFAULT, name);
+}
+
+/*
+ * pthread_atfork of glibc is a stub linked into every object that calls this; in musl it is the function itself. Weak and
+ * looked up, so that neither libc lacks a symbol: that would stop every program from starting.
+ */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
+	__attribute__((weak));
+extern void *__dso_handle __attribute__((visibility("hidden")));
+
+static bool watch_forks(void (*child)(void))
+{
+	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
+
+	if (__register_atfork != NULL)
+		return __register_atfork(NULL, NULL, child, &__dso_handle) == 0;
+	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
+	return atfork != NULL && atfork(NULL, NULL, child) == 0;
+}
+
+static void atfork_child(void)
+{
+	if (io_active())
+		io_after_fork();
+}
+
+/*
+ * CPython keeps 8 KiB of output in a buffer of its own, and whichever thread fills it writes everybody's lines: no line could
+ * be told from another. It reads this after us, at its initialisation.
+ */
+static void unbuffer_python(void)
+{
+	if (config.unbuffer && config.log_mode != LOG_OFF && dlsym(RTLD_DEFAULT, "Py_Initialize") != NULL)
+		(void)setenv("PYTHONUNBUFFERED", "1", 0);
+}
+
+__attribute__((constructor)) static void traceshim_start(void)
+{
+	const char *program = program_invocation_short_name;
+	int saved = errno;
+
+	os_bind(real_find);
+	if (program == NULL)
+		program = "";
+	config_load(environ, program);
+	counters_describe(!config.enabled ? (config.excluded ? "excluded" : "inert") : "guest", program,
+	                  config.service.len > 0 ? config.service.text : program);
+	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
+		unbuffer_python();
+		current_init(program, find_anywhere);
+		current_watch_threads(io_flush_thread_logs);
+		record_init();
+		logfiles_init();
+		environment_remember(environ);
+		if (watch_forks(atfork_child)) {
+			if (config.log_mode != LOG_OFF)
+				stdio_hook();
+			io_ready = true;
+		}
+	}
+	if (counters_get(config_invalid) + counters_get(config_unknown) > 0)
+		counters_publish();
+	errno = saved;
+}
+
+/*
+ * libc flushes its streams after all destructors: what comes then goes out at once, whether a line is finished or not.
+ */
+__attribute__((destructor)) static void traceshim_end(void)
+{
+	if (!io_active())
+		return;
+	io_ending = true;
+	io_flush_logs();
+	counters_unpublish();
+}

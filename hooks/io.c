@@ -1,0 +1,314 @@
+/*
+ * Reading and writing. Every hook: begin, real call, end; see io.h for what happens there.
+ */
+#include "real.h"
+
+#include <string.h>
+
+/* IOV_MAX: more is an error, which the kernel has to tell. */
+#define VECTORS_MAX 1024
+
+/* ---- receiving ---- */
+
+static void receive_end_buffer(struct io_receive *io, void *buf, ssize_t received, bool peek)
+{
+	struct iovec iov = { buf, received > 0 ? (size_t)received : 0 };
+
+	io_receive_end(io, &iov, 1, received, peek);
+}
+
+EXPORT ssize_t read(int fd, void *buf, size_t len)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(read)(fd, buf, len);
+	n = REAL(read)(fd, buf, len);
+	receive_end_buffer(&io, buf, n, false);
+	return n;
+}
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(__read_chk)(fd, buf, len, room);
+	n = REAL(__read_chk)(fd, buf, len, room);
+	receive_end_buffer(&io, buf, n, false);
+	return n;
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(readv)(fd, iov, count);
+	n = REAL(readv)(fd, iov, count);
+	io_receive_end(&io, iov, count, n, false);
+	return n;
+}
+
+EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(recv)(fd, buf, len, flags);
+	n = REAL(recv)(fd, buf, len, flags);
+	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	return n;
+}
+
+EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(__recv_chk)(fd, buf, len, room, flags);
+	n = REAL(__recv_chk)(fd, buf, len, room, flags);
+	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	return n;
+}
+
+EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct sockaddr *restrict addr,
+                        socklen_t *restrict addrlen)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
+	n = REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
+	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	return n;
+}
+
+EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *addr,
+                              socklen_t *addrlen)
+{
+	struct io_receive io;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+		return REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
+	n = REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
+	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	return n;
+}
+
+/* Descriptors that came with a message are born here: what they are is learned at their first use. */
+static void born_with(const struct msghdr *msg)
+{
+	struct msghdr *header = (struct msghdr *)(uintptr_t)msg; /* CMSG_NXTHDR wants it writable, and writes nothing */
+	struct cmsghdr *c;
+
+	for (c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+		size_t i, bytes = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (i = 0; i + sizeof(int) <= bytes; i += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i, sizeof(fd));
+			fds_birth(fd, FD_UNKNOWN);
+		}
+	}
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct io_receive io;
+	bool involved = !io_uninvolved(fd) && io_receive_begin(&io, fd);
+	ssize_t n = REAL(recvmsg)(fd, msg, flags);
+
+	if (n >= 0 && msg->msg_controllen > 0 && io_active())
+		born_with(msg);
+	if (involved)
+		io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, n, (flags & MSG_PEEK) != 0);
+	return n;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+{
+	struct io_receive io;
+	bool involved = !io_uninvolved(fd) && io_receive_begin(&io, fd);
+	int n = REAL(recvmmsg)(fd, msgs, count, flags, timeout);
+	int i;
+
+	for (i = 0; i < n && io_active(); i++) {
+		const struct msghdr *msg = &msgs[i].msg_hdr;
+
+		if (msg->msg_controllen > 0)
+			born_with(msg);
+		if (involved)
+			io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, (ssize_t)msgs[i].msg_len, (flags & MSG_PEEK) != 0);
+	}
+	return n;
+}
+
+/* ---- sending ---- */
+
+static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	return REAL(writev)(emitter->fd, iov, count);
+}
+
+static ssize_t emit_sendmsg(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count };
+
+	return REAL(sendmsg)(emitter->fd, &msg, emitter->flags);
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t len)
+{
+	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct io_send io;
+	enum io_verdict verdict;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+		return REAL(write)(fd, buf, len);
+	if (verdict == IO_SPECIAL)
+		return io_send_special(&io, &emitter);
+	n = REAL(write)(fd, buf, len);
+	io_send_end(&io, n);
+	return n;
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
+	struct io_send io;
+	enum io_verdict verdict;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || count > VECTORS_MAX || (verdict = io_send_begin(&io, fd, iov, count)) == IO_PLAIN)
+		return REAL(writev)(fd, iov, count);
+	if (verdict == IO_SPECIAL)
+		return io_send_special(&io, &emitter);
+	n = REAL(writev)(fd, iov, count);
+	io_send_end(&io, n);
+	return n;
+}
+
+EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct io_send io;
+	enum io_verdict verdict;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+		return REAL(send)(fd, buf, len, flags);
+	if (verdict == IO_SPECIAL)
+		return io_send_special(&io, &emitter);
+	n = REAL(send)(fd, buf, len, flags);
+	io_send_end(&io, n);
+	return n;
+}
+
+EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen)
+{
+	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct io_send io;
+	enum io_verdict verdict;
+	ssize_t n;
+
+	/* An address is for datagrams, and for MSG_FASTOPEN, which we leave alone. */
+	if (addr != NULL || io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
+	if (verdict == IO_SPECIAL)
+		return io_send_special(&io, &emitter);
+	n = REAL(sendto)(fd, buf, len, flags, addr, addrlen);
+	io_send_end(&io, n);
+	return n;
+}
+
+static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
+{
+	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
+	struct io_send io;
+	enum io_verdict verdict;
+	ssize_t n;
+
+	if (io_uninvolved(fd) || msg == NULL || msg->msg_iovlen > VECTORS_MAX ||
+	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN)
+		return REAL(sendmsg)(fd, msg, flags);
+	/* Descriptors travel with the bytes: such a message is not cut up. */
+	if (verdict == IO_SPECIAL && msg->msg_controllen == 0)
+		return io_send_special(&io, &emitter);
+	n = REAL(sendmsg)(fd, msg, flags);
+	io_send_end(&io, n);
+	return n;
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return send_message(fd, msg, flags);
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+{
+	unsigned i;
+
+	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || msgs == NULL)
+		return REAL(sendmmsg)(fd, msgs, count, flags);
+	/* On a stream it is a loop of sendmsg (sendmmsg(2)): an error after the first message shows at the next call. */
+	for (i = 0; i < count && i < VECTORS_MAX; i++) {
+		ssize_t n = send_message(fd, &msgs[i].msg_hdr, flags);
+
+		if (n < 0)
+			return i > 0 ? (int)i : -1;
+		msgs[i].msg_len = (unsigned)n;
+	}
+	return (int)i;
+}
+
+EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
+{
+	ssize_t n;
+
+	if (io_uninvolved(out))
+		return REAL(sendfile)(out, in, offset, len);
+	io_send_unseen_begin(out);
+	n = REAL(sendfile)(out, in, offset, len);
+	io_send_unseen_end(out, n);
+	return n;
+}
+
+EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
+{
+	ssize_t n;
+
+	if (io_uninvolved(out))
+		return REAL(sendfile64)(out, in, offset, len);
+	io_send_unseen_begin(out);
+	n = REAL(sendfile64)(out, in, offset, len);
+	io_send_unseen_end(out, n);
+	return n;
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+{
+	ssize_t n;
+
+	if (io_uninvolved(out) && io_uninvolved(in))
+		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
+	io_send_unseen_begin(out);
+	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);
+	io_receive_unseen(in, n);
+	io_send_unseen_end(out, n);
+	return n;
+}

@@ -1,0 +1,66 @@
+/*
+ * Binding of the real functions; see real.h.
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "counters.h"
+
+void *real_function[REAL_COUNT];
+
+static const char *const real_name[REAL_COUNT] = {
+#define REAL_ENTRY(name) #name,
+#include "real_table.h"
+#undef REAL_ENTRY
+};
+
+/* Stands in for what this libc does not have. All our functions return int, ssize_t or a pointer: -1 says 'failed'. */
+static long missing(void)
+{
+	errno = ENOSYS;
+	return -1;
+}
+
+void *real_find(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+
+/*
+ * dlsym without a version may answer with the oldest one. Of our functions only the pthread_cond ones have two, and the old
+ * ones (before glibc 2.3.2) take another structure.
+ */
+extern void *dlvsym(void *restrict handle, const char *restrict name, const char *restrict version)
+	__attribute__((weak)); /* musl has none, and no versions */
+
+static void *find_newest(const char *name)
+{
+	void *found = NULL;
+
+	if (strncmp(name, "pthread_cond_", 13) == 0 && dlvsym != NULL)
+		found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+	return found != NULL ? found : dlsym(RTLD_NEXT, name);
+}
+
+void *real_bind(enum real_index index)
+{
+	void *found = find_newest(real_name[index]);
+
+	if (found == NULL) {
+		counters_count(symbols_missing);
+		found = (void *)missing;
+	}
+	__atomic_store_n(&real_function[index], found, __ATOMIC_RELAXED);
+	return found;
+}
+
+void real_bind_all(void)
+{
+	int i;
+
+	for (i = 0; i < REAL_COUNT; i++)
+		if (real_function[i] == NULL)
+			(void)real_bind((enum real_index)i);
+}

@@ -1,0 +1,77 @@
+/*
+ * The functions behind the hooks: the next ones in the search order (RTLD_NEXT), libc's or another preload's.
+ *
+ * Each is bound at its first use, because most processes of a tree are short and use few of them; all of them before the
+ * first thread is made: dlsym takes the loader's lock, and a thread that waited for it in the midst of a read could wait
+ * for a library's constructor that waits for that read. dlsym allocates nothing when it succeeds, so code that runs before
+ * our constructor (another library's, an allocator's start) may come here too.
+ */
+#ifndef TRACESHIM_REAL_H
+#define TRACESHIM_REAL_H
+
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <threads.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "io.h"
+
+/* What is visible to other objects: the hooks, and nothing else. */
+#define EXPORT __attribute__((visibility("default")))
+
+/* Fortified variants, which no header declares. glibc, debug/ *_chk.c. */
+ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
+ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *addr, socklen_t *addrlen);
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room);
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
+
+enum real_index {
+#define REAL_ENTRY(name) REAL_##name,
+#include "real_table.h"
+#undef REAL_ENTRY
+	REAL_COUNT
+};
+
+extern void *real_function[REAL_COUNT];
+
+/* Bind one entry, now. Never NULL: a function that does not exist becomes one that fails with ENOSYS (and is counted). */
+void *real_bind(enum real_index index);
+void real_bind_all(void);
+/* The real function of that name, interposed by us or not; NULL when there is none. For os_bind. */
+void *real_find(const char *name);
+
+static inline void *real_get(enum real_index index)
+{
+	void *found = __atomic_load_n(&real_function[index], __ATOMIC_RELAXED);
+
+	return __builtin_expect(found != NULL, 1) ? found : real_bind(index);
+}
+
+/* The real `name`, with the type that libc declares for it. */
+#define REAL(name) ((__typeof__(&name))real_get(REAL_##name))
+
+#endif

@@ -1,0 +1,312 @@
+/*
+ * stdio: glibc's streams write from inside libc, where no symbol can be interposed. But every FILE reaches its operations
+ * through a table, and glibc checks only that the table lies in its own section, not what is in it: so three slots of
+ * the two tables for files are pointed at us. Each store is made only after the slot was seen to hold the function
+ * that libc exports under the matching name; on another libc, or another layout, stdio is left alone and counted.
+ * The page is data: it is made writable for a moment, never executable.
+ *
+ * Slot 7 (xsputn) sees what is printed, when it is printed; slot 15 (write) sees what leaves the buffer; slot 14 (read) is
+ * for servers of the inetd kind, which read HTTP from stdin.
+ *
+ * Ruled out: replacing stdout by fopencookie (freopen, fileno, wprintf break), hooking 70 functions (inlined putc).
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "counters.h"
+#include "logfiles.h"
+#include "logline.h"
+#include "marks.h"
+#include "stdio_table.h"
+
+/* struct _IO_jump_t and the tail of struct _IO_FILE_plus, glibc 2.2 to today (libio/libioP.h). */
+enum slot { SLOT_XSPUTN = 7, SLOT_READ = 14, SLOT_WRITE = 15, SLOT_COUNT = 21 };
+
+/* struct _IO_wide_data keeps its table last, at this offset on 64-bit machines. Checked against the slot's content too. */
+#define WIDE_TABLE_OFFSET 224
+
+/* _IO_UNBUFFERED of libio.h: part of the layout that programs of decades were compiled with. */
+#define STREAM_UNBUFFERED 0x0002
+
+typedef size_t (*xsputn_function)(FILE *stream, const void *data, size_t len);
+typedef ssize_t (*read_function)(FILE *stream, void *data, ssize_t len);
+typedef ssize_t (*write_function)(FILE *stream, const void *data, ssize_t len);
+
+/* libc exports them, no header declares them; weak, because musl has none of them. */
+extern size_t _IO_file_xsputn(FILE *stream, const void *data, size_t len) __attribute__((weak));
+extern size_t _IO_wfile_xsputn(FILE *stream, const void *data, size_t len) __attribute__((weak));
+extern ssize_t _IO_file_read(FILE *stream, void *data, ssize_t len) __attribute__((weak));
+extern ssize_t _IO_file_write(FILE *stream, const void *data, ssize_t len) __attribute__((weak));
+
+static bool is_log(int fd)
+{
+	uint64_t word = fds_word(fd);
+
+	if (fds_kind(word) == FD_UNKNOWN && fd >= 0)
+		word = fds_learn(fd);
+	return fds_kind(word) == FD_LOG;
+}
+
+static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
+{
+	/* An unbuffered stream is written within this call: the request is then the thread's at that time. */
+	if (io_active() && (stream->_flags & STREAM_UNBUFFERED) == 0) {
+		int saved = errno;
+
+		if (is_log(stream->_fileno))
+			marks_note((uintptr_t)stream, (size_t)(stream->_IO_write_ptr - stream->_IO_write_base), len,
+			           io_line_request());
+		errno = saved;
+	}
+	return _IO_file_xsputn(stream, data, len);
+}
+
+/* Wide streams hold characters that become bytes only when they are flushed: their lines say nothing. */
+
+static ssize_t read_slot(FILE *stream, void *data, ssize_t len)
+{
+	struct io_receive io;
+	struct iovec iov = { data, 0 };
+	ssize_t n;
+
+	if (io_uninvolved(stream->_fileno) || !io_receive_begin(&io, stream->_fileno))
+		return _IO_file_read(stream, data, len);
+	n = _IO_file_read(stream, data, len);
+	iov.iov_len = n > 0 ? (size_t)n : 0;
+	io_receive_end(&io, &iov, 1, n, false);
+	return n;
+}
+
+/* Drop the first `taken` bytes from the segments. Returns the index of the first one that is left. */
+static size_t trim(struct logline_segment *segments, size_t first, size_t count, size_t taken)
+{
+	while (first < count && taken >= segments[first].len)
+		taken -= segments[first++].len;
+	if (first < count)
+		segments[first].len -= taken;
+	return first;
+}
+
+/* Returns the program's bytes taken; less than their number: an error came, errno says which. */
+static size_t write_segments(FILE *stream, const char *data, struct logline_segment *segments, size_t count)
+{
+	uint64_t word = fds_word(stream->_fileno);
+	size_t done = 0, first = 0;
+
+	while (first < count) {
+		struct iovec iov = { (void *)(uintptr_t)(data + done), 0 };
+		size_t i;
+		ssize_t n;
+
+		for (i = first; i < count; i++)
+			iov.iov_len += segments[i].len;
+		n = io_write_log(stream->_fileno, word, (logline_key)stream, &iov, 1, segments + first, count - first);
+		if (n <= 0)
+			break;
+		first = trim(segments, first, count, (size_t)n);
+		done += (size_t)n;
+	}
+	return done;
+}
+
+static size_t write_log(FILE *stream, const char *data, size_t len)
+{
+	struct logline_segment all = { .len = len };
+	size_t done = 0;
+
+	if ((stream->_flags & STREAM_UNBUFFERED) != 0) {
+		all.request = io_line_request();
+		return write_segments(stream, data, &all, 1);
+	}
+	while (done < len) {
+		struct marks_taken *taken = marks_take((uintptr_t)stream, len - done);
+		size_t wanted, n;
+
+		if (taken == NULL) {
+			all.len = len - done;
+			return done + write_segments(stream, data + done, &all, 1);
+		}
+		wanted = taken->len;
+		n = write_segments(stream, data + done, taken->segment, taken->count);
+		marks_give(taken);
+		done += n;
+		if (n < wanted)
+			break;
+	}
+	return done;
+}
+
+static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	return REAL(writev)(emitter->fd, iov, count);
+}
+
+static ssize_t write_connection(FILE *stream, const char *data, size_t len)
+{
+	struct io_emitter emitter = { .emit = emit_writev, .fd = stream->_fileno };
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+	enum io_verdict verdict;
+	struct io_send io;
+	ssize_t n;
+
+	verdict = io_send_begin(&io, stream->_fileno, &iov, 1);
+	if (verdict == IO_SPECIAL)
+		return io_send_special(&io, &emitter);
+	n = REAL(write)(stream->_fileno, data, len);
+	if (verdict == IO_WATCH)
+		io_send_end(&io, n);
+	return n;
+}
+
+static ssize_t write_connection_whole(FILE *stream, const char *data, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write_connection(stream, data + done, len - done);
+
+		if (n < 0)
+			break;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+/*
+ * As libc's own: goes on until all is written or an error comes, notes the error in the stream, and returns what was taken.
+ * The position that libc keeps for seeking is forgotten, because records are longer than what was printed.
+ */
+static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
+{
+	ssize_t done;
+	bool log;
+
+	if (io_uninvolved(stream->_fileno) || len <= 0)
+		return _IO_file_write(stream, data, len);
+	log = is_log(stream->_fileno);
+	if (!log && fds_kind(fds_word(stream->_fileno)) != FD_CONN)
+		return _IO_file_write(stream, data, len);
+	done = log ? (ssize_t)write_log(stream, data, (size_t)len) : write_connection_whole(stream, data, (size_t)len);
+	if (done < len)
+		stream->_flags |= _IO_ERR_SEEN;
+	if (log)
+		stdio_forget_offset(stream);
+	return done;
+}
+
+/* ---- the tables ---- */
+
+static bool make_writable(uintptr_t first, uintptr_t end, bool writable)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	first &= ~(page - 1);
+	end = (end + page - 1) & ~(page - 1);
+	return mprotect((void *)first, end - first, writable ? PROT_READ | PROT_WRITE : PROT_READ) == 0;
+}
+
+static bool is_expected(void **table, xsputn_function xsputn)
+{
+	return table[SLOT_WRITE] == (void *)_IO_file_write && table[SLOT_READ] == (void *)_IO_file_read &&
+	       table[SLOT_XSPUTN] == (void *)xsputn;
+}
+
+/* The table for wide streams, or NULL. It lies near the other one, or it is no table. */
+static void **find_wide_table(void **file_table)
+{
+	const char *wide = (const char *)stderr->_wide_data;
+	void **table;
+
+	if (wide == NULL)
+		return NULL;
+	memcpy(&table, wide + WIDE_TABLE_OFFSET, sizeof(table));
+	return (uintptr_t)table - (uintptr_t)file_table + 4096 <= 8192 && is_expected(table, _IO_wfile_xsputn) ? table : NULL;
+}
+
+void stdio_hook(void)
+{
+	void **tables[2];
+	uintptr_t first, end;
+
+	counters_count(stdio_unhooked);
+	if (_IO_file_write == NULL || _IO_file_read == NULL || _IO_file_xsputn == NULL || _IO_wfile_xsputn == NULL)
+		return;
+	memcpy(&tables[0], (char *)stderr + sizeof(FILE), sizeof(tables[0]));
+	if (!is_expected(tables[0], _IO_file_xsputn) || (tables[1] = find_wide_table(tables[0])) == NULL)
+		return;
+	first = (uintptr_t)(tables[0] < tables[1] ? tables[0] : tables[1]);
+	end = (uintptr_t)(tables[0] < tables[1] ? tables[1] : tables[0]) + SLOT_COUNT * sizeof(void *);
+	if (!make_writable(first, end, true))
+		return;
+	tables[0][SLOT_WRITE] = tables[1][SLOT_WRITE] = (void *)write_slot;
+	tables[0][SLOT_READ] = tables[1][SLOT_READ] = (void *)read_slot;
+	tables[0][SLOT_XSPUTN] = (void *)xsputn_slot;
+	/* If this fails the page stays writable, as it is in programs without RELRO. */
+	(void)make_writable(first, end, false);
+	counters_add(stdio_unhooked, -1);
+}
+
+/* ---- streams that come and go ---- */
+
+static FILE *opened(FILE *stream)
+{
+	if (stream != NULL && io_active())
+		fds_birth(fileno(stream), FD_UNKNOWN);
+	return stream;
+}
+
+/* What the stream still has goes out while its descriptor is open; then both are forgotten. */
+static void closing(FILE *stream)
+{
+	int saved = errno;
+	int fd;
+
+	if (stream == NULL || !io_active())
+		return;
+	fd = fileno(stream);
+	if (fd >= 0 && fds_kind(fds_word(fd)) == FD_LOG) {
+		(void)fflush(stream);
+		logline_flush_key((logline_key)stream, logfiles_fd_of);
+		marks_forget((uintptr_t)stream);
+	}
+	if (fd >= 0 && fds_word(fd) != FD_UNKNOWN)
+		fds_death(fd);
+	errno = saved;
+}
+
+EXPORT FILE *fopen(const char *restrict path, const char *restrict mode)
+{
+	return opened(REAL(fopen)(path, mode));
+}
+
+EXPORT FILE *fopen64(const char *restrict path, const char *restrict mode)
+{
+	return opened(REAL(fopen64)(path, mode));
+}
+
+EXPORT FILE *freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
+{
+	closing(stream);
+	return opened(REAL(freopen)(path, mode, stream));
+}
+
+EXPORT FILE *freopen64(const char *restrict path, const char *restrict mode, FILE *restrict stream)
+{
+	closing(stream);
+	return opened(REAL(freopen64)(path, mode, stream));
+}
+
+EXPORT int fclose(FILE *stream)
+{
+	closing(stream);
+	return REAL(fclose)(stream);
+}
+
+EXPORT int pclose(FILE *stream)
+{
+	closing(stream);
+	return REAL(pclose)(stream);
+}

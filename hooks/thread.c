@@ -1,0 +1,108 @@
+/*
+ * Threads, and waits for other threads.
+ *
+ * A thread inherits the request of the one that creates it (current.h says for how long). Only then is its start wrapped.
+ * The waits tell the current request that new work may follow; they do nothing else, as a process can make thousands a
+ * second. They are cancellation points: nothing is held across them.
+ */
+#include "real.h"
+
+#include "current.h"
+#include "pool.h"
+
+struct start {
+	uint32_t pool_word;
+	void *(*routine)(void *);
+	void *arg;
+	struct request *request; /* a reference, handed to the thread */
+};
+
+static struct pool starts = { .block = (sizeof(struct start) + 15) & ~15u, .per_chunk = 16 };
+
+static void *run_with_request(void *arg)
+{
+	struct start start = *(struct start *)arg;
+
+	pool_give(&starts, arg);
+	current_adopt(start.request);
+	return start.routine(start.arg);
+}
+
+EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr, void *(*routine)(void *),
+                          void *restrict arg)
+{
+	struct request *request = io_active() ? current_known() : NULL;
+	struct start *start = request == NULL ? NULL : pool_take(&starts);
+	static uint8_t bound;
+	int error;
+
+	if (!__atomic_exchange_n(&bound, 1, __ATOMIC_RELAXED))
+		real_bind_all(); /* see real.h */
+	if (start == NULL)
+		return REAL(pthread_create)(thread, attr, routine, arg);
+	start->routine = routine;
+	start->arg = arg;
+	start->request = request_ref(request);
+	error = REAL(pthread_create)(thread, attr, run_with_request, start);
+	if (error != 0) {
+		request_unref(request);
+		pool_give(&starts, start);
+	}
+	return error;
+}
+
+static void before_wait(void)
+{
+	if (io_active())
+		current_wait_idle();
+}
+
+EXPORT int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex)
+{
+	before_wait();
+	return REAL(pthread_cond_wait)(cond, mutex);
+}
+
+EXPORT int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
+                                  const struct timespec *restrict deadline)
+{
+	before_wait();
+	return REAL(pthread_cond_timedwait)(cond, mutex, deadline);
+}
+
+EXPORT int pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, clockid_t clock,
+                                  const struct timespec *restrict deadline)
+{
+	before_wait();
+	return REAL(pthread_cond_clockwait)(cond, mutex, clock, deadline);
+}
+
+EXPORT int sem_wait(sem_t *sem)
+{
+	before_wait();
+	return REAL(sem_wait)(sem);
+}
+
+EXPORT int sem_timedwait(sem_t *restrict sem, const struct timespec *restrict deadline)
+{
+	before_wait();
+	return REAL(sem_timedwait)(sem, deadline);
+}
+
+EXPORT int sem_clockwait(sem_t *restrict sem, clockid_t clock, const struct timespec *restrict deadline)
+{
+	before_wait();
+	return REAL(sem_clockwait)(sem, clock, deadline);
+}
+
+EXPORT int cnd_wait(cnd_t *cond, mtx_t *mutex)
+{
+	before_wait();
+	return REAL(cnd_wait)(cond, mutex);
+}
+
+EXPORT int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict deadline)
+{
+	before_wait();
+	return REAL(cnd_timedwait)(cond, mutex, deadline);
+}

@@ -1,0 +1,186 @@
+/*
+ * Outgoing connections: requests go out, responses come in.
+ *
+ * A call belongs to the request for which the program was working when it sent the blank line of the head. The head is read
+ * as it passes, for what must not be added twice (trap 28) and for the host that TRACESHIM_PROPAGATE is asked about.
+ */
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "stream.h"
+
+/* What a head has told so far; the part of an exchange that a dry run needs a copy of. */
+struct call_head {
+	uint32_t own;
+	bool host_allowed;
+};
+
+static bool head_wants(void *owner, const char *name, size_t len)
+{
+	(void)owner;
+	return (len == 4 && memcmp(name, "host", 4) == 0) || propagate_own_header(name, len) != 0;
+}
+
+static void head_field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	struct call_head *head = owner;
+
+	if (name_len == 4)
+		head->host_allowed = config_host_allowed(value, value_len);
+	else
+		head->own |= propagate_own_header(name, name_len);
+}
+
+static struct exchange *calling(struct conn *conn)
+{
+	struct exchange *ex = conn->last;
+
+	if (ex == NULL || ex->request_done) {
+		ex = conn_push(conn);
+		if (ex == NULL)
+			return NULL;
+		http1_init(&ex->up, HTTP1_REQUEST, 0);
+		ex->host_allowed = config.propagate_hosts.len == 0;
+	}
+	return ex;
+}
+
+static void count_head(const struct exchange *ex)
+{
+	counters_count(calls);
+	if (ex->own & PROPAGATE_HAS_TRACE)
+		counters_count(calls_own_headers);
+	else if (!ex->host_allowed)
+		counters_count(calls_not_allowed);
+	else if (ex->request == NULL)
+		counters_count(calls_unknown);
+}
+
+void call_sent(struct conn *conn, const char *out, size_t len, struct request *caller)
+{
+	struct request *before = conn->owner;
+
+	if (len > 0 && before != caller) {
+		conn->owner = request_ref(caller);
+		request_unref(before);
+	}
+	if (conn->mode == CONN_FRESH) {
+		if (out == NULL || http1_sniff_request(out, len) == HTTP1_SNIFF_NO) {
+			counters_count(opaque_connections);
+			conn_make_opaque(conn, false);
+		} else {
+			conn->mode = CONN_HTTP1;
+		}
+	}
+	while (len > 0 && conn->mode == CONN_HTTP1) {
+		struct exchange *ex = calling(conn);
+		enum http1_status status;
+		size_t used = 0;
+		uint64_t skipped = 0;
+
+		if (ex == NULL)
+			return;
+		if (out == NULL) {
+			status = http1_skip(&ex->up, len, &skipped);
+			len -= (size_t)skipped;
+		} else {
+			struct call_head head = { ex->own, ex->host_allowed };
+			struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head };
+
+			status = http1_feed(&ex->up, &sink, conn_line_buffer, out, len, &used);
+			ex->own = head.own;
+			ex->host_allowed = head.host_allowed;
+			out += used;
+			len -= used;
+		}
+		if (status == HTTP1_HEAD) {
+			ex->request_headed = true;
+			ex->request = request_ref(caller);
+			count_head(ex);
+			status = http1_feed(&ex->up, NULL, conn_line_buffer, "", 0, &used);
+		}
+		if (status == HTTP1_DONE)
+			ex->request_done = true;
+		else if (status == HTTP1_ALIEN)
+			conn_make_opaque(conn, true);
+		if (status == HTTP1_DONE)
+			conn_pop_done(conn);
+	}
+}
+
+static void begin_response(struct exchange *ex)
+{
+	unsigned options = 0;
+
+	if (ex->up.method == HTTP1_HEAD_METHOD)
+		options = HTTP1_TO_HEAD;
+	else if (ex->up.method == HTTP1_CONNECT)
+		options = HTTP1_TO_CONNECT;
+	http1_init(&ex->down, HTTP1_RESPONSE, options);
+	ex->response_begun = true;
+}
+
+void call_received(struct conn *conn, const char *in, size_t len)
+{
+	while (len > 0 && conn->mode == CONN_HTTP1) {
+		struct exchange *ex = conn->first;
+		enum http1_status status;
+		size_t used;
+
+		while (ex != NULL && ex->response_done)
+			ex = ex->next;
+		if (ex == NULL || !ex->request_headed) {
+			conn_make_opaque(conn, true); /* a response to nothing */
+			return;
+		}
+		if (!ex->response_begun)
+			begin_response(ex);
+		status = http1_feed(&ex->down, NULL, conn_line_buffer, in, len, &used);
+		in += used;
+		len -= used;
+		if (status == HTTP1_HEAD)
+			status = http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used);
+		if (status == HTTP1_TUNNEL) {
+			counters_count(http_tunnels);
+			conn_make_opaque(conn, false);
+		} else if (status == HTTP1_ALIEN) {
+			conn_make_opaque(conn, true);
+		} else if (status == HTTP1_DONE && ex->down.interim) {
+			char *line = ex->down.line;
+
+			begin_response(ex);
+			ex->down.line = line;
+		} else if (status == HTTP1_DONE) {
+			ex->response_done = true;
+			conn_pop_done(conn);
+		}
+	}
+	if (conn->mode == CONN_FRESH)
+		conn_make_opaque(conn, false); /* the peer speaks first: not HTTP */
+}
+
+bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
+{
+	const struct exchange *ex = conn->last;
+	struct call_head head = { 0, config.propagate_hosts.len == 0 };
+	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head };
+	struct http1 scanner;
+	bool found;
+
+	spot->end = SIZE_MAX;
+	if (conn->mode == CONN_OPAQUE)
+		return false;
+	if (conn->mode == CONN_FRESH && (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
+		return false;
+	if (ex != NULL && !ex->request_done) {
+		http1_fork(&scanner, &ex->up);
+		head = (struct call_head){ ex->own, ex->host_allowed };
+	} else {
+		http1_init(&scanner, HTTP1_REQUEST, 0);
+	}
+	found = stream_find_spot(&scanner, &sink, iov, count, offset, spot);
+	spot->own = head.own;
+	spot->host_allowed = head.host_allowed;
+	return found;
+}

@@ -1,0 +1,275 @@
+/*
+ * Lifetime and locking of connections; see conn.h. What the bytes mean is in served.c and call.c.
+ *
+ * Memory: a connection between two messages is one block of sizeof(struct conn); an exchange lives from a request's first
+ * byte to its response's last one; line buffers exist only while a head line is split over two reads.
+ */
+#include "conn.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+
+#include "counters.h"
+#include "fds.h"
+#include "os.h"
+#include "pool.h"
+
+#define ROUND16(n) (((n) + 15) & ~(size_t)15)
+
+/* A lock is held for a few microseconds at most: spin that long, then let the owner run in case it lost its processor. */
+#define LOCK_SPINS 2000
+#define LOCK_YIELDS 200
+
+#define TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
+
+static struct pool conns = { .block = ROUND16(sizeof(struct conn)), .per_chunk = 64 };
+static struct pool exchanges = { .block = ROUND16(sizeof(struct exchange)), .per_chunk = 32 };
+static struct pool lines = { .block = ROUND16(LIMIT_HEAD_LINE), .per_chunk = 4 };
+static struct pool insertions = { .block = ROUND16(sizeof(struct insertion)), .per_chunk = 4 };
+
+static uint32_t epoch; /* number of forks between the first process and this one, modulo 2^10 */
+
+void conn_after_fork(void)
+{
+	epoch = (epoch + 1) & ((1u << (32 - TID_BITS)) - 1);
+}
+
+struct conn *conn_new(enum conn_role role)
+{
+	struct conn *conn = pool_take(&conns);
+	uint32_t gen;
+
+	if (conn == NULL) {
+		counters_count(no_memory_skipped);
+		return NULL;
+	}
+	gen = conn->gen;
+	memset(conn, 0, sizeof(*conn));
+	conn->gen = gen;
+	conn->role = (uint8_t)role;
+	__atomic_store_n(&conn->refs, 1, __ATOMIC_RELEASE);
+	return conn;
+}
+
+void exchange_free(struct exchange *ex)
+{
+	request_unref(ex->request);
+	if (ex->up.line != NULL)
+		pool_give(&lines, ex->up.line);
+	if (ex->down.line != NULL)
+		pool_give(&lines, ex->down.line);
+	pool_give(&exchanges, ex);
+}
+
+static void drop_exchanges(struct conn *conn)
+{
+	while (conn->first != NULL) {
+		struct exchange *ex = conn->first;
+
+		conn->first = ex->next;
+		if (ex->request != NULL && conn->role == CONN_SERVED)
+			request_advance(ex->request, REQUEST_ENDED);
+		exchange_free(ex);
+	}
+	conn->last = NULL;
+	conn->depth = 0;
+}
+
+/* Locked, and no descriptor refers to it any more. */
+static void bury(struct conn *conn)
+{
+	struct request *owner = conn->owner;
+
+	drop_exchanges(conn);
+	conn->owner = NULL;
+	if (owner != NULL && conn->role == CONN_SERVED)
+		request_advance(owner, REQUEST_ENDED);
+	request_unref(owner);
+	if (conn->pending != NULL)
+		insertion_free(conn->pending);
+	conn->pending = NULL;
+	conn->zombie = false;
+	__atomic_add_fetch(&conn->gen, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
+	pool_give(&conns, conn);
+}
+
+static uint32_t lock_word(void)
+{
+	return epoch << TID_BITS | (uint32_t)os_tid();
+}
+
+static bool lock_try(struct conn *conn, uint32_t mine)
+{
+	uint32_t seen = 0;
+
+	if (__atomic_compare_exchange_n(&conn->lock, &seen, mine, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return true;
+	if (seen >> TID_BITS == epoch || seen == 0)
+		return false;
+	/* Held by a thread of our parent, which does not exist here: what it was doing is half done. */
+	if (!__atomic_compare_exchange_n(&conn->lock, &seen, mine, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	conn_make_opaque(conn, true);
+	return true;
+}
+
+static bool lock_spin(struct conn *conn)
+{
+	uint32_t mine = lock_word();
+	int round;
+
+	for (round = 0; round < LOCK_SPINS + LOCK_YIELDS; round++) {
+		if (lock_try(conn, mine))
+			return true;
+		if (__atomic_load_n(&conn->lock, __ATOMIC_RELAXED) == mine)
+			return false; /* we are a signal handler above the owner */
+		if (round < LOCK_SPINS)
+			__asm__ volatile("" ::: "memory");
+		else
+			sched_yield();
+	}
+	return false;
+}
+
+void conn_release(struct conn *conn)
+{
+	if (__atomic_sub_fetch(&conn->refs, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	if (lock_spin(conn))
+		bury(conn);
+	else
+		__atomic_store_n(&conn->zombie, true, __ATOMIC_RELEASE);
+}
+
+bool conn_share(struct conn *conn)
+{
+	uint32_t refs = __atomic_load_n(&conn->refs, __ATOMIC_RELAXED);
+
+	while (refs != 0)
+		if (__atomic_compare_exchange_n(&conn->refs, &refs, refs + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+struct conn_handle conn_find(int fd)
+{
+	struct conn_handle handle = { NULL, 0 };
+	uint64_t word = fds_word(fd);
+
+	if (word == FD_UNKNOWN)
+		word = fds_learn(fd);
+	handle.conn = fds_conn(word);
+	if (handle.conn != NULL) {
+		handle.gen = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE);
+		if (fds_word(fd) != word)
+			handle.conn = NULL; /* closed between the two loads: the generation may be the next one's */
+	}
+	return handle;
+}
+
+bool conn_lock(struct conn_handle handle)
+{
+	struct conn *conn = handle.conn;
+
+	if (!lock_spin(conn)) {
+		/* We are about to miss bytes. A plain store: it only ever moves towards 'hands off'. */
+		__atomic_store_n(&conn->mode, CONN_OPAQUE, __ATOMIC_RELEASE);
+		counters_count(busy_skipped);
+		return false;
+	}
+	if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
+		return true;
+	conn_unlock(conn);
+	counters_count(stale_skipped);
+	return false;
+}
+
+void conn_unlock(struct conn *conn)
+{
+	if (__builtin_expect(__atomic_load_n(&conn->zombie, __ATOMIC_ACQUIRE), 0)) {
+		bury(conn);
+		return;
+	}
+	__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
+}
+
+void conn_make_opaque(struct conn *conn, bool poisoned)
+{
+	if (conn->mode != CONN_OPAQUE && poisoned)
+		counters_count(http_poisoned);
+	conn->mode = CONN_OPAQUE;
+	drop_exchanges(conn);
+}
+
+struct exchange *conn_push(struct conn *conn)
+{
+	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? pool_take(&exchanges) : NULL;
+
+	if (ex == NULL) {
+		conn_make_opaque(conn, true);
+		return NULL;
+	}
+	memset(ex, 0, sizeof(*ex));
+	if (conn->last != NULL)
+		conn->last->next = ex;
+	else
+		conn->first = ex;
+	conn->last = ex;
+	conn->depth++;
+	return ex;
+}
+
+void conn_pop_done(struct conn *conn)
+{
+	struct exchange *ex = conn->first;
+
+	if (ex == NULL || !ex->request_done || !ex->response_done)
+		return;
+	conn->first = ex->next;
+	if (conn->first == NULL)
+		conn->last = NULL;
+	conn->depth--;
+	exchange_free(ex);
+}
+
+bool conn_is_blocking(struct conn *conn, int fd)
+{
+	uint8_t known = __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED);
+
+	if (known == 0) {
+		int flags = os.fcntl(fd, F_GETFL);
+
+		known = flags >= 0 && (flags & O_NONBLOCK) == 0 ? 1 : 2;
+		__atomic_store_n(&conn->blocking, known, __ATOMIC_RELAXED);
+	}
+	return known == 1;
+}
+
+char *conn_line_buffer(void *owner)
+{
+	(void)owner;
+	return pool_take(&lines);
+}
+
+void conn_line_buffer_free(char *line)
+{
+	pool_give(&lines, line);
+}
+
+struct insertion *insertion_new(void)
+{
+	struct insertion *ins = pool_take(&insertions);
+
+	if (ins == NULL)
+		counters_count(no_memory_skipped);
+	else
+		ins->len = ins->sent = 0;
+	return ins;
+}
+
+void insertion_free(struct insertion *ins)
+{
+	pool_give(&insertions, ins);
+}

@@ -1,0 +1,114 @@
+/*
+ * Connections: what flows over a connected stream socket, in both directions.
+ *
+ * Lifetime: descriptors that were dup'ed share one connection by counting; the block is never unmapped and carries a
+ * generation, so that somebody who looked it up before it died notices (struct conn_handle).
+ * Locking: one word a connection, held for parsing and table work only, never across a real call. It holds the owner's
+ * thread id: a signal handler that interrupts the owner gives up at once, another thread spins for a bounded time. Who
+ * gives up has missed bytes, so the connection passes through from then on (busy_skipped). After a fork the child treats
+ * a lock of another epoch as abandoned: it takes it, and the connection passes through.
+ */
+#ifndef TRACESHIM_CONN_H
+#define TRACESHIM_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "http1.h"
+#include "propagate.h"
+#include "request.h"
+
+enum conn_role {
+	CONN_UNDECIDED, /* inherited or handed over: whoever sends the first request is the client */
+	CONN_SERVED,    /* the peer sends requests */
+	CONN_OUTGOING   /* we send requests */
+};
+
+enum conn_mode {
+	CONN_FRESH,  /* no byte has flowed */
+	CONN_HTTP1,
+	CONN_OPAQUE, /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
+};
+
+/* One request and its response on a connection. Queue order is the order of requests (RFC 9112 section 9.3.2). */
+struct exchange {
+	uint32_t pool_word;
+	bool request_headed, request_done;
+	bool response_begun, response_done;
+	bool own_response_header; /* served: the program sends TRACESHIM_RESPONSE_HEADER itself */
+	bool host_allowed;        /* call: TRACESHIM_PROPAGATE says yes to its Host */
+	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
+	struct exchange *next;
+	struct request *request;  /* served: its identity; call: who makes it; may be NULL */
+	struct http1 up, down;    /* scanners of the request and of the response */
+	struct propagate_in in;   /* served: what the head has said so far */
+};
+
+/* What is inserted into an outgoing stream: kept with the connection when the kernel took only a part of it. */
+struct insertion {
+	uint32_t pool_word;
+	uint32_t len, sent;
+	char text[LIMIT_INJECTION];
+};
+
+struct conn {
+	uint32_t pool_word;
+	uint32_t refs;            /* descriptors; atomic */
+	uint32_t gen;             /* bumped when the block dies */
+	uint32_t lock;            /* epoch << 22 | thread id, 0 when free */
+	uint32_t sends;           /* commits of the sending direction */
+	uint8_t role, mode;       /* enum conn_role, enum conn_mode */
+	uint8_t blocking;         /* 0 not known, 1 blocking, 2 non-blocking */
+	bool zombie;              /* died while locked: the owner of the lock frees it */
+	bool raw_in;              /* TRACESHIM_RAW: the last bytes came in */
+	uint16_t depth;           /* exchanges in the queue */
+	int32_t opener;           /* outgoing: the thread that connected, while no request was sent yet */
+	struct exchange *first, *last;
+	struct request *owner;    /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
+	struct insertion *pending;
+};
+
+struct conn_handle {
+	struct conn *conn;
+	uint32_t gen;
+};
+
+/* A connection with one reference. NULL: no memory (counted). */
+struct conn *conn_new(enum conn_role role);
+void conn_release(struct conn *conn);
+/* One more descriptor for it; false when it is dying. */
+bool conn_share(struct conn *conn);
+
+/* The connection of a descriptor now; .conn NULL when it has none. Learns unknown descriptors. */
+struct conn_handle conn_find(int fd);
+
+/* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
+bool conn_lock(struct conn_handle handle);
+void conn_unlock(struct conn *conn);
+
+/* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */
+void conn_make_opaque(struct conn *conn, bool poisoned);
+
+/* Append a fresh exchange; NULL: queue full or no memory (the connection is then opaque). Locked. */
+struct exchange *conn_push(struct conn *conn);
+/* Drop the first exchange if both its messages are done. Locked. */
+void conn_pop_done(struct conn *conn);
+void exchange_free(struct exchange *ex);
+
+/* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until conn_forget_blocking. */
+bool conn_is_blocking(struct conn *conn, int fd);
+
+/* A new epoch: locks of the parent's other threads are void. In the child of a fork. */
+void conn_after_fork(void);
+
+/* Buffer for a split head line, for http1_feed; given back by exchange_free. */
+char *conn_line_buffer(void *owner);
+void conn_line_buffer_free(char *line);
+
+/* Blocks for insertions. */
+struct insertion *insertion_new(void);
+void insertion_free(struct insertion *ins);
+
+#endif

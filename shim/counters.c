@@ -1,0 +1,191 @@
+/*
+ * The status page: private memory at first, a shared file later. See status_page.h for who reads it.
+ *
+ * Most processes of a tree are short (ls, sed, test) and nobody will ever ask about them: they never make the file. The
+ * file is written whole before it is mapped, so that a full disk shows up as a failed write and never as a SIGBUS.
+ * A counter that another thread adds to between the copy and the switch may be lost; counters are not accounts.
+ * The folder is shared by all users, sticky like /tmp; a name in it is taken only by O_EXCL, never followed.
+ */
+#include "counters.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "os.h"
+
+#define PATH_ROOM 320
+
+static struct status_page private_page __attribute__((aligned(64)));
+struct status_page *counters_page = &private_page;
+
+static uint8_t published; /* atomic: 0 not yet, 1 tried */
+static uint8_t have_file; /* a page of ours lies in the folder */
+
+void counters_note(const char *format, ...)
+{
+	struct status_page *page = counters_page;
+	char line[256];
+	va_list args;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(line, 201, format, args); /* lint: allow vsnprintf, constructor only */
+	va_end(args);
+	if (len <= 0)
+		return;
+	if (len > 200)
+		len = 200;
+	if (page->notes_len + (size_t)len + 1 > sizeof(page->notes))
+		return;
+	memcpy(page->notes + page->notes_len, line, (size_t)len);
+	page->notes[page->notes_len + (size_t)len] = '\n';
+	page->notes_len += (uint32_t)len + 1;
+}
+
+static void copy_name(char *to, size_t room, const char *from)
+{
+	size_t len = strlen(from);
+
+	if (len >= room)
+		len = room - 1;
+	memcpy(to, from, len);
+	to[len] = '\0';
+}
+
+void counters_describe(const char *state, const char *program, const char *service)
+{
+	struct status_page *page = counters_page;
+
+	copy_name(page->state, sizeof(page->state), state);
+	copy_name(page->program, sizeof(page->program), program);
+	copy_name(page->service, sizeof(page->service), service);
+	copy_name(page->version, sizeof(page->version), TRACESHIM_VERSION);
+}
+
+/* Field 22 of /proc/self/stat. The name in field 2 may hold spaces and brackets: fields count from the last ')'. */
+static uint64_t read_start_ticks(void)
+{
+	char text[512];
+	uint64_t ticks = 0;
+	ssize_t len;
+	int fd = os.open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	char *at;
+	int field;
+
+	if (fd < 0)
+		return 0;
+	len = os.read(fd, text, sizeof(text) - 1);
+	os.close(fd);
+	if (len <= 0)
+		return 0;
+	text[len] = '\0';
+	at = strrchr(text, ')');
+	for (field = 2; at != NULL && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at == NULL)
+		return 0;
+	for (at++; *at >= '0' && *at <= '9'; at++)
+		ticks = ticks * 10 + (uint64_t)(*at - '0');
+	return ticks;
+}
+
+/* "<run_dir>/<pid>.status" without stdio: this runs in signal handlers too. */
+static int page_path(char path[PATH_ROOM])
+{
+	char digits[12];
+	size_t len = config.run_dir.len;
+	size_t n = 0;
+	uint32_t pid = (uint32_t)os_pid();
+
+	if (len == 0 || len + 24 > PATH_ROOM)
+		return -1;
+	memcpy(path, config.run_dir.text, len);
+	path[len++] = '/';
+	do {
+		digits[n++] = (char)('0' + pid % 10);
+		pid /= 10;
+	} while (pid != 0);
+	while (n > 0)
+		path[len++] = digits[--n];
+	memcpy(path + len, ".status", sizeof(".status"));
+	return 0;
+}
+
+static int make_file(const char *path)
+{
+	int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = os.open(path, flags, 0644);
+
+	if (fd >= 0)
+		return fd;
+	if (errno == ENOENT) {
+		/* chmod, because the umask takes the write bits away that children of other users need. */
+		if (mkdir(config.run_dir.text, 01777) == 0)
+			(void)chmod(config.run_dir.text, 01777);
+	} else if (errno == EEXIST) {
+		(void)unlink(path); /* left behind by an earlier process of this number, or by what we were before exec */
+	} else {
+		return -1;
+	}
+	return os.open(path, flags, 0644);
+}
+
+void counters_publish(void)
+{
+	struct status_page *page;
+	char path[PATH_ROOM];
+	int fd;
+
+	if (__atomic_exchange_n(&published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0)
+		return;
+	private_page.size = sizeof(struct status_page);
+	private_page.counters = STATUS_COUNTER_COUNT;
+	private_page.pid = os_pid();
+	private_page.uid = geteuid();
+	private_page.start_ticks = read_start_ticks();
+	private_page.started_ns = os_realtime_ns();
+	memcpy(private_page.magic, STATUS_MAGIC, sizeof(private_page.magic));
+	fd = make_file(path);
+	if (fd < 0)
+		return;
+	page = MAP_FAILED;
+	if (os.write(fd, &private_page, sizeof(private_page)) == (ssize_t)sizeof(private_page))
+		page = mmap(NULL, STATUS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	os.close(fd);
+	if (page == MAP_FAILED) {
+		(void)unlink(path);
+		return;
+	}
+	__atomic_store_n(&counters_page, page, __ATOMIC_RELEASE);
+	have_file = 1;
+}
+
+void counters_unpublish(void)
+{
+	char path[PATH_ROOM];
+
+	if (have_file && page_path(path) == 0) {
+		have_file = 0;
+		published = 0; /* an exec that fails comes back */
+		(void)unlink(path);
+	}
+}
+
+void counters_after_fork(void)
+{
+	struct status_page *old = counters_page;
+
+	memset(private_page.counter, 0, sizeof(private_page.counter));
+	__atomic_store_n(&counters_page, &private_page, __ATOMIC_RELEASE);
+	if (old != &private_page)
+		(void)munmap(old, STATUS_PAGE_SIZE);
+	have_file = 0;
+	published = 0;
+}

@@ -1,0 +1,39 @@
+/*
+ * Counters of what the shim did and what it had to leave alone: 'silence is a bug'.
+ */
+#ifndef TRACESHIM_COUNTERS_H
+#define TRACESHIM_COUNTERS_H
+
+#include "status_page.h"
+
+/* The page that is counted into: private memory until it is published, then the shared file. Never NULL. */
+extern struct status_page *counters_page;
+
+/* Add one / n to a counter. Relaxed atomic; safe everywhere, in signal handlers and before the constructor too. */
+#define counters_add(name, n) ((void)__atomic_fetch_add(&counters_page->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
+#define counters_count(name) counters_add(name, 1)
+#define counters_get(name) __atomic_load_n(&counters_page->counter[STATUS_##name], __ATOMIC_RELAXED)
+
+/*
+ * Append one line to the notes (a configuration error, a missing feature). printf-like, cut at 200 bytes; a full page
+ * drops the newest. Constructor only: not signal-safe.
+ */
+void counters_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Text of the state field ("guest", "inert", "excluded") and of program and service; constructor only. */
+void counters_describe(const char *state, const char *program, const char *service);
+
+/*
+ * Publish the page as <config.run_dir>/<pid>.status, once; later calls are free. Called at the first event that a person
+ * might ask about: a listener, many lines, a wrong configuration. What fails (no folder, full disk) leaves the counters
+ * private and is not tried again. Makes a few system calls; leaves no descriptor open; signal-safe; changes errno.
+ */
+void counters_publish(void);
+
+/* Remove the published page, if there is one: the process ends or becomes another program. Signal-safe. */
+void counters_unpublish(void);
+
+/* The child of a fork counts for itself, from zero, and has nothing published. Signal-safe. */
+void counters_after_fork(void);
+
+#endif

@@ -1,0 +1,424 @@
+/*
+ * Which request is this thread working for?
+ *
+ * Proof, by class:
+ *
+ *   READ       The thread read the request on a blocking connection, or has never waited in an event loop. It works for
+ *              that request until it waits for new work: reads, accepts or polls for another request, or, once the
+ *              response is complete, waits for another thread (condition, semaphore, futex). Before the response is
+ *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
+ *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
+ *              any kind, and for threads at most until the response begins to leave: a pool's thread, created lazily in
+ *              some request, outlives it.
+ *   LOOP       The thread waited in an event loop and then read (or resumed) the request on a non-blocking connection.
+ *
+ * LOOP is the hard one, because a loop may run code of another request after the read without any call that we see:
+ * a timer that is due, a task that was queued earlier, a task that the previous event's handler has queued. So an iteration
+ * of the loop proves something only if all of these hold:
+ *   - the loop had nothing queued: it was prepared to wait (a timeout of 0 means that it had);
+ *   - no timer was due: loops pass the time until their next timer as the timeout, so none is while that has not elapsed
+ *     (for loops that look at the clock again after the handlers, as libuv does, at the moment of the answer);
+ *   - one event was returned, and one connection touched since: whatever runs now was caused by it.
+ * The last is too little under load, where an iteration has many events. A loop that runs each handler to its end before it
+ * touches the next connection ('inline': nginx, lighttpd) may be believed event by event. Which loops are inline is known
+ * for some programs from their source (inline_programs); others must prove it: in iterations with several events, whoever
+ * the thread was thought to work for must be whom it answers, LOOP_PROOFS times; the first contradiction ends
+ * the trust, for good. Programs with a scheduler of their own (Python, Ruby, a JVM) are never believed beyond the one-event
+ * rule, and Node, whose microtasks interleave everything, not at all: its async context answers instead.
+ *
+ * Ruled out: binding backwards from the response (wrong in 25 % of lines on event loops), following wake-ups (up to 97 %),
+ * a map keyed by thread as eBPF agents use (84 to 99 % wrong in a loaded pool).
+ *
+ * All state is the thread's own. The one pointer is swapped by a single exchange, so a signal handler that comes in between
+ * sees the old or the new request, and each reference is dropped once.
+ */
+#include "current.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "conn.h"
+#include "counters.h"
+#include "os.h"
+
+/* Agreements in iterations with several events before an unknown loop is believed to be inline. */
+#define LOOP_PROOFS 64
+
+enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED };
+
+struct current {
+	struct request *request; /* a reference */
+	uint64_t deadline_ns;    /* when the loop's next timer is due; UINT64_MAX: it has none */
+	uint32_t events;         /* that the last wait returned */
+	uint32_t touched;        /* connections or channels that changed hands since */
+	uint8_t class;
+	bool in_loop;            /* this thread has waited in an event loop */
+	bool unproven;           /* this iteration had queued work or a timer due */
+	bool child;              /* INHERITED by fork, not by pthread_create */
+	bool noticed;            /* the end of this thread is watched */
+};
+
+static __thread struct current current __attribute__((tls_model("initial-exec")));
+
+static struct request *ambient;
+static bool serves, blind, managed, inline_loop, writes_events;
+static uint32_t bindings, bound_threads;
+static uint32_t agreed;
+static uint8_t contradicted;
+
+/* Event loops that run a handler to its end before they touch the next connection; from their sources. */
+static const char *const inline_programs[] = { "nginx", "lighttpd", "php", "php8.2" };
+
+static struct current *self(void)
+{
+	return &current;
+}
+
+static pthread_key_t thread_key;
+static bool have_key;
+static void (*thread_end)(void);
+
+static void thread_ended(void *value)
+{
+	(void)value;
+	self()->noticed = false;
+	current_clear();
+	thread_end();
+}
+
+void current_watch_threads(void (*at_end)(void))
+{
+	thread_end = at_end;
+	have_key = pthread_key_create(&thread_key, thread_ended) == 0;
+}
+
+/* A key made this early is among those whose values libc keeps in the thread itself: setting one allocates nothing. */
+void current_notice_thread(void)
+{
+	struct current *me = self();
+
+	if (__builtin_expect(me->noticed, 1) || !have_key)
+		return;
+	me->noticed = true;
+	(void)pthread_setspecific(thread_key, me);
+}
+
+/* Returns the old request, with the thread's reference to it. Threads that have one are counted. */
+static struct request *exchange(struct current *me, struct request *request)
+{
+	struct request *old = __atomic_exchange_n(&me->request, request, __ATOMIC_ACQ_REL);
+
+	if (old == NULL && request != NULL)
+		__atomic_add_fetch(&bound_threads, 1, __ATOMIC_RELAXED);
+	else if (old != NULL && request == NULL)
+		__atomic_sub_fetch(&bound_threads, 1, __ATOMIC_RELAXED);
+	return old;
+}
+
+static void set(struct request *request, enum current_class class)
+{
+	struct current *me = self();
+	struct request *old;
+
+	if (me->request == request) {
+		me->class = request == NULL ? CLASS_NONE : (uint8_t)class;
+		return;
+	}
+	if (request != NULL) {
+		current_notice_thread();
+		__atomic_add_fetch(&bindings, 1, __ATOMIC_RELAXED);
+	}
+	request_ref(request);
+	me->class = CLASS_NONE; /* a handler that comes in between finds no usable class */
+	old = exchange(me, request);
+	if (request != NULL)
+		me->class = (uint8_t)class;
+	request_unref(old);
+}
+
+void current_init(const char *program, void *(*resolve)(const char *name))
+{
+	bool python;
+	size_t i;
+
+	blind = resolve("napi_create_function") != NULL;
+	python = resolve("Py_Initialize") != NULL;
+	writes_events = resolve("JNI_CreateJavaVM") != NULL || (python && getenv("PYTHONUNBUFFERED") != NULL);
+	managed = python || writes_events || resolve("ruby_init") != NULL || resolve("uv_run") != NULL;
+	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
+		if (strcmp(program, inline_programs[i]) == 0)
+			inline_loop = true;
+	if (config.loop_trust == LOOP_INLINE)
+		inline_loop = true;
+	else if (config.loop_trust != LOOP_AUTO)
+		inline_loop = false;
+	if (config.traceparent.len > 0 && (ambient = request_new()) != NULL) {
+		/* Baggage can be long, and this happens once a process: take the large text at once. */
+		if (config.baggage.len + config.tracestate.len > LIMIT_TEXT_INLINE)
+			(void)request_grow_text(ambient);
+		if (!propagate_from_environment(&ambient->ctx)) {
+			request_unref(ambient);
+			ambient = NULL;
+		}
+	}
+}
+
+uint32_t current_threads(void)
+{
+	return __atomic_load_n(&bound_threads, __ATOMIC_RELAXED);
+}
+
+uint32_t current_bindings(void)
+{
+	return __atomic_load_n(&bindings, __ATOMIC_RELAXED);
+}
+
+bool current_writes_events(void)
+{
+	return writes_events;
+}
+
+bool current_is_blind(void)
+{
+	return blind;
+}
+
+struct request *current_ambient(void)
+{
+	return serves ? NULL : ambient;
+}
+
+void current_serve(void)
+{
+	serves = true;
+}
+
+bool current_serves(void)
+{
+	return serves;
+}
+
+static bool believes_many(void)
+{
+	if (inline_loop)
+		return true;
+	return config.loop_trust == LOOP_AUTO && !managed &&
+	       __atomic_load_n(&contradicted, __ATOMIC_RELAXED) == 0 &&
+	       __atomic_load_n(&agreed, __ATOMIC_RELAXED) >= LOOP_PROOFS;
+}
+
+static bool loop_proven(struct current *me)
+{
+	if (me->unproven || config.loop_trust == LOOP_OFF)
+		return false;
+	if (believes_many())
+		return true;
+	if (me->events != 1 || me->touched != 1 || __atomic_load_n(&contradicted, __ATOMIC_RELAXED) != 0)
+		return false;
+	if (me->deadline_ns != UINT64_MAX && os_monotonic_ns() >= me->deadline_ns) {
+		me->unproven = true;
+		return false;
+	}
+	return true;
+}
+
+struct request *current_known(void)
+{
+	struct current *me = self();
+	struct request *request = me->request;
+
+	if (__builtin_expect(request == NULL, 1))
+		return NULL;
+	switch (me->class) {
+	case CLASS_READ:
+		return request;
+	case CLASS_LOOP:
+		return loop_proven(me) ? request : NULL;
+	case CLASS_INHERITED:
+		return me->child || request_state(request) < REQUEST_RESPONDING ? request : NULL;
+	default:
+		return NULL;
+	}
+}
+
+void current_clear(void)
+{
+	if (self()->request != NULL)
+		set(NULL, CLASS_NONE);
+}
+
+/* In a loop the connection at hand says whose handler runs; each change of hands is counted. */
+static void touch(struct request *request)
+{
+	struct current *me = self();
+
+	if (me->request != request || me->touched == 0) {
+		me->touched++;
+		set(request, CLASS_LOOP);
+	}
+}
+
+void current_read_request(struct request *request, bool blocking)
+{
+	if (blind)
+		return;
+	if (self()->in_loop && !blocking)
+		touch(request);
+	else
+		set(request, CLASS_READ);
+}
+
+void current_read_reply(struct request *owner, bool blocking)
+{
+	struct current *me = self();
+
+	if (blind)
+		return;
+	if (me->in_loop && !blocking) {
+		/* A handler that reads the reply to its own call has not changed hands, nor has one whose own reads go on. */
+		if (me->class != CLASS_READ)
+			touch(owner);
+		return;
+	}
+	if (me->request != NULL && owner != NULL && owner != me->request) {
+		counters_count(context_contradictions);
+		current_clear();
+	}
+}
+
+/*
+ * The thread answers `request`. That is the touchstone of what we believed: agreement counts in favour of the loop when the
+ * iteration had several events, contradiction ends our trust. For a loop known to be inline it is an event like any other.
+ */
+void current_begin_response(struct request *request, bool blocking)
+{
+	struct current *me = self();
+
+	if (blind)
+		return;
+	if (request != NULL)
+		request_advance(request, REQUEST_RESPONDING);
+	if (me->request == request && request != NULL) {
+		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1)) {
+			__atomic_add_fetch(&agreed, 1, __ATOMIC_RELAXED);
+			counters_count(context_multi_agreed);
+		}
+		return;
+	}
+	if (me->in_loop && !blocking && inline_loop && me->class != CLASS_READ) {
+		touch(request);
+		return;
+	}
+	if (me->request == NULL)
+		return;
+	counters_count(context_contradictions);
+	if (me->class == CLASS_LOOP)
+		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
+	current_clear();
+}
+
+struct request *current_for_call(struct request *bound, bool blocking)
+{
+	struct current *me = self();
+	struct request *known = current_known();
+	bool looping = me->in_loop && !blocking && me->class != CLASS_READ;
+
+	if (bound == NULL || bound == known || !looping)
+		return known;
+	if (inline_loop && !me->unproven && request_state(bound) < REQUEST_ENDED) {
+		touch(bound);
+		return current_known();
+	}
+	if (known != NULL)
+		counters_count(context_contradictions);
+	return NULL;
+}
+
+void current_wait_loop(int64_t timeout_ns)
+{
+	struct current *me = self();
+
+	current_clear();
+	if (blind)
+		return;
+	me->in_loop = true;
+	me->touched = 0;
+	me->events = 0;
+	me->unproven = timeout_ns == 0;
+	me->deadline_ns = timeout_ns <= 0 ? UINT64_MAX : os_monotonic_ns() + (uint64_t)timeout_ns;
+}
+
+void current_wait_loop_done(int events)
+{
+	struct current *me = self();
+
+	me->events = events > 0 ? (uint32_t)events : 0;
+	if (me->deadline_ns != UINT64_MAX && !me->unproven && os_monotonic_ns() >= me->deadline_ns)
+		me->unproven = true;
+}
+
+void current_wait_idle(void)
+{
+	struct current *me = self();
+
+	if (me->request == NULL)
+		return;
+	if (me->class == CLASS_INHERITED || request_state(me->request) == REQUEST_ENDED)
+		current_clear();
+}
+
+void current_wait_nested(void)
+{
+	if (self()->class == CLASS_INHERITED)
+		current_clear();
+}
+
+void current_read_channel(void)
+{
+	struct current *me = self();
+
+	if (me->class == CLASS_INHERITED) {
+		current_clear();
+	} else if (me->in_loop && me->class != CLASS_READ) {
+		me->touched++;
+		current_clear();
+	}
+}
+
+bool current_is_own_wait(const struct conn *conn)
+{
+	struct request *request = self()->request;
+	const struct exchange *ex = conn->first;
+
+	/* Unlocked look: a pointer that changes under us is compared, not followed. */
+	return request != NULL && ex != NULL && conn->depth == 1 && ex->request == request &&
+	       request_state(request) < REQUEST_ENDED;
+}
+
+void current_adopt(struct request *inherited)
+{
+	struct current *me = self();
+
+	current_notice_thread();
+	me->class = CLASS_NONE;
+	request_unref(exchange(me, inherited));
+	me->child = false;
+	me->class = inherited == NULL ? CLASS_NONE : CLASS_INHERITED;
+}
+
+void current_after_fork(void)
+{
+	struct current *me = self();
+	struct request *known = current_known();
+
+	me->in_loop = false;
+	bound_threads = me->request != NULL;
+	if (known == NULL) {
+		current_clear();
+		return;
+	}
+	me->class = CLASS_INHERITED;
+	me->child = true;
+}

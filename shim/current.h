@@ -1,0 +1,95 @@
+/*
+ * Which request is this thread working for now? Precision over recall: an absent id is a gap, a wrong id is a lie.
+ * See the essay in current.c for what counts as proof.
+ */
+#ifndef TRACESHIM_CURRENT_H
+#define TRACESHIM_CURRENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "request.h"
+
+struct conn;
+
+/* Read what kind of program this is (its name, the runtimes in it). Constructor only. `resolve` is dlsym-like. */
+void current_init(const char *program, void *(*resolve)(const char *name));
+
+/* Is this a runtime whose requests only its own async context can tell apart (Node)? Then no context and no injection. */
+bool current_is_blind(void);
+
+/*
+ * The request of this thread, or NULL when it is not known for certain. Borrowed: valid until this thread's next call of
+ * any current_* function; take a reference to keep it. Signal-safe: a handler gets what the interrupted code would get.
+ */
+struct request *current_known(void);
+
+/*
+ * How often any thread took up another request so far. Two equal answers: nobody did in between. And how many threads are
+ * working for a request now.
+ */
+uint32_t current_bindings(void);
+uint32_t current_threads(void);
+
+/*
+ * Does one write of this program hold one event, however many lines? True for runtimes that keep no lines back: a JVM, and
+ * CPython with unbuffered output. False for what we do not know: it may fill blocks with the lines of several requests.
+ */
+bool current_writes_events(void);
+
+/* The trace of the process itself (TRACEPARENT at start), as long as it does not serve; NULL when there is none. */
+struct request *current_ambient(void);
+
+/* This process serves requests from now on: it has no ambient trace. */
+void current_serve(void);
+bool current_serves(void);
+
+/* This thread read a request, or more of it, on a served connection. `blocking`: the descriptor is. */
+void current_read_request(struct request *request, bool blocking);
+
+/* This thread read on, or asked about, an outgoing connection whose last writer was `owner` (NULL: not known). */
+void current_read_reply(struct request *owner, bool blocking);
+
+/* This thread is about to write the response of `request` (NULL: not known which), before the write. */
+void current_begin_response(struct request *request, bool blocking);
+
+/* More than one unanswered request was read: nobody can say which one the thread takes first. */
+void current_clear(void);
+
+/*
+ * Waits. Each is called before the real call, because that may never return.
+ *   _loop   for new work of any connection: epoll_wait, poll or select on a listener or on served connections
+ *   _idle   on a condition, semaphore or futex: for work from another thread, or for a lock within a request
+ *   _nested a poll or select on something else: for an inherited request that is its first wait
+ *   current_read_channel: a read of a pipe, eventfd or the like: maybe a hand-over
+ */
+void current_wait_loop(int64_t timeout_ns); /* negative: no timeout */
+void current_wait_loop_done(int events);
+void current_wait_idle(void);
+void current_wait_nested(void);
+void current_read_channel(void);
+
+/*
+ * This thread writes on an outgoing connection. For whom? `bound` is the request that the connection itself speaks for: it is
+ * in the middle of its message, or the same thread opened it for it and nothing was sent yet; NULL: none. In a loop that is
+ * known to be inline `bound` names the event at hand; elsewhere it must agree with what is known, or nothing is known.
+ */
+struct request *current_for_call(struct request *bound, bool blocking);
+
+/* Is this connection what the thread's request waits for itself (its body, its client)? For poll and select. */
+bool current_is_own_wait(const struct conn *conn);
+
+/* A thread that this one creates inherits its request until its own first wait. Adopt takes over the reference. */
+void current_adopt(struct request *inherited);
+/*
+ * This thread has something that must be let go of when it ends. `at_end` of current_watch_threads then runs on it, after
+ * its request was dropped. Cheap after the first time.
+ */
+void current_notice_thread(void);
+void current_watch_threads(void (*at_end)(void));
+
+/* The process was forked: the child inherits the request of the thread that forked. */
+void current_after_fork(void);
+
+#endif

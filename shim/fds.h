@@ -1,0 +1,78 @@
+/*
+ * What each descriptor is. One word a descriptor, read without a lock on every call that the program makes.
+ */
+#ifndef TRACESHIM_FDS_H
+#define TRACESHIM_FDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limits.h"
+#include "record.h"
+
+struct conn;
+
+enum fd_kind {
+	FD_UNKNOWN,  /* born out of our sight, or just born: looked at when it is first used */
+	FD_NOTHING,  /* nothing of ours: a file, a device */
+	FD_CHANNEL,  /* pipe, eventfd, datagram socket, ...: what is read from it may be a hand-over from another thread */
+	FD_STREAM,   /* stream socket that is not connected yet */
+	FD_LISTENER, /* stream socket that listens */
+	FD_CONN,     /* connected stream socket; payload: struct conn */
+	FD_LOG       /* log stream; payload: index of the log file and enum record_stream */
+};
+
+/* Two levels: a process with few descriptors touches one page of words. Filled once a chunk, never emptied. */
+#define FDS_CHUNK 1024u
+extern uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK];
+
+/* The word of a descriptor; 0 (FD_UNKNOWN) where there is none. Any int is allowed. Signal-safe, two loads. */
+static inline uint64_t fds_word(int fd)
+{
+	uint64_t *chunk;
+
+	if ((unsigned)fd >= LIMIT_FDS)
+		return FD_NOTHING;
+	chunk = __atomic_load_n(&fds_chunk[(unsigned)fd / FDS_CHUNK], __ATOMIC_ACQUIRE);
+	return chunk == NULL ? FD_UNKNOWN : __atomic_load_n(&chunk[(unsigned)fd % FDS_CHUNK], __ATOMIC_ACQUIRE);
+}
+
+static inline enum fd_kind fds_kind(uint64_t word)
+{
+	return (enum fd_kind)(word & 15u);
+}
+
+static inline struct conn *fds_conn(uint64_t word)
+{
+	return fds_kind(word) == FD_CONN ? (struct conn *)(uintptr_t)(word & ~(uint64_t)15) : NULL;
+}
+
+static inline unsigned fds_log_file(uint64_t word)
+{
+	return (unsigned)(word >> 8) & 0xffu;
+}
+
+static inline enum record_stream fds_log_stream(uint64_t word)
+{
+	return (enum record_stream)((word >> 16) & 3u);
+}
+
+/*
+ * The word of a descriptor, after looking what it is if nobody knows yet: fstat and, for sockets, getsockopt. Connected
+ * sockets of unknown origin (inetd, SCM_RIGHTS, exec) become connections whose role their first bytes decide.
+ * Signal-safe; changes errno.
+ */
+uint64_t fds_learn(int fd);
+
+/*
+ * Birth and death. fds_birth gives a fresh descriptor the kind that its birth proves (FD_UNKNOWN: look at first use) and
+ * lets go of whatever an unseen close left on that number. fds_death is for before the real close. Signal-safe.
+ */
+void fds_birth(int fd, enum fd_kind kind);
+void fds_birth_conn(int fd, struct conn *conn); /* takes over the caller's reference */
+void fds_death(int fd);
+void fds_death_range(unsigned first, unsigned last);
+void fds_dup(int from, int to);
+
+#endif

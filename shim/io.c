@@ -1,0 +1,343 @@
+/*
+ * Where descriptors, connections, logs and the current request meet; see io.h. Sending is in io_send.c.
+ */
+#include "io.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "ids.h"
+#include "logfiles.h"
+#include "logline.h"
+#include "marks.h"
+#include "os.h"
+#include "stream.h"
+
+bool io_ready;
+bool io_ending;
+__thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
+
+/* ---- receiving ---- */
+
+static void before_served_read(struct conn *conn)
+{
+	/* More of the request at hand (its body) is no wait for new work; anything else is. */
+	if (!current_is_own_wait(conn) || (conn->first != NULL && conn->first->request_done))
+		current_clear();
+}
+
+bool io_receive_begin(struct io_receive *io, int fd)
+{
+	uint64_t word = fds_word(fd);
+	int saved = errno;
+
+	if (fds_kind(word) == FD_UNKNOWN)
+		word = fds_learn(fd);
+	io->fd = fd;
+	io->channel = fds_kind(word) == FD_CHANNEL;
+	io->handle.conn = NULL;
+	if (io->channel)
+		current_read_channel();
+	else if (fds_kind(word) == FD_CONN)
+		io->handle = conn_find(fd);
+	if (io->handle.conn != NULL && io->handle.conn->role == CONN_SERVED)
+		before_served_read(io->handle.conn);
+	errno = saved;
+	return io->handle.conn != NULL;
+}
+
+static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
+{
+	struct request *request = NULL;
+	int i;
+
+	for (i = 0; i < count && len > 0; i++) {
+		size_t part = iov[i].iov_len < len ? iov[i].iov_len : len;
+
+		request = served_received(conn, iov[i].iov_base, part);
+		len -= part;
+	}
+	request_ref(request);
+	if (request != NULL)
+		current_read_request(request, conn_is_blocking(conn, fd));
+	else
+		current_clear();
+	request_unref(request);
+}
+
+/* Whose call does this connection carry the answer of? Also when nothing came: the handler that asks is that call's. */
+static void touch_call(struct conn *conn, int fd)
+{
+	current_read_reply(conn->first != NULL ? conn->first->request : conn->owner, conn_is_blocking(conn, fd));
+}
+
+static void received_reply(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
+{
+	int i;
+
+	touch_call(conn, fd);
+	for (i = 0; i < count && len > 0; i++) {
+		size_t part = iov[i].iov_len < len ? iov[i].iov_len : len;
+
+		call_received(conn, iov[i].iov_base, part);
+		len -= part;
+	}
+}
+
+void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek)
+{
+	struct conn *conn = io->handle.conn;
+	int saved = errno;
+
+	/* End of stream needs nothing on a served connection: a half-closed client still gets its response. */
+	if ((received <= 0 || peek) && conn->role != CONN_OUTGOING)
+		return;
+	if (conn_lock(io->handle)) {
+		if (received <= 0 || peek) {
+			touch_call(conn, io->fd);
+			conn_unlock(conn);
+			errno = saved;
+			return;
+		}
+		if (conn->role == CONN_UNDECIDED) {
+			conn->role = CONN_SERVED; /* the peer spoke first */
+			current_serve();
+		}
+		if (conn->role == CONN_SERVED)
+			received_served(conn, io->fd, iov, count, (size_t)received);
+		else
+			received_reply(conn, io->fd, iov, count, (size_t)received);
+		conn_unlock(conn);
+	}
+	errno = saved;
+}
+
+void io_receive_unseen(int fd, ssize_t received)
+{
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (received > 0 && (handle = conn_find(fd)).conn != NULL && conn_lock(handle)) {
+		struct exchange *ex = handle.conn->role == CONN_SERVED ? handle.conn->last : handle.conn->first;
+		struct http1 *scanner = ex == NULL ? NULL : handle.conn->role == CONN_SERVED ? &ex->up : &ex->down;
+		uint64_t used = 0;
+
+		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
+		if (handle.conn->mode == CONN_HTTP1 &&
+		    (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
+		     used != (uint64_t)received))
+			conn_make_opaque(handle.conn, true);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}
+
+/* ---- connections ---- */
+
+void io_accept_begin(void)
+{
+	current_clear();
+}
+
+void io_accepted(int listener, int fd, bool nonblocking)
+{
+	int saved = errno;
+	struct conn *conn = NULL;
+
+	current_serve();
+	if (fds_kind(fds_word(listener)) != FD_LISTENER)
+		fds_birth(listener, FD_LISTENER); /* inherited, or handed over */
+	if (!current_is_blind()) {
+		conn = conn_new(CONN_SERVED);
+		if (conn != NULL)
+			conn->blocking = nonblocking ? 2 : 1;
+	}
+	fds_birth_conn(fd, conn);
+	counters_publish();
+	errno = saved;
+}
+
+bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	uint64_t word = fds_word(fd);
+	struct request *known;
+	struct conn *conn;
+	int saved = errno;
+
+	if (addr == NULL || len < sizeof(addr->sa_family) || current_is_blind() ||
+	    (addr->sa_family != AF_INET && addr->sa_family != AF_INET6 && addr->sa_family != AF_UNIX))
+		return false;
+	if (fds_kind(word) == FD_UNKNOWN)
+		word = fds_learn(fd);
+	/* A second connect asks how the first one goes; a datagram socket has no stream. */
+	conn = fds_kind(word) == FD_STREAM ? conn_new(CONN_OUTGOING) : NULL;
+	if (conn != NULL) {
+		known = current_known();
+		conn->owner = request_ref(known);
+		conn->opener = os_tid();
+		fds_birth_conn(fd, conn);
+	}
+	errno = saved;
+	return conn != NULL;
+}
+
+void io_connect_end(int fd, int result, int error)
+{
+	int saved = errno;
+
+	if (result != 0 && error != EINPROGRESS && error != EINTR && error != EALREADY)
+		fds_birth(fd, FD_STREAM);
+	errno = saved;
+}
+
+void io_asked(int fd)
+{
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
+	    handle.conn->role == CONN_OUTGOING && conn_lock(handle)) {
+		touch_call(handle.conn, fd);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}
+
+void io_listening(int fd)
+{
+	int saved = errno;
+
+	current_serve();
+	fds_birth(fd, FD_LISTENER);
+	counters_publish();
+	errno = saved;
+}
+
+void io_shut(int fd, int how)
+{
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (how != SHUT_RD && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
+	    handle.conn->role == CONN_SERVED && conn_lock(handle)) {
+		served_shut(handle.conn);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}
+
+void io_set_nonblocking(int fd, bool nonblocking)
+{
+	struct conn *conn = fds_conn(fds_word(fd));
+
+	if (conn != NULL)
+		__atomic_store_n(&conn->blocking, nonblocking ? 2 : 1, __ATOMIC_RELAXED);
+}
+
+/* ---- waiting ---- */
+
+/* Does a wait on this descriptor mean a wait for new work? */
+static bool is_work(int fd)
+{
+	uint64_t word = fds_word(fd);
+	struct conn *conn = fds_conn(word);
+
+	if (fds_kind(word) == FD_LISTENER)
+		return true;
+	return conn != NULL && conn->role == CONN_SERVED && !current_is_own_wait(conn);
+}
+
+bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
+{
+	nfds_t i;
+
+	if (fds != NULL) {
+		for (i = 0; i < count; i++) {
+			if (fds[i].fd >= 0 && is_work(fds[i].fd)) {
+				current_wait_loop(timeout_ns);
+				return true;
+			}
+		}
+	}
+	current_wait_nested();
+	return false;
+}
+
+/* Not FD_ISSET: programs pass sets larger than fd_set, for which its fortified variant ends the process. */
+static bool in_set(const fd_set *set, int fd)
+{
+	const unsigned bits = 8 * sizeof(unsigned long);
+	const unsigned long *words = (const unsigned long *)(const void *)set;
+
+	return set != NULL && (words[(unsigned)fd / bits] >> ((unsigned)fd % bits) & 1) != 0;
+}
+
+bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns)
+{
+	int fd;
+
+	for (fd = 0; fd < count; fd++) {
+		if ((in_set(reads, fd) || in_set(writes, fd)) && is_work(fd)) {
+			current_wait_loop(timeout_ns);
+			return true;
+		}
+	}
+	current_wait_nested();
+	return false;
+}
+
+void io_epoll_begin(int64_t timeout_ns)
+{
+	current_wait_loop(timeout_ns);
+}
+
+void io_wait_done(int events)
+{
+	int saved = errno;
+
+	current_wait_loop_done(events);
+	errno = saved;
+}
+
+/* ---- logs ---- */
+
+struct request *io_line_request(void)
+{
+	struct request *known = current_known();
+
+	return known != NULL ? known : current_ambient();
+}
+
+void io_flush_logs(void)
+{
+	int saved = errno;
+
+	logline_flush_all(logfiles_fd_of);
+	errno = saved;
+}
+
+void io_flush_thread_logs(void)
+{
+	int saved = errno;
+
+	logline_flush_key((logline_key)os_tid(), logfiles_fd_of);
+	errno = saved;
+}
+
+void io_after_fork(void)
+{
+	int saved = errno;
+
+	os_after_fork();
+	conn_after_fork();
+	ids_after_fork();
+	logline_after_fork();
+	marks_after_fork();
+	counters_after_fork();
+	current_after_fork();
+	errno = saved;
+}

@@ -1,0 +1,130 @@
+/*
+ * What the hooks call around the real calls: the one place where descriptors, connections, logs and the current request
+ * meet. A hook is: begin; real call; end. Nothing is held between begin and end, so the real call may block, be cancelled,
+ * longjmp or take signals. All functions keep errno, and are signal-safe.
+ */
+#ifndef TRACESHIM_IO_H
+#define TRACESHIM_IO_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "conn.h"
+#include "fds.h"
+#include "logline.h"
+
+/* False until the constructor is through, in inert processes, and on a thread inside a vfork child: pass through. */
+extern bool io_ready;
+extern __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
+
+static inline bool io_active(void)
+{
+	return __builtin_expect(io_ready, 1) && !io_vfork_child;
+}
+
+/* Is there nothing to do for reads and writes of this descriptor? The fast path of every hook. */
+static inline bool io_uninvolved(int fd)
+{
+	return fds_kind(fds_word(fd)) == FD_NOTHING || !io_active();
+}
+
+/* ---- sending ---- */
+
+enum io_verdict {
+	IO_PLAIN,  /* make the real call, nothing else */
+	IO_WATCH,  /* make the real call, then io_send_end with its result */
+	IO_SPECIAL /* do not make the real call: return io_send_special instead */
+};
+
+struct io_send {
+	struct conn_handle handle;
+	const struct iovec *iov;
+	int count, fd;
+	uint64_t word;
+	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
+};
+
+/*
+ * How to send: the real call behind the hook, on other vectors. `emit` returns what the real call returns, errno set.
+ */
+struct io_emitter {
+	ssize_t (*emit)(const struct io_emitter *emitter, const struct iovec *iov, int count);
+	const struct msghdr *msg; /* sendmsg's header without vectors, or NULL */
+	int fd, flags;
+};
+
+/* The program is about to send `count` vectors (their bytes are borrowed until the end of the call). */
+enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count);
+void io_send_end(struct io_send *io, ssize_t sent);
+/* The result is the program's own byte count, or -1 with errno, whatever was inserted or rewritten. */
+ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter);
+
+/* sendfile and splice: bytes that nobody sees. `sent` is the real call's result. */
+void io_send_unseen_begin(int fd);
+void io_send_unseen_end(int fd, ssize_t sent);
+
+/* ---- receiving ---- */
+
+struct io_receive {
+	struct conn_handle handle;
+	int fd;
+	bool channel;
+};
+
+/* Before the real read; false: there is nothing to do after it. */
+bool io_receive_begin(struct io_receive *io, int fd);
+/* `received` is the real call's result; the bytes lie in the vectors. peek: MSG_PEEK, they will come again. */
+void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek);
+/* splice from a connection: bytes that nobody sees. */
+void io_receive_unseen(int fd, ssize_t received);
+
+/* ---- connections ---- */
+
+void io_accept_begin(void);
+/* A connection was accepted; `nonblocking`: by accept4's flag. */
+void io_accepted(int listener, int fd, bool nonblocking);
+/* Around connect: `begin` before the real call, true when `end` must hear how it went. */
+bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len);
+void io_connect_end(int fd, int result, int error);
+/* The program asks how a connect went (SO_ERROR): an event of that connection is being handled. */
+void io_asked(int fd);
+void io_listening(int fd);
+void io_shut(int fd, int how);
+/* The program sets or clears O_NONBLOCK. */
+void io_set_nonblocking(int fd, bool nonblocking);
+
+/* ---- waiting ---- */
+
+/* Is this a wait for new work? (`fds` is only read: libc declares poll's as write-only, and gcc believes it.) Then the thread's request is cleared, and `done` must hear the number of events. */
+bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns);
+bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns);
+void io_epoll_begin(int64_t timeout_ns);
+void io_wait_done(int events);
+
+/* ---- logs ---- */
+
+/* The request that a line printed now belongs to: the thread's, else the process's. Borrowed, may be NULL. */
+struct request *io_line_request(void);
+/*
+ * Write to a log: `word` is the descriptor's, the rest is as for logline_write, and so is the result.
+ */
+ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
+                     const struct logline_segment *segments, size_t segment_count);
+
+/* The process is ending: what is written from now on (libc flushes its streams last) waits for no end of line. */
+extern bool io_ending;
+
+/* Send out what is unfinished (exit, exec, a thread's end). */
+void io_flush_logs(void);
+void io_flush_thread_logs(void);
+
+/* In the child of a fork, before anything else runs there. */
+void io_after_fork(void);
+
+#endif

@@ -1,0 +1,471 @@
+/*
+ * Sending: the program's bytes on their way out, watched, rewritten (logs) or with head lines inserted.
+ *
+ * Insertion keeps three promises whatever the kernel takes: the peer gets the program's bytes in order with each insertion
+ * whole and once; the program gets its own byte count; nothing needs a timer or a thread later. Where the kernel took only a
+ * part of an insertion, the rest is kept with the connection and goes out before the program's next byte, of which there
+ * is always one: the blank line still has to be sent (trap 30). A call that would then have to report 0 bytes goes on
+ * until a byte of the program went out or the kernel says why not (EAGAIN).
+ *
+ * One call of the program may hold several messages. It is sent in pieces, each up to the end of a message, so that every
+ * head gets its insertion; on a blocking socket the pieces add up to the whole, as the program expects.
+ */
+#include "io.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "ids.h"
+#include "logfiles.h"
+#include "logline.h"
+#include "os.h"
+#include "stream.h"
+
+/* Vectors of one real call: what comes before an insertion, the insertion, what comes after. 256 bytes of stack. */
+#define PIECE_VECTORS 16
+#define PIECE_BEFORE 8
+
+/* Lines after which a process that only logs is worth a status page. */
+#define LINES_WORTH_A_PAGE 256
+
+static size_t total_of(const struct iovec *iov, int count)
+{
+	size_t total = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+/* ---- who calls ---- */
+
+/* The request that an outgoing connection itself speaks for, with a reference; NULL: none. Locked. */
+static struct request *bound_to(const struct conn *conn)
+{
+	if (conn->last != NULL && !conn->last->request_done)
+		return request_ref(conn->last->request != NULL ? conn->last->request : conn->owner);
+	return request_ref(conn->mode == CONN_FRESH && conn->opener == os_tid() ? conn->owner : NULL);
+}
+
+/*
+ * The request in whose name the program writes on an outgoing connection, with a reference; NULL: not known, or none and
+ * not to be made up.
+ */
+static struct request *find_caller(struct conn *conn, struct request *bound, bool blocking)
+{
+	struct request *caller = current_for_call(bound, blocking);
+
+	if (caller == NULL)
+		caller = current_ambient();
+	if (caller != NULL)
+		return request_ref(caller);
+	if (current_serves() || !config.root || conn->mode == CONN_OPAQUE)
+		return NULL;
+	caller = request_new();
+	if (caller != NULL) {
+		propagate_fresh(&caller->ctx);
+		request_advance(caller, REQUEST_LIVE);
+	}
+	return caller;
+}
+
+/* ---- begin and end ---- */
+
+static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
+{
+	struct request *answered;
+	struct stream_spot spot;
+	bool special = false;
+
+	if (!conn_lock(io->handle))
+		return IO_PLAIN;
+	answered = request_ref(served_answering(conn));
+	if (config.response_header.len > 0 && answered != NULL)
+		special = served_find_spot(conn, io->iov, io->count, 0, &spot) || spot.end < total_of(io->iov, io->count);
+	special = special || conn->pending != NULL;
+	conn_unlock(conn);
+	current_begin_response(answered, conn_is_blocking(conn, io->fd));
+	request_unref(answered);
+	return special ? IO_SPECIAL : IO_WATCH;
+}
+
+static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
+{
+	struct request *bound;
+	struct stream_spot spot;
+	bool special;
+
+	if (!conn_lock(io->handle))
+		return IO_PLAIN;
+	bound = bound_to(conn);
+	conn_unlock(conn);
+	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
+	request_unref(bound);
+	if (!conn_lock(io->handle)) {
+		request_unref(io->caller);
+		return IO_PLAIN;
+	}
+	special = conn->pending != NULL ||
+	          (io->caller != NULL && (call_find_spot(conn, io->iov, io->count, 0, &spot) ||
+	                                  spot.end < total_of(io->iov, io->count)));
+	conn_unlock(conn);
+	return special ? IO_SPECIAL : IO_WATCH;
+}
+
+/* An inherited connection shows by its first byte on which side we are: a client sends the request. */
+static void decide_role(struct io_send *io, struct conn *conn)
+{
+	if (io->count > 0 && http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES) {
+		conn->role = CONN_OUTGOING;
+	} else {
+		conn->role = CONN_SERVED;
+		current_serve();
+	}
+}
+
+enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count)
+{
+	enum io_verdict verdict = IO_PLAIN;
+	uint64_t word = fds_word(fd);
+	struct conn *conn;
+	int saved = errno;
+
+	if (!io_active() || iov == NULL || count <= 0)
+		return IO_PLAIN;
+	if (fds_kind(word) == FD_UNKNOWN)
+		word = fds_learn(fd);
+	*io = (struct io_send){ .iov = iov, .count = count, .fd = fd, .word = word };
+	if (fds_kind(word) == FD_LOG) {
+		verdict = total_of(iov, count) > 0 ? IO_SPECIAL : IO_PLAIN;
+	} else if (fds_kind(word) == FD_CONN) {
+		io->handle = conn_find(fd);
+		conn = io->handle.conn;
+		if (conn != NULL) {
+			if (conn->role == CONN_UNDECIDED)
+				decide_role(io, conn);
+			verdict = conn->role == CONN_SERVED ? begin_served(io, conn) : begin_call(io, conn);
+		}
+	}
+	errno = saved;
+	return verdict;
+}
+
+/* The kernel took `len` bytes of the vectors from `offset` on: the scanners may have them. Locks. */
+static void commit(struct io_send *io, size_t offset, size_t len)
+{
+	struct conn *conn = io->handle.conn;
+	int i;
+
+	if (len == 0 || !conn_lock(io->handle))
+		return;
+	for (i = 0; i < io->count && len > 0; i++) {
+		size_t skip = offset < io->iov[i].iov_len ? offset : io->iov[i].iov_len;
+		size_t part = io->iov[i].iov_len - skip < len ? io->iov[i].iov_len - skip : len;
+		const char *bytes = (const char *)io->iov[i].iov_base + skip;
+
+		offset -= skip;
+		if (part == 0)
+			continue;
+		if (conn->role == CONN_SERVED)
+			served_sent(conn, bytes, part);
+		else
+			call_sent(conn, bytes, part, io->caller);
+		len -= part;
+	}
+	conn_unlock(conn);
+}
+
+void io_send_end(struct io_send *io, ssize_t sent)
+{
+	int saved = errno;
+
+	if (sent > 0)
+		commit(io, 0, (size_t)sent);
+	request_unref(io->caller);
+	errno = saved;
+}
+
+/* ---- insertion ---- */
+
+struct piece {
+	struct iovec v[PIECE_VECTORS];
+	int count;
+	size_t from, at, end; /* offsets in the program's bytes: start, insertion, end of what v covers */
+	struct insertion *ins; /* NULL: nothing to insert here */
+};
+
+static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, char *out)
+{
+	uint8_t span_id[8];
+
+	if (io->caller == NULL || !spot->host_allowed || (spot->own & PROPAGATE_HAS_TRACE) != 0)
+		return 0;
+	ids_generate_span(span_id);
+	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, out);
+}
+
+static size_t format_response_insertion(const struct conn *conn, const struct stream_spot *spot, char *out)
+{
+	const struct request *request = served_answering(conn);
+	size_t len = config.response_header.len;
+
+	if (request == NULL || spot->own_response_header || len == 0)
+		return 0;
+	memcpy(out, config.response_header.text, len);
+	memcpy(out + len, ": ", 2);
+	ids_hex(out + len + 2, request->ctx.trace_id, sizeof(request->ctx.trace_id));
+	memcpy(out + len + 34, "\r\n", 2);
+	return len + 36;
+}
+
+/* What to send next, from `from` on: finds the insertion (or takes the pending one) under the lock. false: gone. */
+static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, size_t total)
+{
+	struct conn *conn = io->handle.conn;
+	struct stream_spot spot = { .end = SIZE_MAX };
+	bool found;
+
+	*piece = (struct piece){ .from = from, .at = from, .end = total };
+	if (!conn_lock(io->handle))
+		return false;
+	found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &spot)
+	                                  : call_find_spot(conn, io->iov, io->count, from, &spot);
+	if (spot.end < total)
+		piece->end = spot.end;
+	if (conn->pending != NULL) {
+		piece->ins = conn->pending;
+		conn->pending = NULL;
+	} else if (found && (piece->ins = insertion_new()) != NULL) {
+		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &spot, piece->ins->text)
+		                                       : format_call_insertion(io, &spot, piece->ins->text);
+
+		piece->at = spot.at;
+		piece->ins->len = (uint32_t)len;
+		if (len == 0) {
+			insertion_free(piece->ins);
+			piece->ins = NULL;
+		}
+	}
+	conn_unlock(conn);
+	return true;
+}
+
+/* Cover the program's bytes [from, to) with at most `room` vectors. Returns how far it came. */
+static size_t cover(const struct io_send *io, struct piece *piece, size_t from, size_t to, int room)
+{
+	size_t base = 0;
+	int i;
+
+	for (i = 0; i < io->count && from < to && room > 0; base += io->iov[i].iov_len, i++) {
+		size_t end = base + io->iov[i].iov_len;
+
+		if (end <= from)
+			continue;
+		if (end > to)
+			end = to;
+		piece->v[piece->count].iov_base = (char *)io->iov[i].iov_base + (from - base);
+		piece->v[piece->count].iov_len = end - from;
+		piece->count++;
+		room--;
+		from = end;
+	}
+	return from;
+}
+
+static void lay_out(const struct io_send *io, struct piece *piece)
+{
+	size_t reached;
+
+	if (piece->ins == NULL) {
+		piece->end = cover(io, piece, piece->from, piece->end, PIECE_VECTORS);
+		return;
+	}
+	reached = cover(io, piece, piece->from, piece->at, PIECE_BEFORE);
+	if (reached < piece->at) {
+		/* More vectors before the blank line than we have room for: the insertion comes in a later round. */
+		insertion_free(piece->ins);
+		piece->ins = NULL;
+		piece->end = reached;
+		return;
+	}
+	piece->v[piece->count].iov_base = piece->ins->text + piece->ins->sent;
+	piece->v[piece->count].iov_len = piece->ins->len - piece->ins->sent;
+	piece->count++;
+	piece->end = cover(io, piece, piece->at, piece->end, PIECE_VECTORS - piece->count);
+}
+
+static void inserted(const struct conn *conn)
+{
+	if (conn->role == CONN_SERVED)
+		counters_count(response_headers);
+	else
+		counters_count(calls_injected);
+}
+
+/* The kernel took `sent` bytes of a piece. Returns how many of them were the program's; settles the insertion. */
+static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
+{
+	size_t before = piece->at - piece->from;
+	struct insertion *ins = piece->ins;
+	size_t rest;
+
+	if (ins == NULL)
+		return sent;
+	rest = ins->len - ins->sent;
+	piece->ins = NULL;
+	if (sent <= before && ins->sent == 0) {
+		insertion_free(ins); /* not begun: made again next time, from what is known then */
+		return sent;
+	}
+	if (sent >= before + rest) {
+		insertion_free(ins);
+		inserted(io->handle.conn);
+		return sent - rest;
+	}
+	ins->sent += (uint32_t)(sent - before);
+	if (!conn_lock(io->handle)) {
+		insertion_free(ins); /* closed by another thread: nobody will miss it */
+	} else {
+		io->handle.conn->pending = ins;
+		conn_unlock(io->handle.conn);
+	}
+	return before;
+}
+
+static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
+{
+	size_t total = total_of(io->iov, io->count);
+	size_t done = 0;
+
+	while (done < total) {
+		struct piece piece;
+		size_t wanted, own;
+		ssize_t sent;
+
+		if (!plan_piece(io, &piece, done, total))
+			return done > 0 ? (ssize_t)done : emitter->emit(emitter, io->iov, io->count);
+		lay_out(io, &piece);
+		wanted = total_of(piece.v, piece.count);
+		sent = emitter->emit(emitter, piece.v, piece.count);
+		if (sent < 0) {
+			int error = errno;
+
+			settle(io, &piece, 0);
+			errno = error;
+			return done > 0 ? (ssize_t)done : -1;
+		}
+		own = settle(io, &piece, (size_t)sent);
+		commit(io, done, own);
+		done += own;
+		if ((size_t)sent < wanted && done > 0)
+			break;
+		if (sent == 0)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+/* ---- logs ---- */
+
+ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
+                     const struct logline_segment *segments, size_t segment_count)
+{
+	size_t total = total_of(iov, count);
+	ssize_t taken;
+	int saved;
+
+	current_notice_thread();
+	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments, segment_count);
+	saved = errno;
+	if (__builtin_expect(io_ending, 0))
+		logline_flush_key(key, logfiles_fd_of);
+	if (counters_get(lines) >= LINES_WORTH_A_PAGE)
+		counters_publish();
+	errno = saved;
+	return taken;
+}
+
+/* Is there a newline before the last byte? */
+static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
+{
+	size_t at = 0;
+	int i;
+
+	for (i = 0; i < count; at += iov[i].iov_len, i++) {
+		const char *found = iov[i].iov_len == 0 ? NULL : memchr(iov[i].iov_base, '\n', iov[i].iov_len);
+
+		if (found != NULL && at + (size_t)(found - (const char *)iov[i].iov_base) + 1 < total)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Were these bytes printed by whoever writes them now? A program that keeps blocks of its own (perl, ruby, mawk, nginx with
+ * `buffer=`) writes the lines of many requests in the name of the one that fills the block. One line is one event; several
+ * are, on stderr, which nobody buffers, in runtimes that keep nothing back, and where no other thread is at work and no
+ * request was taken up since the last write to this file.
+ */
+static bool written_when_printed(const struct io_send *io, size_t total)
+{
+	static uint32_t last_bindings[LOGLINE_FILES];
+	uint32_t now = current_bindings();
+	uint32_t before = __atomic_exchange_n(&last_bindings[fds_log_file(io->word)], now, __ATOMIC_RELAXED);
+
+	return (before == now && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR || current_writes_events() ||
+	       !has_inner_newline(io->iov, io->count, total);
+}
+
+static ssize_t send_log(struct io_send *io)
+{
+	struct logline_segment all = { .len = total_of(io->iov, io->count) };
+
+	if (written_when_printed(io, all.len))
+		all.request = io_line_request();
+	return io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, &all, 1);
+}
+
+ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
+{
+	ssize_t sent;
+	int saved;
+
+	if (fds_kind(io->word) == FD_LOG)
+		return send_log(io);
+	sent = send_pieces(io, emitter);
+	saved = errno;
+	request_unref(io->caller);
+	errno = saved;
+	return sent;
+}
+
+/* ---- bytes that nobody sees ---- */
+
+void io_send_unseen_begin(int fd)
+{
+	struct iovec none = { NULL, 0 };
+	struct io_send io;
+
+	/* As a write of nothing: it tells the current request that its response begins. Insertions are due in heads only. */
+	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
+		request_unref(io.caller);
+}
+
+void io_send_unseen_end(int fd, ssize_t sent)
+{
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (sent > 0 && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL && conn_lock(handle)) {
+		if (handle.conn->role == CONN_SERVED)
+			served_sent(handle.conn, NULL, (size_t)sent);
+		else
+			call_sent(handle.conn, NULL, (size_t)sent, NULL);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}

@@ -1,0 +1,458 @@
+/*
+ * JSON strings and objects.
+ *
+ * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So both directions are a loop
+ * over 16 bytes at a time (SSE2; 8 in a machine word elsewhere) that asks one question, 'is any of these special?', and
+ * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first two
+ * are one comparison. The object scanner is a loop over tokens with one bit per level for 'object or array': no
+ * recursion, because hosts run on small stacks, and because a depth limit is then a comparison.
+ *
+ * Who may call: anybody, signal handlers included. Nothing is kept; 128 bytes of stack for an escaped key.
+ * Reads never go beyond the input: the last bytes of a program's buffer may be the last bytes of a mapping.
+ *
+ * Source: RFC 8259 sections 2 to 8; RFC 3629 section 4 (the table of well-formed sequences).
+ */
+#include "json.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+static inline bool is_special(unsigned char c)
+{
+	return c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
+}
+
+#ifdef __SSE2__
+#define STEP 16
+
+/* Copy 16 bytes (unless out is NULL); which of them is the first special one? 16: none. */
+static inline unsigned step_plain(char *out, const char *in)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)in);
+	__m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+	                           _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+	                                        _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	unsigned mask = (unsigned)_mm_movemask_epi8(bad);
+
+	if (out)
+		_mm_storeu_si128((__m128i *)(void *)out, v);
+	return mask ? (unsigned)__builtin_ctz(mask) : 16;
+}
+#else
+#define STEP 8
+
+static inline unsigned step_plain(char *out, const char *in)
+{
+	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+	uint64_t v, quote, slash, bad;
+	unsigned i;
+
+	memcpy(&v, in, 8);
+	if (out)
+		memcpy(out, &v, 8);
+	quote = v ^ (ones * '"');
+	slash = v ^ (ones * '\\');
+	bad = ((v - ones * 0x20) | (quote - ones) | (slash - ones) | v) & high;
+	if (!bad)
+		return 8;
+	/* A borrow may have marked a byte above a special one: look at them in order. */
+	for (i = 0; i < 8 && !is_special((unsigned char)in[i]); i++)
+		;
+	return i;
+}
+#endif
+
+/* Copy the plain bytes at the front of `len` (unless out is NULL) and return how many there were. */
+static inline size_t plain_span(char *out, const char *in, size_t len)
+{
+	size_t n = 0;
+
+	while (len - n >= STEP) {
+		unsigned k = step_plain(out ? out + n : NULL, in + n);
+
+		n += k;
+		if (k != STEP)
+			return n;
+	}
+	while (n < len && !is_special((unsigned char)in[n])) {
+		if (out)
+			out[n] = in[n];
+		n++;
+	}
+	return n;
+}
+
+size_t json_utf8_char(const char *in, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)in;
+	unsigned char c = p[0], low = 0x80, high = 0xbf;
+	size_t need, i;
+
+	if (c < 0x80)
+		return 1;
+	if (c < 0xc2 || c > 0xf4)
+		return 0;
+	need = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	if (len < need)
+		return 0;
+	/* The second byte's range excludes overlong forms, surrogates, and what is above U+10FFFF. */
+	if (c == 0xe0)
+		low = 0xa0;
+	else if (c == 0xed)
+		high = 0x9f;
+	else if (c == 0xf0)
+		low = 0x90;
+	else if (c == 0xf4)
+		high = 0x8f;
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (i = 2; i < need; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return need;
+}
+
+size_t json_utf8_cut(const char *in, size_t len)
+{
+	size_t back;
+
+	for (back = 1; back <= 3 && back <= len; back++) {
+		unsigned char c = (unsigned char)in[len - back];
+		size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+
+		if ((c & 0xc0) == 0x80)
+			continue;
+		return need > back ? len - back : len;
+	}
+	return len;
+}
+
+static char *escape_byte(char *out, unsigned char c)
+{
+	static const char digits[] = "0123456789abcdef";
+	static const char names[32] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r' };
+	char name = c < 0x20 ? names[c] : c == '"' || c == '\\' ? (char)c : 0;
+
+	*out++ = '\\';
+	if (name) {
+		*out++ = name;
+		return out;
+	}
+	memcpy(out, "u00", 3);
+	out[3] = digits[c >> 4];
+	out[4] = digits[c & 15];
+	return out + 5;
+}
+
+char *json_escape(char *out, const char *in, size_t len)
+{
+	const char *end = in + len;
+
+	for (;;) {
+		size_t n = plain_span(out, in, (size_t)(end - in));
+
+		in += n;
+		out += n;
+		if (in == end)
+			return out;
+		/* Characters beyond ASCII come in runs: stay here while they do. */
+		do {
+			size_t k = (unsigned char)*in < 0x80 ? 0 : json_utf8_char(in, (size_t)(end - in));
+
+			if (!k) {
+				out = escape_byte(out, (unsigned char)*in++);
+				break;
+			}
+			while (k--)
+				*out++ = *in++;
+		} while (in < end && (unsigned char)*in >= 0x80);
+	}
+}
+
+enum expect { EXPECT_KEY_OR_END, EXPECT_KEY, EXPECT_VALUE_OR_END, EXPECT_VALUE, EXPECT_COMMA_OR_END };
+
+struct scan {
+	const char *p, *end;
+	uint64_t objects; /* bit 0: the innermost level is an object (not an array); one bit a level */
+	unsigned depth;
+	enum expect expect;
+	bool members;
+	void (*key)(void *owner, const char *name, size_t len, char value);
+	void *owner;
+};
+
+static inline void skip_space(struct scan *s)
+{
+	while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
+		s->p++;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The four digits of a \u escape, or -1. */
+static int hex_quad(const char *p, const char *end)
+{
+	int value = 0, i;
+
+	if (end - p < 4)
+		return -1;
+	for (i = 0; i < 4; i++) {
+		int d = hex_digit(p[i]);
+
+		if (d < 0)
+			return -1;
+		value = value << 4 | d;
+	}
+	return value;
+}
+
+/* From behind the opening quote to behind the closing one. */
+static bool scan_string(struct scan *s, bool *escaped)
+{
+	for (;;) {
+		size_t k;
+
+		s->p += plain_span(NULL, s->p, (size_t)(s->end - s->p));
+		if (s->p == s->end || (unsigned char)*s->p < 0x20)
+			return false;
+		if (*s->p == '"') {
+			s->p++;
+			return true;
+		}
+		if (*s->p != '\\') {
+			k = json_utf8_char(s->p, (size_t)(s->end - s->p));
+			if (!k)
+				return false;
+			s->p += k;
+			continue;
+		}
+		*escaped = true;
+		if (s->end - s->p < 2)
+			return false;
+		if (s->p[1] == 'u') {
+			if (hex_quad(s->p + 2, s->end) < 0)
+				return false;
+			s->p += 6;
+		} else {
+			if (!s->p[1] || !strchr("\"\\/bfnrt", s->p[1]))
+				return false;
+			s->p += 2;
+		}
+	}
+}
+
+static size_t put_utf8(char *out, unsigned code)
+{
+	if (code < 0x80) {
+		out[0] = (char)code;
+		return 1;
+	}
+	if (code < 0x800) {
+		out[0] = (char)(0xc0 | code >> 6);
+		out[1] = (char)(0x80 | (code & 0x3f));
+		return 2;
+	}
+	/* A surrogate comes out as three bytes that no name has; good enough for 'is it this name?'. */
+	out[0] = (char)(0xe0 | code >> 12);
+	out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+	out[2] = (char)(0x80 | (code & 0x3f));
+	return 3;
+}
+
+/* A string that scan_string has accepted, without its escapes. Returns the length; 0 when it does not fit. */
+static size_t unescape_key(char out[JSON_KEY_MAX], const char *in, const char *end)
+{
+	size_t n = 0;
+
+	while (in < end) {
+		if (n > JSON_KEY_MAX - 3)
+			return 0;
+		if (*in != '\\') {
+			out[n++] = *in++;
+		} else if (in[1] == 'u') {
+			n += put_utf8(out + n, (unsigned)hex_quad(in + 2, end));
+			in += 6;
+		} else {
+			static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+			const char *which = strchr(from, in[1]);
+
+			out[n++] = which ? to[which - from] : in[1];
+			in += 2;
+		}
+	}
+	return n;
+}
+
+/* A key, its colon, and up to the first byte of its value. */
+static bool scan_key(struct scan *s)
+{
+	const char *name = ++s->p;
+	char plain[JSON_KEY_MAX];
+	bool escaped = false;
+	size_t len;
+
+	if (!scan_string(s, &escaped))
+		return false;
+	len = (size_t)(s->p - 1 - name);
+	skip_space(s);
+	if (s->p == s->end || *s->p++ != ':')
+		return false;
+	skip_space(s);
+	if (s->p == s->end)
+		return false;
+	s->expect = EXPECT_VALUE;
+	if (s->depth > 1)
+		return true;
+	s->members = true;
+	if (escaped) {
+		len = unescape_key(plain, name, name + len);
+		name = plain;
+	}
+	if (len || !escaped)
+		s->key(s->owner, name, len, *s->p);
+	return true;
+}
+
+static size_t digits(struct scan *s)
+{
+	const char *from = s->p;
+
+	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
+		s->p++;
+	return (size_t)(s->p - from);
+}
+
+static bool scan_number(struct scan *s)
+{
+	if (*s->p == '-')
+		s->p++;
+	if (s->p < s->end && *s->p == '0')
+		s->p++; /* nothing but a fraction or an exponent may follow */
+	else if (!digits(s))
+		return false;
+	if (s->p < s->end && *s->p == '.') {
+		s->p++;
+		if (!digits(s))
+			return false;
+	}
+	if (s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
+		s->p++;
+		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
+			s->p++;
+		if (!digits(s))
+			return false;
+	}
+	return true;
+}
+
+static bool scan_word(struct scan *s, const char *word, size_t len)
+{
+	if ((size_t)(s->end - s->p) < len || memcmp(s->p, word, len) != 0)
+		return false;
+	s->p += len;
+	return true;
+}
+
+static bool push_level(struct scan *s, bool object)
+{
+	if (s->depth == JSON_DEPTH_MAX)
+		return false;
+	s->p++;
+	s->depth++;
+	s->objects = s->objects << 1 | object;
+	s->expect = object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
+	return true;
+}
+
+static bool pop_level(struct scan *s)
+{
+	s->p++;
+	s->depth--;
+	s->objects >>= 1;
+	s->expect = EXPECT_COMMA_OR_END;
+	return true;
+}
+
+static bool scan_value(struct scan *s)
+{
+	bool escaped;
+
+	s->expect = EXPECT_COMMA_OR_END;
+	switch (*s->p) {
+	case '{':
+		return push_level(s, true);
+	case '[':
+		return push_level(s, false);
+	case '"':
+		s->p++;
+		return scan_string(s, &escaped);
+	case 't':
+		return scan_word(s, "true", 4);
+	case 'f':
+		return scan_word(s, "false", 5);
+	case 'n':
+		return scan_word(s, "null", 4);
+	default:
+		return scan_number(s);
+	}
+}
+
+/* One token; s->p is at its first byte. */
+static bool scan_token(struct scan *s)
+{
+	bool object = s->objects & 1;
+
+	switch (s->expect) {
+	case EXPECT_KEY_OR_END:
+		if (*s->p == '}')
+			return pop_level(s);
+		return *s->p == '"' && scan_key(s);
+	case EXPECT_KEY:
+		return *s->p == '"' && scan_key(s);
+	case EXPECT_VALUE_OR_END:
+		if (*s->p == ']')
+			return pop_level(s);
+		return scan_value(s);
+	case EXPECT_VALUE:
+		return scan_value(s);
+	case EXPECT_COMMA_OR_END:
+		if (*s->p == ',') {
+			s->p++;
+			s->expect = object ? EXPECT_KEY : EXPECT_VALUE;
+			return true;
+		}
+		return *s->p == (object ? '}' : ']') && pop_level(s);
+	}
+	return false;
+}
+
+bool json_scan_object(const char *in, size_t len, void (*key)(void *owner, const char *name, size_t name_len, char value),
+                      void *owner, size_t *brace, bool *empty)
+{
+	struct scan s = { .p = in, .end = in + len, .key = key, .owner = owner };
+
+	skip_space(&s);
+	if (s.p == s.end || *s.p != '{')
+		return false;
+	(void)push_level(&s, true);
+	while (s.depth) {
+		skip_space(&s);
+		if (s.p == s.end || !scan_token(&s))
+			return false;
+	}
+	*brace = (size_t)(s.p - 1 - in);
+	*empty = !s.members;
+	skip_space(&s);
+	return s.p == s.end;
+}

@@ -1,0 +1,51 @@
+/*
+ * Every maximum of the shim, with its reason. A table or a buffer that has no entry here is a bug.
+ * What they add up to per process, thread and connection is stated in DESIGN.md, 'Memory'.
+ */
+#ifndef TRACESHIM_LIMITS_H
+#define TRACESHIM_LIMITS_H
+
+/* Descriptors that can carry state. Linux' own ceiling (fs.nr_open) is 1,048,576 unless an administrator raised it. */
+#define LIMIT_FDS (1u << 20)
+
+/* One head line that we must see whole (a trace header, content-length, ...). baggage alone may have 8,192 bytes. */
+#define LIMIT_HEAD_LINE 8320
+
+/* One message head, in bytes and in fields. nginx stops at 32 KiB, Apache at 8 KiB a line and 100 fields. */
+#define LIMIT_HEAD_BYTES (256u * 1024)
+#define LIMIT_HEAD_FIELDS 10000
+
+/* Pipelined requests of one connection that may be unanswered at a time; beyond it the connection passes through. */
+#define LIMIT_PIPELINE 64
+
+/* Plain correlation headers (TRACESHIM_HEADERS) and mapped log fields (TRACESHIM_LOG_HEADERS + baggage members). */
+#define LIMIT_CORRELATION_HEADERS 4
+#define LIMIT_LOG_FIELDS 12
+
+/* A correlation id: 1 to 128 characters. A header name that the configuration may ask for. A mapped value. */
+#define LIMIT_CORRELATION_ID 128
+#define LIMIT_HEADER_NAME 64
+#define LIMIT_FIELD_VALUE 256
+
+/* W3C Trace Context: what is kept and sent on of tracestate; W3C Baggage: all of it. */
+#define LIMIT_TRACESTATE 512
+#define LIMIT_TRACESTATE_MEMBERS 32
+#define LIMIT_BAGGAGE 8192
+
+/* The text area of a request: inline for the usual head, a large block when baggage or fields need it. */
+#define LIMIT_TEXT_INLINE 512
+#define LIMIT_TEXT_LARGE 16384
+
+/* All that may be inserted into one head (traceparent, tracestate, baggage, b3, jaeger, correlation headers). */
+#define LIMIT_INJECTION 12288
+
+/* One log line. A longer one is cut into parts, each a record of its own that says so. Docker cuts at 16 KiB. */
+#define LIMIT_LOG_LINE 16384
+
+/* Unfinished lines kept at a time, one per (log file, thread) that has one. */
+#define LIMIT_PARTIAL_LINES 256
+
+/* After this long an unfinished line goes out as it is, with the next write of anything to the same log file. */
+#define LIMIT_PARTIAL_AGE_MS 1000
+
+#endif

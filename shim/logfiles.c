@@ -1,0 +1,220 @@
+/*
+ * Log files by identity; see logfiles.h.
+ *
+ * The first process of a tree looks at its own stdout and stderr and hands their identities down in TRACESHIM_STDIO; its
+ * descendants rewrite what goes to those same files and nothing else. So the pipe of a `$(command)` in a script, a pipe
+ * to another program, and the pipe to a supervisor that relays lines are left alone: they are other files.
+ * The table is append-only: entries are published by a counter, so readers need no lock. Two threads that add the same
+ * file at once serialise on a try-flag; who does not get it treats the descriptor as no log this one time.
+ */
+#include "logfiles.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "counters.h"
+#include "fds.h"
+#include "logline.h"
+#include "os.h"
+
+struct log_identity {
+	dev_t dev;
+	ino_t ino;
+	bool present;
+};
+
+static struct log_identity tree[2]; /* stdout, stderr */
+static struct log_identity files[LOGLINE_FILES];
+static int last_fd[LOGLINE_FILES];
+static unsigned file_count;
+static uint8_t adding;
+
+static bool same(const struct log_identity *a, dev_t dev, ino_t ino)
+{
+	return a->present && a->dev == dev && a->ino == ino;
+}
+
+static const char *parse_number(const char *at, uint64_t *value)
+{
+	const char *start = at;
+
+	for (*value = 0; *at >= '0' && *at <= '9' && at - start < 20; at++)
+		*value = *value * 10 + (uint64_t)(*at - '0');
+	return at == start ? NULL : at;
+}
+
+/* "dev:ino,dev:ino"; "-" for an absent one. Anything else: none. */
+static void parse_tree(const char *text)
+{
+	unsigned i;
+
+	for (i = 0; i < 2 && text != NULL && *text != '\0'; i++) {
+		uint64_t dev, ino;
+
+		if (*text == '-') {
+			text++;
+		} else {
+			text = parse_number(text, &dev);
+			if (text == NULL || *text++ != ':')
+				return;
+			text = parse_number(text, &ino);
+			if (text == NULL)
+				return;
+			tree[i] = (struct log_identity){ (dev_t)dev, (ino_t)ino, true };
+		}
+		if (*text == ',')
+			text++;
+	}
+}
+
+/* Is it what a log may be? Files, pipes, terminals where asked for, and journald's socket, but no HTTP connection. */
+static bool may_be_log(int fd, const struct stat *st)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	struct stat input;
+
+	if (S_ISREG(st->st_mode) || S_ISFIFO(st->st_mode))
+		return true;
+	if (S_ISCHR(st->st_mode))
+		return config.log_terminal && isatty(fd) != 0;
+	if (!S_ISSOCK(st->st_mode))
+		return false;
+	/* inetd and its like give the connection as stdin too; systemd's journal is a unix socket that is not stdin. */
+	if (fstat(0, &input) == 0 && input.st_dev == st->st_dev && input.st_ino == st->st_ino)
+		return false;
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX;
+}
+
+void logfiles_init(void)
+{
+	int fd;
+
+	memset(last_fd, 0xff, sizeof(last_fd));
+	if (config.log_mode == LOG_OFF)
+		return;
+	if (config.stdio_files.len > 0) {
+		parse_tree(config.stdio_files.text);
+		return;
+	}
+	for (fd = 1; fd <= 2; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) == 0 && may_be_log(fd, &st))
+			tree[fd - 1] = (struct log_identity){ st.st_dev, st.st_ino, true };
+	}
+}
+
+static char *put_number(char *at, uint64_t value)
+{
+	char digits[20];
+	int n = 0;
+
+	do {
+		digits[n++] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value != 0);
+	while (n > 0)
+		*at++ = digits[--n];
+	return at;
+}
+
+void logfiles_format(char text[LOGFILES_TEXT])
+{
+	char *at = text;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		if (i > 0)
+			*at++ = ',';
+		if (!tree[i].present) {
+			*at++ = '-';
+			continue;
+		}
+		at = put_number(at, tree[i].dev);
+		*at++ = ':';
+		at = put_number(at, tree[i].ino);
+	}
+	*at = '\0';
+}
+
+/* Does the path behind the descriptor match TRACESHIM_LOG_FILES? */
+static bool named_by_user(int fd)
+{
+	char link[32] = "/proc/self/fd/";
+	char path[512];
+	ssize_t len;
+
+	if (config.log_files.len == 0)
+		return false;
+	*put_number(link + 14, (uint64_t)fd) = '\0';
+	len = readlink(link, path, sizeof(path) - 1);
+	if (len <= 0)
+		return false;
+	path[len] = '\0';
+	return config_is_log_file(path);
+}
+
+static int file_index(const struct stat *st)
+{
+	unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
+	int found = -1;
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		if (same(&files[i], st->st_dev, st->st_ino))
+			return (int)i;
+	if (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) != 0)
+		return -1;
+	if (file_count == count && count < LOGLINE_FILES) {
+		files[count] = (struct log_identity){ st->st_dev, st->st_ino, true };
+		logline_open(count, S_ISREG(st->st_mode));
+		__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
+		found = (int)count;
+	}
+	__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
+	return found;
+}
+
+int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
+{
+	int index;
+
+	if (config.log_mode == LOG_OFF)
+		return -1;
+	if (same(&tree[0], st->st_dev, st->st_ino))
+		*stream = fd == 2 && same(&tree[1], st->st_dev, st->st_ino) ? RECORD_STDERR : RECORD_STDOUT;
+	else if (same(&tree[1], st->st_dev, st->st_ino))
+		*stream = RECORD_STDERR;
+	else if (S_ISREG(st->st_mode) && named_by_user(fd))
+		*stream = RECORD_FILE;
+	else
+		return -1;
+	if (!may_be_log(fd, st))
+		return -1;
+	index = file_index(st);
+	if (index >= 0) {
+		last_fd[index] = fd;
+		counters_count(log_files);
+	}
+	return index;
+}
+
+int logfiles_fd_of(unsigned file)
+{
+	int fd;
+
+	if (file >= LOGLINE_FILES)
+		return -1;
+	fd = last_fd[file];
+	if (fd >= 0 && fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file)
+		return fd;
+	for (fd = 1; fd < 64; fd++)
+		if (fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file)
+			return fd;
+	return -1;
+}

@@ -1,0 +1,31 @@
+/*
+ * Which files are logs: told by identity (st_dev, st_ino), never by descriptor number. nginx re-opens /dev/stdout as
+ * fd 3, Apache logs to fd 5 to 8, and in inetd's children fd 1 is the HTTP connection.
+ */
+#ifndef TRACESHIM_LOGFILES_H
+#define TRACESHIM_LOGFILES_H
+
+#include <sys/stat.h>
+
+#include "record.h"
+
+/*
+ * Take note of the tree's stdout and stderr: those that config.stdio_files names, else this process's own descriptors 1
+ * and 2 (it is then the first of its tree). Constructor only.
+ */
+void logfiles_init(void);
+
+/* The identities as "dev:ino,dev:ino" for the environment of children (TRACESHIM_STDIO), NUL-terminated; "" for none. */
+#define LOGFILES_TEXT 96
+void logfiles_format(char text[LOGFILES_TEXT]);
+
+/*
+ * Is this descriptor a log stream? `st` is its fstat. Returns the index of the log file for logline_write, and sets
+ * *stream; -1 when it is none. May read /proc/self/fd for TRACESHIM_LOG_FILES. Signal-safe; changes errno.
+ */
+int logfiles_match(int fd, const struct stat *st, enum record_stream *stream);
+
+/* A descriptor that is open on this log file now, or -1. For logline_flush_*; looks at few descriptors. */
+int logfiles_fd_of(unsigned file);
+
+#endif

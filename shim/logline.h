@@ -1,0 +1,77 @@
+/*
+ * The bytes that a program writes to a log file, into records, exactly: every byte of the program ends up in one record,
+ * the program gets its own byte count back, and a record leaves whole.
+ */
+#ifndef TRACESHIM_LOGLINE_H
+#define TRACESHIM_LOGLINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "record.h"
+
+struct request;
+
+/*
+ * Who wrote which bytes: consecutive segments of a buffer. `request` is borrowed for the call (logline takes references
+ * for what it keeps); NULL with `neutral` false means 'no request known', with `neutral` true 'says nothing': such bytes
+ * take the request of the rest of their line. A line whose segments disagree has no request.
+ */
+struct logline_segment {
+	size_t len;
+	struct request *request;
+	bool neutral;
+};
+
+/* What a partial line is kept under: bytes of different keys never share a line. A thread id, or a FILE's address. */
+typedef uintptr_t logline_key;
+
+#define LOGLINE_FILES 16
+
+/*
+ * Say what a log file is, when it is recognised. `regular`: a regular file, where one write may hold many records (64 KiB);
+ * else, and without this call, a write holds at most PIPE_BUF bytes where whole records allow it, so that those of several
+ * processes on one pipe do not mix. Any thread; signal-safe.
+ */
+void logline_open(unsigned file, bool regular);
+
+/*
+ * Write bytes of the program to the log file behind `fd`.
+ *
+ * file      small index of the log file (0..LOGLINE_FILES-1), same for every descriptor of the same (st_dev, st_ino)
+ * stream    for the record
+ * iov       the program's bytes; `total` is their sum, at least 1
+ * segments  cover exactly `total` bytes; at least one
+ * Returns the program's bytes taken (1..total), or -1 with errno from the write; -1 means that none was taken.
+ *
+ * A line is kept until its newline comes (with any later write of the same key), until LIMIT_PARTIAL_AGE_MS have passed
+ * and another key writes to the file, or until a flush; then it goes out as a partial record. Lines over LIMIT_LOG_LINE
+ * are cut into partial records at a UTF-8 boundary; a line that begins with '{' is given LOGLINE_OBJECT_MAX bytes first
+ * to prove a JSON object, which is then spliced whole.
+ *
+ * A write that fails half-way (EAGAIN, ENOSPC, ...): bytes of records that are out whole are reported as taken. Of a
+ * record that is half out the rest is kept, and goes out before anything else that anybody writes to this file; all but
+ * the last byte of its line is reported as taken, so that the program comes back, and that byte is then swallowed. EINTR
+ * is passed on between records and retried inside one. Blocking descriptors: short writes are continued.
+ * Threads: any; signal handlers: yes. No allocation but mmap'ed pools; without memory the bytes pass raw (lines_raw).
+ * No lock is held across the write. errno is the write's on -1, else undefined.
+ */
+#define LOGLINE_OBJECT_MAX (64u * 1024)
+ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov, int iovcnt,
+                      size_t total, const struct logline_segment *segments, size_t segment_count);
+
+/*
+ * Send out unfinished lines and what earlier writes left over: of every key (exit, exec), or of one (a thread that ends, a
+ * FILE that closes). fd_of maps a file index to a descriptor that is open now, or -1 (the lines then stay); it is asked
+ * only about files that have something to send.
+ */
+void logline_flush_all(int (*fd_of)(unsigned file));
+void logline_flush_key(logline_key key, int (*fd_of)(unsigned file));
+
+/* In the child of a fork: forget the parent's unfinished lines (the parent will send them) and free every lock. */
+void logline_after_fork(void);
+
+#endif

@@ -1,0 +1,304 @@
+/*
+ * Records on their way out: batches, exact accounting, and what a failed write left over.
+ *
+ * Mechanism. Records are formatted one behind the other into a scratch block; a mark behind each says how many of the
+ * program's bytes (and of the bytes kept from earlier writes) are dealt with once the output up to there is out. Sending
+ * takes as many whole records as one write may hold: PIPE_BUF bytes where several processes may share a pipe (the kernel
+ * does not mix such writes), 64 KiB on regular files. When a write fails between two records, the last mark that is out is
+ * the exact answer to the program, and nothing has to be remembered. When it fails inside a record, the scratch block
+ * itself, with the rest of that one record, becomes the file's backlog.
+ *
+ * The backlog has no lock: pushing is a compare-and-swap on a list, so that keeping bytes can never fail; sending is done
+ * by whoever sets `busy`, and everybody else answers with the error that made the backlog, EAGAIN as a rule. A sender that
+ * vanished inside the write (cancelled, jumped out of by a handler) leaves `busy` set: after BUSY_MAX_MS it is taken over.
+ * A record over PIPE_BUF of one writer can still be cut by another writer on the same pipe, as it can without us.
+ *
+ * Who may call: any thread, any signal handler: a handler that interrupts a batch has a scratch block of its own.
+ * Memory: one block (136 KiB, pages only as touched) per write in progress and per backlog entry; a writer must send the
+ * backlog first, so there are no more entries than there were writers at one moment. Blocks are used again.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "counters.h"
+#include "json.h"
+#include "logline_internal.h"
+#include "os.h"
+#include "pool.h"
+#include "request.h"
+
+#define BUSY_MAX_MS 5000
+#define BUSY_YIELDS 50
+
+/* How much is formatted before it is sent: on files as much as one write takes, else what stays in the first cache. */
+#define FILL_REGULAR (64u * 1024)
+#define FILL_PIPE (16u * 1024)
+
+static struct pool scratch_pool = { .block = (sizeof(struct logline_scratch) + 15u) & ~15u, .per_chunk = 1 };
+
+bool logline_writer_begin(struct logline_writer *w)
+{
+	w->scratch = pool_take(&scratch_pool);
+	return w->scratch != NULL;
+}
+
+void logline_writer_end(struct logline_writer *w)
+{
+	if (w->scratch)
+		pool_give(&scratch_pool, w->scratch);
+	w->scratch = NULL;
+}
+
+bool logline_backlog(const struct logline_file *f)
+{
+	return __atomic_load_n(&f->incoming, __ATOMIC_ACQUIRE) || __atomic_load_n(&f->sending, __ATOMIC_ACQUIRE);
+}
+
+static void push_backlog(struct logline_file *f, struct logline_scratch *s, int error)
+{
+	__atomic_store_n(&f->error, error, __ATOMIC_RELAXED);
+	s->next = __atomic_load_n(&f->incoming, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&f->incoming, &s->next, s, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+/* Become the one who sends; `stamp` is what `busy` then holds. */
+static bool acquire_busy(struct logline_file *f, uint64_t *stamp)
+{
+	int i;
+
+	*stamp = os_monotonic_ms() + 1;
+	for (i = 0; i < BUSY_YIELDS; i++) {
+		uint64_t since = 0;
+
+		if (__atomic_compare_exchange_n(&f->busy, &since, *stamp, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+		if (*stamp > since + BUSY_MAX_MS &&
+		    __atomic_compare_exchange_n(&f->busy, &since, *stamp, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+/* The oldest entry, or NULL; for the holder of busy. */
+static struct logline_scratch *oldest(struct logline_file *f)
+{
+	struct logline_scratch *newest, *list = NULL;
+
+	if (f->sending)
+		return f->sending;
+	newest = __atomic_exchange_n(&f->incoming, NULL, __ATOMIC_ACQUIRE);
+	while (newest) {
+		struct logline_scratch *next = newest->next;
+
+		newest->next = list;
+		list = newest;
+		newest = next;
+	}
+	__atomic_store_n(&f->sending, list, __ATOMIC_RELEASE);
+	return list;
+}
+
+bool logline_backlog_send(struct logline_file *f, int fd)
+{
+	struct logline_scratch *s;
+	uint64_t stamp;
+
+	if (!logline_backlog(f))
+		return true;
+	if (!acquire_busy(f, &stamp)) {
+		errno = __atomic_load_n(&f->error, __ATOMIC_RELAXED);
+		return false;
+	}
+	while ((s = oldest(f)) != NULL) {
+		ssize_t n = os.write(fd, s->data + s->off, s->end - s->off);
+
+		if (__atomic_load_n(&f->busy, __ATOMIC_RELAXED) != stamp) {
+			errno = EAGAIN; /* taken for dead and taken over: hands off */
+			return false;
+		}
+		if (n <= 0) {
+			int error = n ? errno : EAGAIN;
+
+			__atomic_store_n(&f->error, error == EINTR ? EAGAIN : error, __ATOMIC_RELAXED);
+			__atomic_store_n(&f->busy, 0, __ATOMIC_RELEASE);
+			errno = error;
+			return false;
+		}
+		s->off += (uint32_t)n;
+		if (s->off == s->end) {
+			__atomic_store_n(&f->sending, s->next, __ATOMIC_RELEASE);
+			pool_give(&scratch_pool, s);
+		}
+	}
+	__atomic_store_n(&f->busy, 0, __ATOMIC_RELEASE);
+	return true;
+}
+
+void logline_forget_backlog(struct logline_file *f)
+{
+	struct logline_scratch *s, *next;
+
+	for (s = f->busy ? NULL : oldest(f); s; s = next) {
+		next = s->next;
+		pool_give(&scratch_pool, s);
+	}
+	f->incoming = f->sending = NULL;
+	f->busy = 0;
+}
+
+/* The records up to mark `upto` are out, or kept: their bytes are dealt with. */
+static void commit(struct logline_writer *w, unsigned upto)
+{
+	const struct logline_mark *m = NULL;
+	unsigned with_id = 0, spliced = 0, cut = 0, count = upto - w->marks_sent;
+
+	for (; w->marks_sent < upto; w->marks_sent++) {
+		m = &w->scratch->marks[w->marks_sent];
+		with_id += (m->flags & RECORD_HAS_ID) != 0;
+		spliced += (m->flags & RECORD_SPLICED) != 0;
+		cut += (m->flags & MARK_CUT) != 0;
+	}
+	if (!m)
+		return;
+	w->taken = m->in_end;
+	w->kept_done = m->kept_end;
+	w->mid_line = (m->flags & MARK_MID_LINE) != 0;
+	w->committed = true;
+	counters_add(lines, count);
+	if (with_id)
+		counters_add(lines_with_id, with_id);
+	if (with_id < count)
+		counters_add(lines_without_id, count - with_id);
+	if (spliced)
+		counters_add(lines_spliced, spliced);
+	if (cut)
+		counters_add(lines_cut, cut);
+}
+
+static char program_byte(const struct logline_writer *w, size_t at)
+{
+	int i;
+
+	for (i = 0; i < w->iovcnt; i++) {
+		if (at < w->iov[i].iov_len)
+			return ((const char *)w->iov[i].iov_base)[at];
+		at -= w->iov[i].iov_len;
+	}
+	return '\n';
+}
+
+/* The scratch, from what was not sent to `end`, is the file's backlog from now on. */
+static void keep_scratch(struct logline_writer *w, uint32_t end)
+{
+	w->scratch->off = w->sent;
+	w->scratch->end = end;
+	push_backlog(w->file, w->scratch, w->error == EINTR ? EAGAIN : w->error);
+	w->scratch = NULL;
+}
+
+/* A write failed inside a record: keep its rest, and one byte of the program's, so that the program comes back. */
+static void keep_half_record(struct logline_writer *w)
+{
+	size_t before = w->taken;
+	uint32_t end = w->scratch->marks[w->marks_sent].out_end;
+
+	commit(w, w->marks_sent + 1);
+	if (w->taken > before && logline_hold(w->file, w->key, program_byte(w, w->taken - 1)))
+		w->taken--;
+	keep_scratch(w, end);
+}
+
+/* The same for bytes that no program would send again: everything is kept, and the writer is empty. */
+static void keep_everything(struct logline_writer *w)
+{
+	commit(w, w->marks);
+	keep_scratch(w, w->used);
+	w->marks = w->marks_sent = 0;
+	w->used = w->sent = 0;
+}
+
+/* How far the next write goes: to a mark's end, as many records as one write may hold, at least one. */
+static uint32_t next_end(const struct logline_writer *w)
+{
+	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : PIPE_BUF;
+	unsigned i = w->marks_sent;
+
+	if (w->used - w->sent <= limit)
+		return w->used;
+	while (i + 1 < w->marks && w->scratch->marks[i + 1].out_end - w->sent <= limit)
+		i++;
+	return w->scratch->marks[i].out_end;
+}
+
+bool logline_send(struct logline_writer *w)
+{
+	while (w->sent < w->used) {
+		bool inside = w->sent > (w->marks_sent ? w->scratch->marks[w->marks_sent - 1].out_end : 0);
+		ssize_t n = os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent);
+		unsigned upto = w->marks_sent;
+
+		if (n <= 0) {
+			if (n < 0 && errno == EINTR && inside)
+				continue;
+			w->error = n ? errno : EAGAIN;
+			if (w->forced)
+				keep_everything(w);
+			else if (inside)
+				keep_half_record(w);
+			return false;
+		}
+		w->sent += (uint32_t)n;
+		while (upto < w->marks && w->scratch->marks[upto].out_end <= w->sent)
+			upto++;
+		commit(w, upto);
+	}
+	w->marks = w->marks_sent = 0;
+	w->used = w->sent = 0;
+	return true;
+}
+
+/* One record; it fits. */
+static bool add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end, bool whole)
+{
+	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
+	struct logline_mark *m;
+	unsigned how;
+
+	/* An object over LIMIT_LOG_LINE needs the whole scratch, but no more than that (see the assertions). */
+	if (w->marks == LOGLINE_MARKS || w->used >= limit || w->used + RECORD_BOUND(len) > LOGLINE_SCRATCH) {
+		if (!logline_send(w) && !(w->forced && logline_writer_begin(w)))
+			return false;
+	}
+	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
+	w->source.partial = !whole;
+	w->source.partial_last = whole && w->cut;
+	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
+	m = &w->scratch->marks[w->marks++];
+	m->in_end = in_end;
+	m->out_end = w->used;
+	m->kept_end = kept_end;
+	m->flags = (uint16_t)(how | (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
+	w->cut = !whole;
+	return true;
+}
+
+bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos, bool whole)
+{
+	bool object = len > LIMIT_LOG_LINE && len <= LOGLINE_OBJECT_MAX && !w->cut && record_is_object(bytes, len);
+	size_t old = !from_kept ? 0 : len < w->kept_len ? len : w->kept_len; /* bytes of earlier writes, in front */
+	size_t done = 0;
+
+	while (len - done > LIMIT_LOG_LINE && !object) {
+		size_t part = json_utf8_cut(bytes + done, LIMIT_LOG_LINE);
+		bool fresh = done + part > old;
+
+		if (!add_record(w, bytes + done, part, end_pos - (len - (fresh ? done + part : old)),
+		                fresh ? w->kept_len : (uint32_t)(done + part), false))
+			return false;
+		done += part;
+	}
+	return add_record(w, bytes + done, len - done, end_pos + whole, from_kept ? (uint32_t)old : w->kept_len, whole);
+}

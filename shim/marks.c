@@ -1,0 +1,202 @@
+/*
+ * Who printed which bytes of a buffered stream; see marks.h.
+ *
+ * A stream has a list of ranges [start, end) in the order of printing. A range is extended when the same request goes on
+ * with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
+ * line. Bytes in no range say nothing (inlined putc), and a line of which no byte is in a range has no request.
+ * Memory: a block a stream that was ever used as a log while block-buffered, at most MARKS_STREAMS.
+ */
+#include "marks.h"
+
+#include <string.h>
+
+#include "pool.h"
+#include "request.h"
+
+struct mark {
+	uint64_t start, end;
+	struct request *request; /* a reference; NULL: no request known */
+};
+
+struct stream {
+	uint32_t pool_word;
+	uint8_t busy;
+	uint32_t count;
+	uint64_t flushed; /* bytes of the stream that have left its buffer */
+	struct mark mark[MARKS_PER_STREAM];
+};
+
+struct entry {
+	uintptr_t key;
+	struct stream *stream;
+};
+
+static struct pool streams = { .block = (sizeof(struct stream) + 15) & ~15u, .per_chunk = 2 };
+static struct pool takings = { .block = (sizeof(struct marks_taken) + 15) & ~15u, .per_chunk = 2 };
+static struct entry table[MARKS_STREAMS];
+
+static struct stream *find(uintptr_t key, bool make)
+{
+	size_t i;
+
+	for (i = 0; i < MARKS_STREAMS; i++) {
+		uintptr_t seen = __atomic_load_n(&table[i].key, __ATOMIC_ACQUIRE);
+
+		if (seen == key)
+			return __atomic_load_n(&table[i].stream, __ATOMIC_ACQUIRE);
+		if (seen != 0 || !make)
+			continue;
+		/* Claim the place first; until its stream is there, others of the same key say nothing. */
+		if (__atomic_compare_exchange_n(&table[i].key, &seen, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+			struct stream *s = pool_take(&streams);
+
+			if (s == NULL) {
+				__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
+				return NULL;
+			}
+			s->busy = 0;
+			s->count = 0;
+			s->flushed = 0;
+			__atomic_store_n(&table[i].stream, s, __ATOMIC_RELEASE);
+			return s;
+		}
+	}
+	return NULL;
+}
+
+static bool enter(struct stream *s)
+{
+	return s != NULL && __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) == 0;
+}
+
+static void leave(struct stream *s)
+{
+	__atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
+}
+
+void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request)
+{
+	struct stream *s = find(key, true);
+	struct mark *last;
+	uint64_t start;
+
+	if (len == 0 || !enter(s))
+		return;
+	start = s->flushed + buffered;
+	/* An error of the stream can lose bytes that were noted: what is printed now says where the stream really is. */
+	while (s->count > 0 && s->mark[s->count - 1].start >= start)
+		request_unref(s->mark[--s->count].request);
+	if (s->count > 0 && s->mark[s->count - 1].end > start)
+		s->mark[s->count - 1].end = start;
+	last = s->count > 0 ? &s->mark[s->count - 1] : NULL;
+	if (last != NULL && last->request == request && start >= last->end && start - last->end <= 1) {
+		last->end = start + len;
+	} else if (s->count < MARKS_PER_STREAM) {
+		s->mark[s->count++] = (struct mark){ start, start + len, request_ref(request) };
+	}
+	leave(s);
+}
+
+static void push(struct marks_taken *t, size_t len, struct request *request, bool neutral)
+{
+	if (len == 0)
+		return;
+	t->segment[t->count] = (struct logline_segment){ .len = len, .request = request, .neutral = neutral };
+	t->held[t->count] = request_ref(request);
+	t->count++;
+	t->len += len;
+}
+
+/* Bytes that no range covers say nothing; a single one is the newline of the line before it. */
+static void push_gap(struct marks_taken *t, size_t len)
+{
+	if (len == 1 && t->count > 0) {
+		t->segment[t->count - 1].len++;
+		t->len++;
+	} else {
+		push(t, len, NULL, true);
+	}
+}
+
+static void take_ranges(struct stream *s, struct marks_taken *t, size_t len)
+{
+	uint64_t end = s->flushed + len;
+	size_t used = 0, i;
+
+	/* Room for a gap and a range in each round, and for the gap at the end. */
+	for (i = 0; i < s->count && s->mark[i].start < end && t->count + 3 <= MARKS_SEGMENTS; i++) {
+		struct mark *m = &s->mark[i];
+		uint64_t at = s->flushed + t->len;
+		uint64_t to = m->end < end ? m->end : end;
+
+		if (m->start > at)
+			push_gap(t, (size_t)(m->start - at));
+		if (to > s->flushed + t->len)
+			push(t, (size_t)(to - s->flushed - t->len), m->request, false);
+		if (m->end > end)
+			break; /* the rest of it is still in the buffer */
+		request_unref(m->request);
+		used = i + 1;
+	}
+	if (i == s->count || s->mark[i].start >= end)
+		push_gap(t, len - t->len);
+	s->count -= (uint32_t)used;
+	memmove(s->mark, s->mark + used, s->count * sizeof(s->mark[0]));
+	s->flushed += t->len;
+}
+
+struct marks_taken *marks_take(uintptr_t key, size_t len)
+{
+	struct marks_taken *t = pool_take(&takings);
+	struct stream *s = find(key, false);
+
+	if (t == NULL)
+		return NULL;
+	t->count = 0;
+	t->len = 0;
+	if (!enter(s)) {
+		push(t, len, NULL, false);
+		return t;
+	}
+	take_ranges(s, t, len);
+	leave(s);
+	return t;
+}
+
+void marks_give(struct marks_taken *t)
+{
+	uint32_t i;
+
+	for (i = 0; i < t->count; i++)
+		request_unref(t->held[i]);
+	pool_give(&takings, t);
+}
+
+void marks_forget(uintptr_t key)
+{
+	struct stream *s;
+	size_t i;
+
+	for (i = 0; i < MARKS_STREAMS; i++) {
+		if (table[i].key != key)
+			continue;
+		s = __atomic_exchange_n(&table[i].stream, NULL, __ATOMIC_ACQ_REL);
+		__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
+		if (s == NULL)
+			return;
+		for (i = 0; i < s->count; i++)
+			request_unref(s->mark[i].request);
+		s->count = 0;
+		pool_give(&streams, s);
+		return;
+	}
+}
+
+void marks_after_fork(void)
+{
+	size_t i;
+
+	for (i = 0; i < MARKS_STREAMS; i++)
+		if (table[i].stream != NULL)
+			table[i].stream->busy = 0;
+}

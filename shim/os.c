@@ -1,0 +1,148 @@
+/*
+ * The operating system, as the shim sees it. See os.h for why this table exists.
+ *
+ * Before os_bind every entry is a stub that fails with ENOSYS: code that runs before our constructor (another library's
+ * constructor, an allocator's start) must find something callable, and must be passed through by the hooks anyway.
+ * Ids of process and thread are cached because getpid and gettid are real system calls; a forked child refreshes them.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static ssize_t stub_write(int fd, const void *buf, size_t len)
+{
+	(void)fd, (void)buf, (void)len;
+	errno = ENOSYS;
+	return -1;
+}
+
+static ssize_t stub_read(int fd, void *buf, size_t len)
+{
+	(void)fd, (void)buf, (void)len;
+	errno = ENOSYS;
+	return -1;
+}
+
+static ssize_t stub_writev(int fd, const struct iovec *iov, int count)
+{
+	(void)fd, (void)iov, (void)count;
+	errno = ENOSYS;
+	return -1;
+}
+
+static ssize_t stub_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	(void)fd, (void)msg, (void)flags;
+	errno = ENOSYS;
+	return -1;
+}
+
+static int stub_close(int fd)
+{
+	(void)fd;
+	errno = ENOSYS;
+	return -1;
+}
+
+static int stub_open(const char *path, int flags, ...)
+{
+	(void)path, (void)flags;
+	errno = ENOSYS;
+	return -1;
+}
+
+static int stub_fcntl(int fd, int command, ...)
+{
+	(void)fd, (void)command;
+	errno = ENOSYS;
+	return -1;
+}
+
+static int stub_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	(void)fd, (void)level, (void)option, (void)value, (void)len;
+	errno = ENOSYS;
+	return -1;
+}
+
+struct os os = { stub_write, stub_writev, stub_sendmsg, stub_close, stub_open, stub_read, stub_fcntl, stub_getsockopt };
+
+static int32_t cached_pid;
+static __thread int32_t cached_tid __attribute__((tls_model("initial-exec")));
+
+void os_bind(void *(*resolve)(const char *name))
+{
+	void *found;
+
+	if ((found = resolve("write")) != NULL)
+		os.write = (__typeof__(os.write))found;
+	if ((found = resolve("read")) != NULL)
+		os.read = (__typeof__(os.read))found;
+	if ((found = resolve("writev")) != NULL)
+		os.writev = (__typeof__(os.writev))found;
+	if ((found = resolve("sendmsg")) != NULL)
+		os.sendmsg = (__typeof__(os.sendmsg))found;
+	if ((found = resolve("close")) != NULL)
+		os.close = (__typeof__(os.close))found;
+	if ((found = resolve("open")) != NULL)
+		os.open = (__typeof__(os.open))found;
+	if ((found = resolve("getsockopt")) != NULL)
+		os.getsockopt = (__typeof__(os.getsockopt))found;
+	if ((found = resolve("fcntl")) != NULL)
+		os.fcntl = (__typeof__(os.fcntl))found;
+}
+
+uint64_t os_realtime_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_monotonic_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+int32_t os_tid(void)
+{
+	if (__builtin_expect(cached_tid == 0, 0))
+		cached_tid = gettid();
+	return cached_tid;
+}
+
+int32_t os_pid(void)
+{
+	if (__builtin_expect(cached_pid == 0, 0))
+		cached_pid = getpid();
+	return cached_pid;
+}
+
+void os_after_fork(void)
+{
+	cached_pid = 0;
+	cached_tid = 0;
+}
+
+void *os_pages(size_t len)
+{
+	void *pages = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return pages == MAP_FAILED ? NULL : pages;
+}

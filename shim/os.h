@@ -1,0 +1,43 @@
+/*
+ * The whole contract with the operating system: every libc function that shim/ calls and that hooks/ interposes goes
+ * through here, so that we reach the next library's function and never our own hook. hooks/ fills the table; unit tests
+ * fill it with libc's (os_bind), or with functions that fail on purpose.
+ */
+#ifndef TRACESHIM_OS_H
+#define TRACESHIM_OS_H
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <stdint.h>
+
+struct os {
+	ssize_t (*write)(int fd, const void *buf, size_t len);
+	ssize_t (*writev)(int fd, const struct iovec *iov, int count);
+	ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags);
+	int (*close)(int fd);
+	int (*open)(const char *path, int flags, ...);
+	ssize_t (*read)(int fd, void *buf, size_t len);
+	int (*fcntl)(int fd, int command, ...);
+	int (*getsockopt)(int fd, int level, int option, void *value, socklen_t *len);
+};
+
+/* Never holds a NULL after os_bind. Constant once the constructor is through (tests may change it). */
+extern struct os os;
+
+/* Fill the table through `resolve` (dlsym-like; NULL result keeps a stub that fails with ENOSYS). */
+void os_bind(void *(*resolve)(const char *name));
+
+/* These never go through libc wrappers that anybody interposes. Signal-safe. */
+uint64_t os_realtime_ns(void);       /* CLOCK_REALTIME */
+uint64_t os_monotonic_ms(void);      /* CLOCK_MONOTONIC_COARSE: for ages */
+uint64_t os_monotonic_ns(void);      /* CLOCK_MONOTONIC: for proofs */
+int32_t os_tid(void);                /* cached per thread, refreshed in a forked child */
+int32_t os_pid(void);                /* cached, refreshed in a forked child */
+void os_after_fork(void);
+
+/* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
+void *os_pages(size_t len);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * One log line into one structured record. Pure: bytes in, bytes out, no I/O, no lock, no allocation; signal-safe.
+ */
+#ifndef TRACESHIM_RECORD_H
+#define TRACESHIM_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "trace.h"
+
+enum record_stream { RECORD_STDOUT, RECORD_STDERR, RECORD_FILE };
+
+struct record_source {
+	const struct trace_context *ctx; /* NULL: no request known, so no ids */
+	enum record_stream stream;
+	int32_t pid, tid;
+	uint64_t time_ns;                /* CLOCK_REALTIME when the line was printed */
+	bool partial;                    /* the program's line goes on behind this part, or never got its newline */
+	bool partial_last;               /* the last part of a line of which earlier parts were records of their own */
+};
+
+/*
+ * Prepare the constant parts (service, version, ...) from `config`. Constructor only. A mapped field whose name the format
+ * or an earlier field uses already is left out, counted (config_invalid) and noted: records have each key once.
+ */
+void record_init(void);
+
+/* What record_format says about the record it wrote. */
+#define RECORD_HAS_ID 0x01u  /* a trace id: ours, or one that the line brought along */
+#define RECORD_SPLICED 0x02u /* the line was a JSON object already */
+
+/* What a record has beside its line, at most: names, ids, service, mapped fields. */
+#define RECORD_OVERHEAD_MAX (28u * 1024)
+
+/* Upper bound of what record_format writes for a line of `len` bytes, worst-case escapes included. */
+#define RECORD_BOUND(len) ((len) * 6 + RECORD_OVERHEAD_MAX)
+/* The same for a line that record_is_object says yes to. */
+#define RECORD_OBJECT_BOUND(len) ((len) + RECORD_OVERHEAD_MAX)
+
+/*
+ * Write the record of one line.
+ *
+ * line  `len` bytes without the '\n'; any bytes. A '\r' at the end is taken for a part of the line ending (unless the
+ *       source is partial): a record made from text leaves it out, as it does the '\n'
+ * out   RECORD_BOUND(len) bytes, or RECORD_OBJECT_BOUND(len); all of it may be written to; gets the record and its '\n'
+ * how   out: RECORD_* flags
+ * config.log_mode LOG_JSON: text becomes an object in config.log_format; bytes that are not UTF-8 become \u0080 to \u00ff
+ * (see json_escape); a source that is `partial` adds "partial":true, `partial_last` "partial":true,"partial_last":true.
+ * A line that is one whole JSON object is spliced, in LOG_TEXT too: its bytes stay, and the ids and mapped fields that it
+ * does not have already are added before its last '}'; when it brings a trace id under any well-known name, no id of ours.
+ * LOG_TEXT: the line as it is, with " trace_id=… span_id=…" (names of the format) appended when there are ids and the
+ * line is not empty. LOG_OFF: the line as it is.
+ * Returns the number of bytes written, at least 1. Never fails; every record holds one '\n', at its end, if the line holds
+ * none, and is valid JSON (RFC 8259) and valid UTF-8, whatever `line` holds, in LOG_JSON mode.
+ */
+size_t record_format(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how);
+
+/* Would record_format splice this line? */
+bool record_is_object(const char *line, size_t len);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * Requests: reference-counted identities in a pool. See request.h.
+ *
+ * Whoever stores a pointer to a request holds a reference; the last one to let go gives the block back. A reference is
+ * only ever taken by somebody who already has one (or holds the lock of the connection that has one), so the count never
+ * comes back from zero. Memory: requests in flight, plus those whose log lines are not written yet.
+ */
+#include "request.h"
+
+#include <string.h>
+
+#include "counters.h"
+#include "pool.h"
+
+static struct pool requests = { .block = (sizeof(struct request) + 15) & ~15u, .per_chunk = 64 };
+static struct pool large_texts = { .block = LIMIT_TEXT_LARGE, .per_chunk = 8 };
+
+struct request *request_new(void)
+{
+	struct request *r = pool_take(&requests);
+
+	if (r == NULL) {
+		counters_count(no_memory_skipped);
+		return NULL;
+	}
+	r->refs = 1;
+	r->state = REQUEST_HEAD;
+	memset(&r->ctx, 0, sizeof(r->ctx));
+	r->ctx.text.data = r->inline_text;
+	r->ctx.text.cap = sizeof(r->inline_text);
+	return r;
+}
+
+int request_grow_text(struct request *r)
+{
+	char *large;
+
+	if (r->ctx.text.data != r->inline_text)
+		return -1;
+	large = pool_take(&large_texts);
+	if (large == NULL) {
+		counters_count(no_memory_skipped);
+		return -1;
+	}
+	memcpy(large, r->ctx.text.data, r->ctx.text.len);
+	r->ctx.text.data = large;
+	r->ctx.text.cap = LIMIT_TEXT_LARGE;
+	return 0;
+}
+
+struct request *request_ref(struct request *r)
+{
+	if (r != NULL)
+		__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+	return r;
+}
+
+void request_unref(struct request *r)
+{
+	if (r == NULL || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) != 0)
+		return;
+	if (r->ctx.text.data != r->inline_text)
+		pool_give(&large_texts, r->ctx.text.data);
+	pool_give(&requests, r);
+}
+
+void request_advance(struct request *r, enum request_state to)
+{
+	uint8_t state = __atomic_load_n(&r->state, __ATOMIC_RELAXED);
+
+	while (state < to)
+		if (__atomic_compare_exchange_n(&r->state, &state, (uint8_t)to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return;
+}

@@ -1,0 +1,39 @@
+/*
+ * One served request: its identity, shared by reference counting between the connection it came in on, the threads
+ * that work for it, its outgoing calls, and log lines not yet written. Lives in a pool; constant but for `state` and
+ * `refs` once request_publish was called.
+ */
+#ifndef TRACESHIM_REQUEST_H
+#define TRACESHIM_REQUEST_H
+
+#include "propagate.h"
+#include "trace.h"
+
+enum request_state { REQUEST_HEAD, REQUEST_LIVE, REQUEST_RESPONDING, REQUEST_ENDED };
+
+struct request {
+	uint32_t pool_word;  /* the pool's */
+	uint32_t refs;       /* atomic */
+	uint8_t state;       /* enum request_state, atomic; only grows */
+	struct trace_context ctx;
+	char inline_text[LIMIT_TEXT_INLINE];
+};
+
+/* A request with one reference and an empty text area, state REQUEST_HEAD. NULL: no memory (counted). Signal-safe. */
+struct request *request_new(void);
+
+/* Make room for a large text (baggage): moves ctx.text to a large block. 0, or -1 and unchanged. */
+int request_grow_text(struct request *r);
+
+struct request *request_ref(struct request *r);    /* NULL stays NULL */
+void request_unref(struct request *r);             /* NULL is nothing */
+
+static inline enum request_state request_state(const struct request *r)
+{
+	return (enum request_state)__atomic_load_n(&r->state, __ATOMIC_ACQUIRE);
+}
+
+/* Move the state forward, never back. */
+void request_advance(struct request *r, enum request_state to);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * Served connections: requests come in, responses go out.
+ *
+ * A request starts at its first byte; its head fills its identity (propagate.h); it becomes the reading thread's request
+ * when the head is complete. It ends when the last byte of its response was handed to the kernel, or the connection died.
+ * Pipelined requests queue up; a thread that has read several unanswered ones works for a request that nobody can name.
+ */
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "stream.h"
+
+static bool head_wants(void *owner, const char *name, size_t len)
+{
+	(void)owner;
+	return propagate_wants(name, len);
+}
+
+static void head_field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	struct exchange *ex = owner;
+	struct trace_context *ctx = &ex->request->ctx;
+
+	if (ctx->text.len + value_len + LIMIT_CORRELATION_ID > ctx->text.cap)
+		(void)request_grow_text(ex->request);
+	propagate_field(&ex->in, ctx, name, name_len, value, value_len);
+}
+
+/* The exchange whose request the next received byte belongs to. */
+static struct exchange *receiving(struct conn *conn)
+{
+	struct exchange *ex = conn->last;
+
+	if (ex == NULL || ex->request_done) {
+		ex = conn_push(conn);
+		if (ex == NULL)
+			return NULL;
+		http1_init(&ex->up, HTTP1_REQUEST, 0);
+	}
+	if (ex->request == NULL) {
+		ex->request = request_new();
+		if (ex->request == NULL) {
+			conn_make_opaque(conn, true);
+			return NULL;
+		}
+		propagate_begin(&ex->in, &ex->request->ctx);
+	}
+	return ex;
+}
+
+static void request_complete_head(struct exchange *ex)
+{
+	propagate_end(&ex->in, &ex->request->ctx);
+	ex->request_headed = true;
+	request_advance(ex->request, REQUEST_LIVE);
+	counters_count(requests);
+	if (ex->request->ctx.remote)
+		counters_count(requests_continued);
+}
+
+/* The one request that the program can be working for: the only unanswered one, complete in its head. */
+static struct request *only_unanswered(const struct conn *conn, bool had_unanswered)
+{
+	const struct exchange *ex = conn->first;
+
+	if (ex == NULL || !ex->request_headed || ex->response_done)
+		return NULL;
+	/* Several at once: the program takes them in order, but only if it was not busy with an earlier one already. */
+	if (ex->next != NULL && had_unanswered)
+		return NULL;
+	return ex->request;
+}
+
+static struct request *raw_received(struct conn *conn)
+{
+	if (!conn->raw_in) {
+		struct request *fresh = request_new();
+
+		if (conn->owner != NULL)
+			request_advance(conn->owner, REQUEST_ENDED);
+		request_unref(conn->owner);
+		conn->owner = fresh;
+		conn->raw_in = true;
+		if (fresh != NULL) {
+			propagate_fresh(&fresh->ctx);
+			request_advance(fresh, REQUEST_LIVE);
+			counters_count(requests);
+			counters_count(requests_raw);
+		}
+	}
+	return conn->owner;
+}
+
+/* Is this the start of HTTP? Decided on the very first bytes of a connection. */
+static bool starts_http(struct conn *conn, const char *in, size_t len)
+{
+	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
+		conn->mode = CONN_HTTP1;
+		return true;
+	}
+	counters_count(opaque_connections);
+	conn_make_opaque(conn, false);
+	return false;
+}
+
+struct request *served_received(struct conn *conn, const char *in, size_t len)
+{
+	static const struct http1_sink sink = { .wants = head_wants, .field = head_field };
+	bool had_unanswered = conn->first != NULL;
+
+	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
+		return config.raw ? raw_received(conn) : NULL;
+	if (conn->mode == CONN_OPAQUE)
+		return config.raw ? raw_received(conn) : NULL;
+	while (len > 0) {
+		struct exchange *ex = receiving(conn);
+		struct http1_sink mine = sink;
+		enum http1_status status;
+		size_t used;
+
+		if (ex == NULL)
+			return NULL;
+		mine.owner = ex;
+		status = http1_feed(&ex->up, &mine, conn_line_buffer, in, len, &used);
+		in += used;
+		len -= used;
+		if (status == HTTP1_HEAD) {
+			request_complete_head(ex);
+			status = http1_feed(&ex->up, &mine, conn_line_buffer, in, 0, &used); /* no body: done at once */
+		}
+		if (status == HTTP1_ALIEN) {
+			conn_make_opaque(conn, true);
+			return NULL;
+		}
+		if (status == HTTP1_DONE) {
+			ex->request_done = true;
+			conn_pop_done(conn);
+		}
+	}
+	return only_unanswered(conn, had_unanswered);
+}
+
+static bool response_wants(void *owner, const char *name, size_t len)
+{
+	(void)owner;
+	return config.response_header.len == len && memcmp(config.response_header.text, name, len) == 0;
+}
+
+static void response_field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	(void)name, (void)name_len, (void)value, (void)value_len;
+	*(bool *)owner = true;
+}
+
+static unsigned response_options(const struct exchange *ex)
+{
+	if (ex->up.method == HTTP1_HEAD_METHOD)
+		return HTTP1_TO_HEAD;
+	return ex->up.method == HTTP1_CONNECT ? HTTP1_TO_CONNECT : 0;
+}
+
+static void begin_response(struct exchange *ex)
+{
+	http1_init(&ex->down, HTTP1_RESPONSE, response_options(ex));
+	ex->response_begun = true;
+}
+
+static void finish_response(struct conn *conn, struct exchange *ex)
+{
+	if (ex->down.interim) {
+		/* A 1xx: the final response follows, with a fresh scanner but the same buffer. */
+		char *line = ex->down.line;
+
+		begin_response(ex);
+		ex->down.line = line;
+		return;
+	}
+	ex->response_done = true;
+	request_advance(ex->request, REQUEST_ENDED);
+	conn_pop_done(conn);
+}
+
+/* The first exchange that is not answered in full; NULL when the server has nothing to answer. */
+static struct exchange *unanswered(const struct conn *conn)
+{
+	struct exchange *ex = conn->first;
+
+	while (ex != NULL && ex->response_done)
+		ex = ex->next;
+	return ex != NULL && ex->request_headed ? ex : NULL;
+}
+
+/* The exchange whose response the next sent byte belongs to; NULL (and opaque) where there is no request for it. */
+static struct exchange *sending(struct conn *conn)
+{
+	struct exchange *ex = unanswered(conn);
+
+	if (ex == NULL) {
+		/* The server speaks first (SMTP), or answers what never became a request (408, 400): not ours to follow. */
+		conn_make_opaque(conn, conn->mode == CONN_HTTP1);
+		return NULL;
+	}
+	if (!ex->response_begun)
+		begin_response(ex);
+	return ex;
+}
+
+struct request *served_answering(const struct conn *conn)
+{
+	const struct exchange *ex;
+
+	if (conn->mode == CONN_OPAQUE)
+		return config.raw ? conn->owner : NULL;
+	ex = unanswered(conn);
+	return ex == NULL ? NULL : ex->request;
+}
+
+void served_sent(struct conn *conn, const char *out, size_t len)
+{
+	struct http1_sink sink = { .wants = response_wants, .field = response_field };
+
+	if (conn->mode == CONN_FRESH)
+		conn_make_opaque(conn, false);
+	if (conn->mode == CONN_OPAQUE) {
+		conn->raw_in = false;
+		return;
+	}
+	while (len > 0) {
+		struct exchange *ex = sending(conn);
+		enum http1_status status;
+		size_t used = 0;
+		uint64_t skipped = 0;
+
+		if (ex == NULL)
+			return;
+		if (out == NULL) {
+			status = http1_skip(&ex->down, len, &skipped);
+			len -= (size_t)skipped;
+		} else {
+			sink.owner = &ex->own_response_header;
+			status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer, out, len,
+			                    &used);
+			out += used;
+			len -= used;
+		}
+		if (status == HTTP1_HEAD)
+			status = http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used);
+		if (status == HTTP1_TUNNEL) {
+			counters_count(http_tunnels);
+			conn_make_opaque(conn, false);
+			return;
+		}
+		if (status == HTTP1_ALIEN) {
+			conn_make_opaque(conn, true);
+			return;
+		}
+		if (status == HTTP1_DONE)
+			finish_response(conn, ex);
+	}
+}
+
+void served_shut(struct conn *conn)
+{
+	struct exchange *ex = conn->first;
+
+	if (conn->mode == CONN_HTTP1 && ex != NULL && ex->response_begun && !ex->response_done &&
+	    http1_eof(&ex->down) == HTTP1_DONE)
+		finish_response(conn, ex);
+}
+
+bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
+{
+	struct http1_sink sink = { .wants = response_wants, .field = response_field, .owner = &spot->own_response_header };
+	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
+	struct http1 scanner;
+
+	spot->end = SIZE_MAX;
+	if (ex == NULL)
+		return false;
+	if (ex->response_begun)
+		http1_fork(&scanner, &ex->down);
+	else
+		http1_init(&scanner, HTTP1_RESPONSE, response_options(ex));
+	spot->own_response_header = ex->own_response_header;
+	return stream_find_spot(&scanner, &sink, iov, count, offset, spot);
+}

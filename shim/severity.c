@@ -1,0 +1,317 @@
+/*
+ * Finding the level that a line states.
+ *
+ * Mechanism. Loggers print a level in few places, and always in front of the message, behind nothing but other fields:
+ * so the line is read token by token from its start, fields that loggers put first are passed over (timestamps, zones,
+ * bracketed groups, dashes and bars, key=value pairs, `name - `), and the first token that is neither such a field nor a
+ * level ends the search with 'none'. The rules lean to 'none': a missing level is a gap, a wrong one raises an alarm.
+ *
+ *   [error]  [core:error]  (INFO)      a bracketed word, any case
+ *   ERROR …  ERROR: …  WARN|…          a bare word in capitals, first or behind such fields
+ *   error: …                           a bare word of any case, if a colon follows
+ *   - info - …   | info | …            a bare word of any case between separators
+ *   level=warn  lvl="warn"  severity=  a pair, any case
+ *   <3>…   E1122 18:01:43…   E, [2026… syslog's priority, glog, Ruby's Logger, at the very start
+ *
+ * Who may call: anybody, signal handlers included; nothing is kept. Only the first SEVERITY_WINDOW bytes are read.
+ * Source: RFC 5424 section 6.2.1 for <N>; the others are the default layouts of nginx, Apache, PHP, Python logging,
+ * gunicorn, loguru, logback, log4j, Spring, java.util.logging, logrus, slog, zap, glog, env_logger, tracing, spdlog.
+ */
+#include "severity.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Words as the eight lower-case bytes at their front, zeros behind; the few longer ones are told by those and by len. */
+#define WORD(a, b, c, d, e, f, g, h)                                                                                       \
+	((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32 |            \
+	 (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
+
+static const struct level_word {
+	uint64_t front;
+	uint8_t len, severity;
+} level_words[] = {
+	{ WORD('i', 'n', 'f', 'o', 0, 0, 0, 0), 4, SEVERITY_INFO },
+	{ WORD('e', 'r', 'r', 'o', 'r', 0, 0, 0), 5, SEVERITY_ERROR },
+	{ WORD('w', 'a', 'r', 'n', 0, 0, 0, 0), 4, SEVERITY_WARN },
+	{ WORD('d', 'e', 'b', 'u', 'g', 0, 0, 0), 5, SEVERITY_DEBUG },
+	{ WORD('w', 'a', 'r', 'n', 'i', 'n', 'g', 0), 7, SEVERITY_WARN },
+	{ WORD('t', 'r', 'a', 'c', 'e', 0, 0, 0), 5, SEVERITY_TRACE },
+	{ WORD('n', 'o', 't', 'i', 'c', 'e', 0, 0), 6, SEVERITY_NOTICE },
+	{ WORD('f', 'a', 't', 'a', 'l', 0, 0, 0), 5, SEVERITY_FATAL },
+	{ WORD('c', 'r', 'i', 't', 'i', 'c', 'a', 'l'), 8, SEVERITY_CRITICAL },
+	{ WORD('c', 'r', 'i', 't', 0, 0, 0, 0), 4, SEVERITY_CRITICAL },
+	{ WORD('e', 'r', 'r', 0, 0, 0, 0, 0), 3, SEVERITY_ERROR },
+	{ WORD('a', 'l', 'e', 'r', 't', 0, 0, 0), 5, SEVERITY_FATAL },
+	{ WORD('e', 'm', 'e', 'r', 'g', 0, 0, 0), 5, SEVERITY_FATAL },
+	{ WORD('e', 'm', 'e', 'r', 'g', 'e', 'n', 'c'), 9, SEVERITY_FATAL },
+	{ WORD('p', 'a', 'n', 'i', 'c', 0, 0, 0), 5, SEVERITY_FATAL },
+	{ WORD('s', 'e', 'v', 'e', 'r', 'e', 0, 0), 6, SEVERITY_ERROR },
+	{ WORD('i', 'n', 'f', 'o', 'r', 'm', 'a', 't'), 11, SEVERITY_INFO },
+	{ WORD('d', 'b', 'g', 0, 0, 0, 0, 0), 3, SEVERITY_DEBUG },
+	{ WORD('w', 'r', 'n', 0, 0, 0, 0, 0), 3, SEVERITY_WARN },
+	{ WORD('i', 'n', 'f', 0, 0, 0, 0, 0), 3, SEVERITY_INFO },
+};
+
+/* What a byte may be part of: a number or time, a name in front of '=' or " - ". */
+#define IN_TIME 1
+#define IN_NAME 2
+static const uint8_t byte_class[256] = {
+	['0'] = 3, ['1'] = 3, ['2'] = 3, ['3'] = 3, ['4'] = 3, ['5'] = 3, ['6'] = 3, ['7'] = 3, ['8'] = 3, ['9'] = 3,
+	['-'] = 3, [':'] = 3, ['.'] = 3, ['/'] = 3, [','] = 1, ['+'] = 1, ['T'] = 3, ['Z'] = 3, ['#'] = 1, ['*'] = 1, ['_'] = 2,
+	['a'] = 2, ['b'] = 2, ['c'] = 2, ['d'] = 2, ['e'] = 2, ['f'] = 2, ['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2,
+	['l'] = 2, ['m'] = 2, ['n'] = 2, ['o'] = 2, ['p'] = 2, ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2,
+	['w'] = 2, ['x'] = 2, ['y'] = 2, ['z'] = 2, ['A'] = 2, ['B'] = 2, ['C'] = 2, ['D'] = 2, ['E'] = 2, ['F'] = 2, ['G'] = 2,
+	['H'] = 2, ['I'] = 2, ['J'] = 2, ['K'] = 2, ['L'] = 2, ['M'] = 2, ['N'] = 2, ['O'] = 2, ['P'] = 2, ['Q'] = 2, ['R'] = 2,
+	['S'] = 2, ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2,
+};
+
+static const char *skip_class(const char *p, const char *end, unsigned class)
+{
+	while (p < end && (byte_class[(unsigned char)*p] & class))
+		p++;
+	return p;
+}
+
+static inline bool is_letter(char c)
+{
+	return (unsigned char)((c | 0x20) - 'a') < 26;
+}
+
+static inline bool is_upper(char c)
+{
+	return (unsigned char)(c - 'A') < 26;
+}
+
+static inline bool is_digit(char c)
+{
+	return (unsigned char)(c - '0') < 10;
+}
+
+/* A word of letters. */
+static enum severity find_word(const char *p, size_t len)
+{
+	uint64_t front = 0;
+	size_t i;
+
+	if (len < 3 || len > 11)
+		return SEVERITY_NONE;
+	for (i = 0; i < len && i < 8; i++)
+		front |= (uint64_t)(unsigned char)(p[i] | 0x20) << (8 * i);
+	for (i = 0; i < sizeof(level_words) / sizeof(level_words[0]); i++) {
+		if (level_words[i].front == front && level_words[i].len == len)
+			return (enum severity)level_words[i].severity;
+	}
+	return SEVERITY_NONE;
+}
+
+static const char *skip_letters(const char *p, const char *end)
+{
+	while (p < end && is_letter(*p))
+		p++;
+	return p;
+}
+
+static const char *skip_blanks(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t'))
+		p++;
+	return p;
+}
+
+/* Blanks and terminal colours ("\033[31m"). */
+static const char *skip_unseen(const char *p, const char *end)
+{
+	for (;;) {
+		p = skip_blanks(p, end);
+		if (end - p < 3 || p[0] != '\033' || p[1] != '[')
+			return p;
+		for (p += 2; p < end && (is_digit(*p) || *p == ';'); p++)
+			;
+		if (p < end)
+			p++;
+	}
+}
+
+static enum severity syslog_priority(const char *p, const char *end)
+{
+	static const uint8_t levels[8] = { SEVERITY_FATAL, SEVERITY_FATAL, SEVERITY_CRITICAL, SEVERITY_ERROR,
+		SEVERITY_WARN, SEVERITY_NOTICE, SEVERITY_INFO, SEVERITY_DEBUG };
+	unsigned value = 0;
+	const char *q;
+
+	for (q = p + 1; q < end && q < p + 4 && is_digit(*q); q++)
+		value = value * 10 + (unsigned)(*q - '0');
+	if (q == p + 1 || q == end || *q != '>' || value > 191)
+		return SEVERITY_NONE;
+	return (enum severity)levels[value & 7];
+}
+
+/* Layouts that begin with one letter: glog's "E1122 18:01:43.123456 " and Ruby's "E, [2026-11-22T". */
+static enum severity letter_layout(const char *p, const char *end)
+{
+	static const char letters[] = "DIWEF";
+	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR, SEVERITY_FATAL };
+	const char *which = memchr(letters, p[0], 5);
+	int i;
+
+	if (!which || end - p < 9)
+		return SEVERITY_NONE;
+	if (p[1] == ',' && p[2] == ' ' && p[3] == '[' && is_digit(p[4]))
+		return (enum severity)levels[which - letters];
+	for (i = 1; i <= 4; i++) {
+		if (!is_digit(p[i]))
+			return SEVERITY_NONE;
+	}
+	if (p[5] != ' ' || !is_digit(p[6]) || !is_digit(p[7]) || p[8] != ':')
+		return SEVERITY_NONE;
+	return (enum severity)levels[which - letters];
+}
+
+/* The inside of a bracketed group: a level alone, behind a colon (Apache's core:error), or in capitals among others. */
+static enum severity in_brackets(const char *p, const char *end)
+{
+	enum severity s = SEVERITY_NONE;
+
+	while (p < end && s == SEVERITY_NONE) {
+		const char *from = p, *to;
+		bool alone, capitals;
+
+		if (!is_letter(*p)) {
+			p++;
+			continue;
+		}
+		p = to = skip_letters(p, end);
+		capitals = is_upper(from[0]) && is_upper(to[-1]);
+		alone = skip_blanks(to, end) == end;
+		if ((alone || capitals) && (to == end || *to == ' ' || *to == '\t'))
+			s = find_word(from, (size_t)(to - from));
+		while (p < end && *p != ' ' && *p != ':' && *p != '\t')
+			p++;
+	}
+	return s;
+}
+
+/* The value of a pair, behind its '='. `*next` is set to the byte behind the value. */
+static enum severity pair_value(const char *p, const char *end, bool is_level, const char **next)
+{
+	const char *close, *word_end;
+
+	if (p < end && *p == '"') {
+		close = memchr(p + 1, '"', (size_t)(end - p - 1));
+		*next = close ? close + 1 : end;
+		p++;
+	} else {
+		for (close = p; close < end && *close != ' ' && *close != '\t'; close++)
+			;
+		*next = close;
+	}
+	if (!is_level)
+		return SEVERITY_NONE;
+	word_end = skip_letters(p, end);
+	return find_word(p, (size_t)(word_end - p));
+}
+
+static bool is_level_key(const char *p, size_t len)
+{
+	return (len == 5 && memcmp(p, "level", 5) == 0) || (len == 3 && memcmp(p, "lvl", 3) == 0) ||
+	       (len == 8 && memcmp(p, "severity", 8) == 0) || (len == 8 && memcmp(p, "loglevel", 8) == 0);
+}
+
+/* Is there " - " or " | " at p, perhaps behind padding? */
+static bool is_separator(const char *p, const char *end)
+{
+	const char *q = skip_blanks(p, end);
+
+	return q > p && end - q >= 2 && (*q == '-' || *q == '|') && (q[1] == ' ' || q[1] == '\t');
+}
+
+/* Does a word that ends at `to`, named as a level, stand as one? */
+static bool stands_as_level(const char *from, const char *to, const char *end, bool separated)
+{
+	if (to < end && *to == ':')
+		return true;
+	if (separated && is_separator(to, end))
+		return true;
+	if (!is_upper(from[0]) || !is_upper(to[-1]))
+		return false;
+	/* "TRACE /path" is a request line. */
+	return to == end || (*to == ' ' && !(end - to > 1 && to[1] == '/')) || memchr("\t|[\033", *to, 4);
+}
+
+/*
+ * A token that begins with a letter. Returns the level, or SEVERITY_NONE with *next behind what can be passed over, or
+ * *next NULL when the message has begun.
+ */
+static enum severity word_token(const char *p, const char *end, bool fields_before, bool separated, const char **next)
+{
+	const char *to = skip_letters(p, end), *rest;
+	enum severity s = find_word(p, (size_t)(to - p));
+
+	*next = NULL;
+	if (s == SEVERITY_FATAL && end - to > 7 && memcmp(to, " error:", 7) == 0)
+		return s;
+	if (s != SEVERITY_NONE && stands_as_level(p, to, end, separated))
+		return s;
+	rest = skip_class(to, end, IN_NAME);
+	if (rest < end && *rest == '=')
+		return pair_value(rest + 1, end, is_level_key(p, (size_t)(rest - p)), next);
+	if (s != SEVERITY_NONE)
+		return SEVERITY_NONE;
+	if (to - p == 3 && memcmp(p, "PHP", 3) == 0 && to < end && *to == ' ')
+		*next = to;
+	else if (fields_before && is_separator(rest, end))
+		*next = rest;
+	else if (fields_before && to == rest && to - p <= 5 && is_upper(p[0]) && is_upper(to[-1]) && to < end && *to == ' ')
+		*next = to; /* a time zone: "UTC" */
+	else if (to - p == 3 && end - to > 2 && *to == ' ' && is_digit(*skip_blanks(to, end - 1)))
+		*next = to; /* a month: "Nov 22" */
+	return SEVERITY_NONE;
+}
+
+/* A bracketed group at p. *next is behind it, or NULL when it does not close in sight. */
+static enum severity bracket_token(const char *p, const char *end, const char **next)
+{
+	const char *close = memchr(p + 1, *p == '[' ? ']' : ')', (size_t)(end - p - 1));
+
+	*next = close ? close + 1 : NULL;
+	return close ? in_brackets(p + 1, close) : SEVERITY_NONE;
+}
+
+enum severity severity_detect(const char *line, size_t len)
+{
+	const char *end = line + (len < SEVERITY_WINDOW ? len : SEVERITY_WINDOW);
+	const char *p = skip_unseen(line, end), *next;
+	bool fields = false, separated = false;
+	enum severity s = SEVERITY_NONE;
+
+	if (p == end)
+		return SEVERITY_NONE;
+	if (*p == '<')
+		return syslog_priority(p, end);
+	s = letter_layout(p, end);
+	for (; p && p < end && s == SEVERITY_NONE; p = next ? skip_unseen(next, end) : NULL) {
+		bool separator = false;
+
+		if (is_letter(*p)) {
+			s = word_token(p, end, fields, separated, &next);
+		} else if (*p == '[' || *p == '(') {
+			s = bracket_token(p, end, &next);
+		} else if (is_digit(*p) || *p == '+') {
+			/* A time, a date, a number; "12ms" and the like have begun the message. */
+			next = skip_class(p + 1, end, IN_TIME);
+			if (next < end && is_letter(*next))
+				next = NULL;
+		} else if (*p == '-' || *p == '|' || *p == ':' || *p == ',') {
+			separator = *p == '-' || *p == '|';
+			for (next = p + 1; next < end && *next == *p; next++)
+				;
+		} else {
+			next = NULL;
+		}
+		fields = true;
+		separated = separator;
+	}
+	return s;
+}

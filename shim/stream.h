@@ -1,0 +1,48 @@
+/*
+ * The bytes of a connection, by direction and role. Called by io.c with the connection locked; no I/O, no allocation
+ * outside the pools. Each function takes the bytes in order, whole or in any pieces.
+ */
+#ifndef TRACESHIM_STREAM_H
+#define TRACESHIM_STREAM_H
+
+#include <stddef.h>
+
+#include "conn.h"
+
+/*
+ * served.c: what the peer sent (requests). Returns the request that the reading thread works for now, or NULL when that is
+ * not known (none, or several unanswered ones); borrowed from the connection.
+ */
+struct request *served_received(struct conn *conn, const char *in, size_t len);
+/* served.c: what the program sent (responses); NULL `out` with len > 0 stands for bytes that nobody saw (sendfile). */
+void served_sent(struct conn *conn, const char *out, size_t len);
+/* served.c: the request whose response the next sent byte belongs to, or NULL. Borrowed. */
+struct request *served_answering(const struct conn *conn);
+/* served.c: the program shut its sending direction down: that is the end of a response until close. */
+void served_shut(struct conn *conn);
+
+/* call.c: what the program sent (requests); who makes it is `caller` (may be NULL). */
+void call_sent(struct conn *conn, const char *out, size_t len, struct request *caller);
+/* call.c: what the peer sent (responses). */
+void call_received(struct conn *conn, const char *in, size_t len);
+
+/*
+ * Where in the program's next bytes may something be inserted? A dry run over them with copies of the scanners.
+ *
+ * Returns whether a head ends in these bytes; then `at` is the offset of the CRLF that ends it. In either case:
+ * end   offset up to which the bytes may go out before the next look: the end of the first message that ends here; the
+ *       total, or more, when none does
+ * own   PROPAGATE_HAS_* of the head; host_allowed; own_response_header: what the head holds
+ */
+struct stream_spot {
+	size_t at, end;
+	uint32_t own;
+	bool host_allowed, own_response_header;
+};
+/* stream.c: the dry run itself; `scanner` is a fork, used up by it; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
+bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, const struct iovec *iov, int count,
+                      size_t offset, struct stream_spot *spot);
+bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
+bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
+
+#endif
