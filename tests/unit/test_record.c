@@ -1,0 +1,425 @@
+/*
+ * Log lines to records: exact bytes per format, splicing, severity.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "counters.h"
+#include "json.h"
+#include "record.h"
+#include "severity.h"
+
+#define NAME(s) { s, sizeof(s) - 1 }
+#define TIME_NS 1795370503123456789u /* 2026-11-22T18:01:43.123456789Z */
+
+static struct trace_context ctx;
+static char text_area[64];
+
+static struct record_source source(bool known)
+{
+	return (struct record_source){ .ctx = known ? &ctx : NULL, .stream = RECORD_STDOUT, .pid = 12, .tid = 345678,
+		.time_ns = TIME_NS };
+}
+
+static int reset(void **state)
+{
+	size_t i;
+
+	(void)state;
+	memset(&config, 0, sizeof(config));
+	config.log_mode = LOG_JSON;
+	config.log_format = FORMAT_OTEL;
+	config.service = (struct config_name)NAME("shop");
+	memset(&ctx, 0, sizeof(ctx));
+	for (i = 0; i < 16; i++)
+		ctx.trace_id[i] = (uint8_t)(0xa0 + i);
+	for (i = 0; i < 8; i++)
+		ctx.span_id[i] = (uint8_t)(i + 1);
+	ctx.flags = TRACE_FLAG_SAMPLED;
+	ctx.text.data = text_area;
+	record_init();
+	return 0;
+}
+
+static void map_field(const char *name, const char *value)
+{
+	struct config_field *f = &config.field[config.field_count];
+	struct slice *slice = &ctx.field[config.field_count++];
+
+	f->field.text = name;
+	f->field.len = (uint16_t)strlen(name);
+	slice->off = ctx.text.len;
+	slice->len = (uint16_t)strlen(value);
+	memcpy(text_area + slice->off, value, slice->len);
+	ctx.text.len = (uint16_t)(ctx.text.len + slice->len);
+	record_init();
+}
+
+static void set_format(enum log_format format)
+{
+	config.log_format = format;
+	record_init();
+}
+
+/* The record of a line, NUL-terminated, checked for its bound; the caller frees it. */
+static char *record_of(const struct record_source *src, const char *line, size_t len, unsigned *how)
+{
+	char *exact = malloc(len ? len : 1), *out = malloc(RECORD_BOUND(len) + 1);
+	size_t n;
+
+	memcpy(exact, line, len);
+	n = record_format(src, exact, len, out, how);
+	free(exact);
+	assert_true(n >= 1 && n <= RECORD_BOUND(len));
+	assert_int_equal(out[n - 1], '\n');
+	out[n] = '\0';
+	return out;
+}
+
+static void expect_from(const struct record_source *src, const char *line, const char *expected, unsigned expected_how)
+{
+	unsigned how;
+	char *record = record_of(src, line, strlen(line), &how);
+
+	assert_string_equal(record, expected);
+	assert_int_equal(how, expected_how);
+	free(record);
+}
+
+static void expect(const char *line, const char *expected)
+{
+	struct record_source src = source(true);
+
+	expect_from(&src, line, expected, RECORD_HAS_ID);
+}
+
+static void expect_spliced(const char *line, const char *expected)
+{
+	struct record_source src = source(true);
+
+	expect_from(&src, line, expected, RECORD_HAS_ID | RECORD_SPLICED);
+}
+
+#define T "\"2026-11-22T18:01:43.123456789Z\""
+#define TRACE "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf"
+#define SPAN "0102030405060708"
+#define OTEL_IDS ",\"trace_id\":\"" TRACE "\",\"span_id\":\"" SPAN "\",\"trace_flags\":\"01\""
+#define OTEL_TAIL ",\"service\":\"shop\",\"pid\":12,\"tid\":345678,\"stream\":\"stdout\""
+
+static void text_becomes_an_otel_record(void **state)
+{
+	struct record_source src = source(false);
+
+	(void)state;
+	expect("ERROR: it broke", "{\"timestamp\":" T ",\"severity\":\"ERROR\",\"message\":\"ERROR: it broke\"" OTEL_IDS OTEL_TAIL
+	       "}\n");
+	expect_from(&src, "it \"works\"", "{\"timestamp\":" T ",\"message\":\"it \\\"works\\\"\"" OTEL_TAIL "}\n", 0);
+	src.stream = RECORD_STDERR;
+	expect_from(&src, "", "{\"timestamp\":" T ",\"message\":\"\",\"service\":\"shop\",\"pid\":12,\"tid\":345678,"
+	            "\"stream\":\"stderr\"}\n", 0);
+}
+
+static void every_format_has_its_own_names(void **state)
+{
+	(void)state;
+	config.environment = (struct config_name)NAME("prod");
+	config.version = (struct config_name)NAME("1.2");
+	set_format(FORMAT_CAMEL);
+	expect("[warn] x", "{\"timestamp\":" T ",\"level\":\"warn\",\"message\":\"[warn] x\",\"traceId\":\"" TRACE
+	       "\",\"spanId\":\"" SPAN "\",\"traceFlags\":\"01\"" OTEL_TAIL "}\n");
+	set_format(FORMAT_ECS);
+	expect("[warn] x", "{\"@timestamp\":" T ",\"log.level\":\"warn\",\"message\":\"[warn] x\",\"trace.id\":\"" TRACE
+	       "\",\"span.id\":\"" SPAN "\",\"service.name\":\"shop\",\"service.environment\":\"prod\",\"service.version\":\"1.2\""
+	       ",\"ecs.version\":\"8.11.0\",\"process.pid\":12,\"process.thread.id\":345678,\"stream\":\"stdout\"}\n");
+	set_format(FORMAT_DATADOG);
+	expect("[warn] x", "{\"timestamp\":" T ",\"status\":\"warn\",\"message\":\"[warn] x\",\"dd.trace_id\":\"" TRACE
+	       "\",\"dd.span_id\":\"" SPAN "\",\"dd.service\":\"shop\",\"dd.env\":\"prod\",\"dd.version\":\"1.2\""
+	       ",\"pid\":12,\"tid\":345678,\"stream\":\"stdout\"}\n");
+	config.datadog_decimal = true;
+	expect_spliced("{}", "{\"dd.trace_id\":\"12153432723749187247\",\"dd.span_id\":\"72623859790382856\"}\n");
+	set_format(FORMAT_GCP);
+	expect("[warn] x", "{\"time\":" T ",\"severity\":\"WARNING\",\"message\":\"[warn] x\",\"logging.googleapis.com/trace\":\""
+	       TRACE "\",\"logging.googleapis.com/spanId\":\"" SPAN "\",\"logging.googleapis.com/trace_sampled\":true" OTEL_TAIL
+	       "}\n");
+	ctx.flags = 0;
+	expect_spliced("{}", "{\"logging.googleapis.com/trace\":\"" TRACE "\",\"logging.googleapis.com/spanId\":\"" SPAN
+	               "\",\"logging.googleapis.com/trace_sampled\":false}\n");
+}
+
+static void mapped_fields_are_added_escaped(void **state)
+{
+	(void)state;
+	map_field("userId", "u\"1");
+	map_field("absent", "");
+	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS OTEL_TAIL ",\"userId\":\"u\\\"1\"}\n");
+	expect_spliced("{\"userId\":7}", "{\"userId\":7" OTEL_IDS "}\n");
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS ",\"userId\":\"u\\\"1\"}\n");
+}
+
+static void field_whose_name_is_taken_is_left_out_and_counted(void **state)
+{
+	uint64_t before = counters_get(config_invalid);
+
+	(void)state;
+	map_field("message", "evil");
+	assert_int_equal(counters_get(config_invalid), before + 1);
+	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS OTEL_TAIL "}\n");
+	map_field("x", "1");
+	map_field("x", "2");
+	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS OTEL_TAIL ",\"x\":\"1\"}\n");
+}
+
+static void parts_say_that_they_are_parts(void **state)
+{
+	struct record_source src = source(false);
+
+	(void)state;
+	src.partial = true;
+	expect_from(&src, "x\r", "{\"timestamp\":" T ",\"message\":\"x\\r\"" OTEL_TAIL ",\"partial\":true}\n", 0);
+	src.partial = false;
+	src.partial_last = true;
+	expect_from(&src, "x\r", "{\"timestamp\":" T ",\"message\":\"x\"" OTEL_TAIL ",\"partial\":true,\"partial_last\":true}\n", 0);
+}
+
+static void carriage_return_belongs_to_the_line_ending(void **state)
+{
+	(void)state;
+	expect("a\rb\r", "{\"timestamp\":" T ",\"message\":\"a\\rb\"" OTEL_IDS OTEL_TAIL "}\n");
+	expect_spliced("{\"a\":1}\r", "{\"a\":1" OTEL_IDS "}\r\n");
+}
+
+static void objects_are_spliced_and_keep_their_bytes(void **state)
+{
+	struct record_source src = source(false);
+
+	(void)state;
+	expect_spliced("{}", "{\"trace_id\":\"" TRACE "\",\"span_id\":\"" SPAN "\",\"trace_flags\":\"01\"}\n");
+	expect_spliced(" { } ", " { \"trace_id\":\"" TRACE "\",\"span_id\":\"" SPAN "\",\"trace_flags\":\"01\"} \n");
+	expect_spliced("{ \"n\" : 1.000, \"n\":1e400 }", "{ \"n\" : 1.000, \"n\":1e400 " OTEL_IDS "}\n");
+	expect_spliced("{\"x\":{\"trace_id\":\"inner\"}}", "{\"x\":{\"trace_id\":\"inner\"}" OTEL_IDS "}\n");
+	expect_from(&src, "{\"a\" :1}", "{\"a\" :1}\n", RECORD_SPLICED);
+	expect_from(&src, "{}", "{}\n", RECORD_SPLICED);
+}
+
+static void a_trace_id_of_the_programs_own_wins(void **state)
+{
+	static const char *const own[] = { "trace_id", "traceId", "trace.id", "dd.trace_id", "logging.googleapis.com/trace",
+		"tr\\u0061ce_id" };
+	struct record_source unknown = source(false);
+	char line[128], expected[128];
+	enum log_format format;
+	size_t i;
+
+	(void)state;
+	map_field("userId", "u1");
+	for (format = FORMAT_OTEL; format <= FORMAT_GCP; format++) {
+		set_format(format);
+		for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+			strcat(strcat(strcpy(line, "{\"m\":1,\""), own[i]), "\":\"abc\"");
+			strcat(strcpy(expected, line), ",\"userId\":\"u1\"}\n");
+			strcat(line, "}");
+			expect_spliced(line, expected);
+		}
+	}
+	expect_from(&unknown, "{\"traceId\":\"abc\"}", "{\"traceId\":\"abc\"}\n", RECORD_SPLICED | RECORD_HAS_ID);
+}
+
+static void nested_objects_of_a_format_count_as_ids(void **state)
+{
+	(void)state;
+	set_format(FORMAT_ECS);
+	expect_spliced("{\"trace\":{\"id\":\"x\"}}", "{\"trace\":{\"id\":\"x\"}}\n");
+	expect_spliced("{\"trace\":\"on\"}", "{\"trace\":\"on\",\"trace.id\":\"" TRACE "\",\"span.id\":\"" SPAN "\"}\n");
+	expect_spliced("{\"span\":{}}", "{\"span\":{},\"trace.id\":\"" TRACE "\"}\n");
+	set_format(FORMAT_DATADOG);
+	expect_spliced("{\"dd\":{\"trace_id\":\"1\"}}", "{\"dd\":{\"trace_id\":\"1\"}}\n");
+	set_format(FORMAT_OTEL);
+	expect_spliced("{\"span_id\":\"x\"}", "{\"span_id\":\"x\",\"trace_id\":\"" TRACE "\",\"trace_flags\":\"01\"}\n");
+}
+
+static void what_is_nearly_an_object_is_text(void **state)
+{
+	(void)state;
+	expect("{\"a\":1} x", "{\"timestamp\":" T ",\"message\":\"{\\\"a\\\":1} x\"" OTEL_IDS OTEL_TAIL "}\n");
+	expect("{\"a\":01}", "{\"timestamp\":" T ",\"message\":\"{\\\"a\\\":01}\"" OTEL_IDS OTEL_TAIL "}\n");
+}
+
+static void text_mode_appends_ids_to_the_line(void **state)
+{
+	struct record_source unknown = source(false);
+
+	(void)state;
+	config.log_mode = LOG_TEXT;
+	expect("plain \xff\tline", "plain \xff\tline trace_id=" TRACE " span_id=" SPAN "\n");
+	expect("dos\r", "dos trace_id=" TRACE " span_id=" SPAN "\r\n");
+	expect_from(&unknown, "plain", "plain\n", 0);
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS "}\n");
+	set_format(FORMAT_CAMEL);
+	expect("x", "x traceId=" TRACE " spanId=" SPAN "\n");
+	config.log_mode = LOG_OFF;
+	unknown = source(true);
+	expect_from(&unknown, "{}", "{}\n", 0);
+}
+
+static void long_constants_are_cut_at_a_character(void **state)
+{
+	struct record_source src = source(false);
+	char name[400];
+	unsigned how;
+	char *record;
+
+	(void)state;
+	memset(name, '"', sizeof(name));
+	memcpy(name + 127, "\xe2\x82\xac", 3);
+	config.service.text = config.environment.text = config.version.text = name;
+	config.service.len = config.environment.len = config.version.len = sizeof(name);
+	set_format(FORMAT_ECS);
+	record = record_of(&src, "x", 1, &how);
+	assert_true(record_is_object(record, strlen(record)));
+	assert_null(strstr(record, "\xe2"));
+	free(record);
+}
+
+static void dates_are_right_over_the_centuries(void **state)
+{
+	static const struct {
+		uint64_t seconds;
+		const char *expected;
+	} cases[] = { { 0, "1970-01-01T00:00:00.000000007Z" }, { 951782400, "2000-02-29T00:00:00.000000007Z" },
+		{ 951868799, "2000-02-29T23:59:59.000000007Z" }, { 951868800, "2000-03-01T00:00:00.000000007Z" },
+		{ 4107542399, "2100-02-28T23:59:59.000000007Z" }, { 4107542400, "2100-03-01T00:00:00.000000007Z" },
+		{ 1735689599, "2024-12-31T23:59:59.000000007Z" } };
+	struct record_source src = source(false);
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		unsigned how;
+		char *record;
+
+		src.time_ns = cases[i].seconds * 1000000000u + 7;
+		record = record_of(&src, "x", 1, &how);
+		record[14 + 30] = '\0';
+		assert_string_equal(record + 14, cases[i].expected);
+		free(record);
+	}
+}
+
+static void random_bytes_give_valid_objects(void **state)
+{
+	uint32_t seed = 1;
+	int round;
+
+	(void)state;
+	map_field("\xff\"", "\xff\x01");
+	for (round = 0; round < 3000; round++) {
+		struct record_source src = source(round & 1);
+		char line[300], *record;
+		size_t len, i;
+		unsigned how;
+
+		seed = seed * 1103515245u + 12345;
+		len = (seed >> 16) % sizeof(line);
+		for (i = 0; i < len; i++) {
+			seed = seed * 1103515245u + 12345;
+			line[i] = (char)(seed >> 20);
+			if (line[i] == '\n')
+				line[i] = '{';
+		}
+		record = record_of(&src, line, len, &how);
+		assert_true(record_is_object(record, strlen(record)));
+		assert_ptr_equal(strchr(record, '\n'), record + strlen(record) - 1);
+		free(record);
+	}
+}
+
+static void stated_severities_are_found(void **state)
+{
+	static const struct {
+		const char *line;
+		enum severity expected;
+	} cases[] = {
+		{ "ERROR: x", SEVERITY_ERROR }, { "INFO started", SEVERITY_INFO }, { "ERROR:root:boom", SEVERITY_ERROR },
+		{ "warning: deprecated", SEVERITY_WARN }, { "INFO:     Started server process", SEVERITY_INFO },
+		{ "2026/11/22 18:01:43 [error] 12#12: *1 open() failed", SEVERITY_ERROR },
+		{ "2026/11/22 18:01:43 [emerg] 1#1: bind()", SEVERITY_FATAL },
+		{ "[Sun Nov 22 18:01:43.123456 2026] [core:error] [pid 12:tid 13] AH0: x", SEVERITY_ERROR },
+		{ "[Sun Nov 22 18:01:43.123456 2026] [mpm_event:notice] [pid 12] x", SEVERITY_NOTICE },
+		{ "E1122 18:01:43.123456 12 file.go:1] x", SEVERITY_ERROR }, { "I1122 18:01:43.123456 x", SEVERITY_INFO },
+		{ "<3>kernel says", SEVERITY_ERROR }, { "<191>x", SEVERITY_DEBUG }, { "<14>x", SEVERITY_INFO },
+		{ "2026-11-22 18:01:43,123 [main] INFO  com.x.Y - msg", SEVERITY_INFO },
+		{ "2026-11-22T18:01:43.123Z  WARN 12 --- [main] c.e.App : x", SEVERITY_WARN },
+		{ "18:01:43.123 [http-1] DEBUG o.s.Web - x", SEVERITY_DEBUG },
+		{ "2026-11-22 18:01:43,123 - app.db - CRITICAL - x", SEVERITY_CRITICAL },
+		{ "2026-11-22 18:01:43,123 - app - info - x", SEVERITY_INFO },
+		{ "2026-11-22 18:01:43.123 | INFO     | mod:func:1 - x", SEVERITY_INFO },
+		{ "time=\"2026-11-22T18:01:43Z\" level=warning msg=x", SEVERITY_WARN },
+		{ "ts=2026-11-22T18:01:43Z lvl=eror level=error", SEVERITY_ERROR }, { "level=\"info\" x", SEVERITY_INFO },
+		{ "time=2026-11-22T18:01:43.123Z level=INFO msg=x", SEVERITY_INFO },
+		{ "[2026-11-22 18:01:43 +0000] [12] [INFO] Booting worker", SEVERITY_INFO },
+		{ "[2026-11-22T18:01:43Z ERROR my::mod] x", SEVERITY_ERROR }, { "[ERROR] x", SEVERITY_ERROR },
+		{ "2026-11-22T18:01:43.1Z\tINFO\tx", SEVERITY_INFO }, { "INFO[0000] started", SEVERITY_INFO },
+		{ "E, [2026-11-22T18:01:43.123456 #12] ERROR -- : x", SEVERITY_ERROR },
+		{ "PHP Warning:  Undefined variable", SEVERITY_WARN }, { "PHP Fatal error:  Uncaught", SEVERITY_FATAL },
+		{ "2026-11-22 18:01:43.123 UTC [123] ERROR:  relation", SEVERITY_ERROR },
+		{ "SEVERE: x", SEVERITY_ERROR }, { "\033[31mERROR\033[0m x", SEVERITY_ERROR },
+		{ "\033[31merror:\033[0m x", SEVERITY_ERROR }, { "  WARN x", SEVERITY_WARN }, { "TRACE entering", SEVERITY_TRACE }, { "Error: x", SEVERITY_ERROR },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum severity s = severity_detect(cases[i].line, strlen(cases[i].line));
+
+		if (s != cases[i].expected)
+			fail_msg("%s: %d", cases[i].line, (int)s);
+	}
+}
+
+static void prose_states_no_severity(void **state)
+{
+	static const char *const lines[] = { "", " ", "an error occurred", "error opening file", "Error opening file",
+		"no warning was given", "Information about errors", "the [error] page", "GET /error HTTP/1.1", "Infos: 3",
+		"127.0.0.1 - - [22/Nov/2026:18:01:43 +0000] \"GET /ERROR HTTP/1.1\" 200", "TRACE /path HTTP/1.1",
+		"2026-11-22 18:01:43 error opening file", "Nov 22 18:01:43 host prog[12]: x", "request 5 ERROR", "<html>", "<999>x",
+		"E112 18:01:43", "[main] fatal attraction", "[see errors]", "user=bob did ERROR", "12ms ERROR", "debug", "warn me",
+		"{\"level\":\"error\"", "Traceback (most recent call last):", "ERRORS: 3", "[]", "(", "INFORMATIONAL: x", "level of error" };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		if (severity_detect(lines[i], strlen(lines[i])) != SEVERITY_NONE)
+			fail_msg("%s", lines[i]);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, reset)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(text_becomes_an_otel_record),
+		TEST(every_format_has_its_own_names),
+		TEST(mapped_fields_are_added_escaped),
+		TEST(field_whose_name_is_taken_is_left_out_and_counted),
+		TEST(parts_say_that_they_are_parts),
+		TEST(carriage_return_belongs_to_the_line_ending),
+		TEST(objects_are_spliced_and_keep_their_bytes),
+		TEST(a_trace_id_of_the_programs_own_wins),
+		TEST(nested_objects_of_a_format_count_as_ids),
+		TEST(what_is_nearly_an_object_is_text),
+		TEST(text_mode_appends_ids_to_the_line),
+		TEST(long_constants_are_cut_at_a_character),
+		TEST(dates_are_right_over_the_centuries),
+		TEST(random_bytes_give_valid_objects),
+		TEST(stated_severities_are_found),
+		TEST(prose_states_no_severity),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
