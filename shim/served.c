@@ -23,7 +23,7 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 	struct exchange *ex = owner;
 	struct trace_context *ctx = &ex->request->ctx;
 
-	if (ctx->text.len + value_len + LIMIT_CORRELATION_ID > ctx->text.cap)
+	if ((size_t)(ctx->text.cap - ctx->text.len) < propagate_text_needed(ctx, name, name_len, value_len))
 		(void)request_grow_text(ex->request);
 	propagate_field(&ex->in, ctx, name, name_len, value, value_len);
 }
