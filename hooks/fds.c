@@ -125,7 +125,7 @@ static int opened(int fd, int flags)
 	mode_t mode = 0;                                                                                               \
 	va_list args;                                                                                                  \
 	va_start(args, flags);                                                                                         \
-	if (((flags) & O_CREAT) != 0 || ((flags) & O_TMPFILE) == O_TMPFILE)                                            \
+	if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE)                                                \
 		mode = va_arg(args, mode_t);                                                                           \
 	va_end(args)
 

@@ -149,7 +149,8 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, str
 		if (msg->msg_controllen > 0)
 			born_with(msg);
 		if (involved)
-			io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, (ssize_t)msgs[i].msg_len, (flags & MSG_PEEK) != 0);
+			io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, (ssize_t)msgs[i].msg_len,
+			               (flags & MSG_PEEK) != 0);
 	}
 	return n;
 }

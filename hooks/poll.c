@@ -43,7 +43,8 @@ EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int max, int timeo
 	return n;
 }
 
-EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask)
+EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int max, const struct timespec *timeout,
+                        const sigset_t *mask)
 {
 	bool ours = io_active();
 	int n;
@@ -86,7 +87,8 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 	return n;
 }
 
-EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room)
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+                       size_t room)
 {
 	bool ours = io_active() && io_poll_begin(fds, count, of_timespec(timeout));
 	int n = REAL(__ppoll_chk)(fds, count, timeout, mask, room);

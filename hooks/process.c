@@ -23,10 +23,9 @@
 #include "environment.h"
 #include "propagate.h"
 
-#define ENTRIES_MAX 384   /* pointers on the stack: 3 KiB */
-#define CARRIER_MAX 1024  /* bytes of one carried value; more (long baggage) is not worth a host's stack */
+#define ENTRIES_MAX 384  /* pointers on the stack: 3 KiB */
+#define CARRIER_MAX 1024 /* bytes of one carried value; more (long baggage) is not worth a host's stack */
 #define ARGUMENTS_MAX 1024
-
 
 static size_t count_entries(char *const envp[])
 {
@@ -81,7 +80,8 @@ static struct extension plan_extension(char *const envp[])
 		return (struct extension){ .size = 0 };
 	if (plan.request != NULL && speaks_for_itself(envp))
 		plan.request = NULL;
-	plan.restore = plan.request != NULL && !has_entry(envp, "LD_PRELOAD=", 11) && !has_entry(envp, "TRACESHIM_", 10);
+	plan.restore =
+		plan.request != NULL && !has_entry(envp, "LD_PRELOAD=", 11) && !has_entry(envp, "TRACESHIM_", 10);
 	plan.stdio = (plan.restore || has_entry(envp, "LD_PRELOAD=", 11)) && !has_entry(envp, "TRACESHIM_STDIO=", 16) &&
 	             environment_stdio() != NULL;
 	if (plan.request == NULL && !plan.stdio)
@@ -90,7 +90,8 @@ static struct extension plan_extension(char *const envp[])
 	if (plan.request != NULL) {
 		const struct trace_context *ctx = &plan.request->ctx;
 
-		plan.size += 12 + TRACEPARENT_LEN + 1 + (ctx->tracestate.len <= CARRIER_MAX ? 12u + ctx->tracestate.len : 0u) +
+		plan.size += 12 + TRACEPARENT_LEN + 1 +
+		             (ctx->tracestate.len <= CARRIER_MAX ? 12u + ctx->tracestate.len : 0u) +
 		             (ctx->baggage.len <= CARRIER_MAX ? 9u + ctx->baggage.len : 0u);
 	}
 	return plan;
@@ -139,7 +140,8 @@ static char **extend(char *room, char *const envp[], const struct extension *pla
 	if (plan->stdio)
 		entries[n++] = environment_stdio();
 	if (plan->request != NULL)
-		n += put_context(entries + n, room + (count_entries(envp) + 5 + ENVIRONMENT_RESTORED_MAX) * sizeof(char *),
+		n += put_context(entries + n,
+		                 room + (count_entries(envp) + 5 + ENVIRONMENT_RESTORED_MAX) * sizeof(char *),
 		                 &plan->request->ctx);
 	entries[n] = NULL;
 	return entries;
@@ -267,16 +269,18 @@ EXPORT int execle(const char *path, const char *first, ...)
 	return REAL(execve)(path, argv, environment);
 }
 
-EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *restrict actions,
-                       const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
+EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
+                       const posix_spawn_file_actions_t *restrict actions, const posix_spawnattr_t *restrict attr,
+                       char *const argv[restrict], char *const envp[restrict])
 {
 	CHILD_ENVIRONMENT(envp);
 
 	return REAL(posix_spawn)(pid, path, actions, attr, argv, environment);
 }
 
-EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file, const posix_spawn_file_actions_t *restrict actions,
-                        const posix_spawnattr_t *restrict attr, char *const argv[restrict], char *const envp[restrict])
+EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file,
+                        const posix_spawn_file_actions_t *restrict actions, const posix_spawnattr_t *restrict attr,
+                        char *const argv[restrict], char *const envp[restrict])
 {
 	CHILD_ENVIRONMENT(envp);
 

@@ -223,7 +223,8 @@ static void **find_wide_table(void **file_table)
 	if (wide == NULL)
 		return NULL;
 	memcpy(&table, wide + WIDE_TABLE_OFFSET, sizeof(table));
-	return (uintptr_t)table - (uintptr_t)file_table + 4096 <= 8192 && is_expected(table, _IO_wfile_xsputn) ? table : NULL;
+	return (uintptr_t)table - (uintptr_t)file_table + 4096 <= 8192 && is_expected(table, _IO_wfile_xsputn) ? table :
+	                                                                                                         NULL;
 }
 
 void stdio_hook(void)

@@ -13,18 +13,13 @@
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
-	case SYS_close:
-		fds_death((int)arg[0]);
-		break;
+	case SYS_close: fds_death((int)arg[0]); break;
 	case SYS_futex:
 		if ((arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			current_wait_idle();
 		break;
-	case SYS_exit_group:
-		io_flush_logs();
-		break;
-	default:
-		break;
+	case SYS_exit_group: io_flush_logs(); break;
+	default: break;
 	}
 }
 

@@ -171,7 +171,8 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	spot->end = SIZE_MAX;
 	if (conn->mode == CONN_OPAQUE)
 		return false;
-	if (conn->mode == CONN_FRESH && (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
+	if (conn->mode == CONN_FRESH &&
+	    (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
 		return false;
 	if (ex != NULL && !ex->request_done) {
 		http1_fork(&scanner, &ex->up);

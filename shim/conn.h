@@ -27,7 +27,7 @@ enum conn_role {
 };
 
 enum conn_mode {
-	CONN_FRESH,  /* no byte has flowed */
+	CONN_FRESH, /* no byte has flowed */
 	CONN_HTTP1,
 	CONN_OPAQUE, /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
 };
@@ -41,9 +41,9 @@ struct exchange {
 	bool host_allowed;        /* call: TRACESHIM_PROPAGATE says yes to its Host */
 	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
 	struct exchange *next;
-	struct request *request;  /* served: its identity; call: who makes it; may be NULL */
-	struct http1 up, down;    /* scanners of the request and of the response */
-	struct propagate_in in;   /* served: what the head has said so far */
+	struct request *request; /* served: its identity; call: who makes it; may be NULL */
+	struct http1 up, down;   /* scanners of the request and of the response */
+	struct propagate_in in;  /* served: what the head has said so far */
 };
 
 /* What is inserted into an outgoing stream: kept with the connection when the kernel took only a part of it. */
@@ -55,18 +55,18 @@ struct insertion {
 
 struct conn {
 	uint32_t pool_word;
-	uint32_t refs;            /* descriptors; atomic */
-	uint32_t gen;             /* bumped when the block dies */
-	uint32_t lock;            /* epoch << 22 | thread id, 0 when free */
-	uint32_t sends;           /* commits of the sending direction */
-	uint8_t role, mode;       /* enum conn_role, enum conn_mode */
-	uint8_t blocking;         /* 0 not known, 1 blocking, 2 non-blocking */
-	bool zombie;              /* died while locked: the owner of the lock frees it */
-	bool raw_in;              /* TRACESHIM_RAW: the last bytes came in */
-	uint16_t depth;           /* exchanges in the queue */
-	int32_t opener;           /* outgoing: the thread that connected, while no request was sent yet */
+	uint32_t refs;      /* descriptors; atomic */
+	uint32_t gen;       /* bumped when the block dies */
+	uint32_t lock;      /* epoch << 22 | thread id, 0 when free */
+	uint32_t sends;     /* commits of the sending direction */
+	uint8_t role, mode; /* enum conn_role, enum conn_mode */
+	uint8_t blocking;   /* 0 not known, 1 blocking, 2 non-blocking */
+	bool zombie;        /* died while locked: the owner of the lock frees it */
+	bool raw_in;        /* TRACESHIM_RAW: the last bytes came in */
+	uint16_t depth;     /* exchanges in the queue */
+	int32_t opener;     /* outgoing: the thread that connected, while no request was sent yet */
 	struct exchange *first, *last;
-	struct request *owner;    /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
+	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
 };
 

@@ -130,7 +130,8 @@ static int make_file(const char *path)
 		if (mkdir(config.run_dir.text, 01777) == 0)
 			(void)chmod(config.run_dir.text, 01777);
 	} else if (errno == EEXIST) {
-		(void)unlink(path); /* left behind by an earlier process of this number, or by what we were before exec */
+		(void)unlink(
+			path); /* left behind by an earlier process of this number, or by what we were before exec */
 	} else {
 		return -1;
 	}

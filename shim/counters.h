@@ -10,7 +10,8 @@
 extern struct status_page *counters_page;
 
 /* Add one / n to a counter. Relaxed atomic; safe everywhere, in signal handlers and before the constructor too. */
-#define counters_add(name, n) ((void)__atomic_fetch_add(&counters_page->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
+#define counters_add(name, n)                                                                                          \
+	((void)__atomic_fetch_add(&counters_page->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
 #define counters_count(name) counters_add(name, 1)
 #define counters_get(name) __atomic_load_n(&counters_page->counter[STATUS_##name], __ATOMIC_RELAXED)
 

@@ -54,10 +54,10 @@ struct current {
 	uint32_t events;         /* that the last wait returned */
 	uint32_t touched;        /* connections or channels that changed hands since */
 	uint8_t class;
-	bool in_loop;            /* this thread has waited in an event loop */
-	bool unproven;           /* this iteration had queued work or a timer due */
-	bool child;              /* INHERITED by fork, not by pthread_create */
-	bool noticed;            /* the end of this thread is watched */
+	bool in_loop;  /* this thread has waited in an event loop */
+	bool unproven; /* this iteration had queued work or a timer due */
+	bool child;    /* INHERITED by fork, not by pthread_create */
+	bool noticed;  /* the end of this thread is watched */
 };
 
 static __thread struct current current __attribute__((tls_model("initial-exec")));
@@ -123,7 +123,7 @@ static void set(struct request *request, enum current_class class)
 	struct request *old;
 
 	if (me->request == request) {
-		me->class = request == NULL ? CLASS_NONE : (uint8_t)class;
+		me->class = request == NULL ? CLASS_NONE : (uint8_t) class;
 		return;
 	}
 	if (request != NULL) {
@@ -134,7 +134,7 @@ static void set(struct request *request, enum current_class class)
 	me->class = CLASS_NONE; /* a handler that comes in between finds no usable class */
 	old = exchange(me, request);
 	if (request != NULL)
-		me->class = (uint8_t)class;
+		me->class = (uint8_t) class;
 	request_unref(old);
 }
 
@@ -204,8 +204,7 @@ static bool believes_many(void)
 {
 	if (inline_loop)
 		return true;
-	return config.loop_trust == LOOP_AUTO && !managed &&
-	       __atomic_load_n(&contradicted, __ATOMIC_RELAXED) == 0 &&
+	return config.loop_trust == LOOP_AUTO && !managed && __atomic_load_n(&contradicted, __ATOMIC_RELAXED) == 0 &&
 	       __atomic_load_n(&agreed, __ATOMIC_RELAXED) >= LOOP_PROOFS;
 }
 
@@ -232,14 +231,10 @@ struct request *current_known(void)
 	if (__builtin_expect(request == NULL, 1))
 		return NULL;
 	switch (me->class) {
-	case CLASS_READ:
-		return request;
-	case CLASS_LOOP:
-		return loop_proven(me) ? request : NULL;
-	case CLASS_INHERITED:
-		return me->child || request_state(request) < REQUEST_RESPONDING ? request : NULL;
-	default:
-		return NULL;
+	case CLASS_READ: return request;
+	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
+	case CLASS_INHERITED: return me->child || request_state(request) < REQUEST_RESPONDING ? request : NULL;
+	default: return NULL;
 	}
 }
 

@@ -145,8 +145,8 @@ static uint64_t learn(int fd)
 		return FD_LOG | (uint64_t)file << 8 | (uint64_t)stream << 16;
 	if (S_ISSOCK(st.st_mode))
 		return learn_socket(fd);
-	return S_ISREG(st.st_mode) || S_ISCHR(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? FD_NOTHING
-	                                                                                                : FD_CHANNEL;
+	return S_ISREG(st.st_mode) || S_ISCHR(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? FD_NOTHING :
+	                                                                                                  FD_CHANNEL;
 }
 
 uint64_t fds_learn(int fd)

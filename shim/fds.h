@@ -14,9 +14,9 @@
 struct conn;
 
 enum fd_kind {
-	FD_UNKNOWN,  /* born out of our sight, or just born: looked at when it is first used */
-	FD_NOTHING,  /* nothing of ours: a file, a device */
-	FD_CHANNEL,  /* pipe, eventfd, datagram socket, ...: what is read from it may be a hand-over from another thread */
+	FD_UNKNOWN, /* born out of our sight, or just born: looked at when it is first used */
+	FD_NOTHING, /* nothing of ours: a file, a device */
+	FD_CHANNEL, /* pipe, eventfd, datagram socket, ...: what is read from it may be a hand-over from another thread */
 	FD_STREAM,   /* stream socket that is not connected yet */
 	FD_LISTENER, /* stream socket that listens */
 	FD_CONN,     /* connected stream socket; payload: struct conn */

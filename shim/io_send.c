@@ -85,7 +85,8 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 		return IO_PLAIN;
 	answered = request_ref(served_answering(conn));
 	if (config.response_header.len > 0 && answered != NULL)
-		special = served_find_spot(conn, io->iov, io->count, 0, &spot) || spot.end < total_of(io->iov, io->count);
+		special =
+			served_find_spot(conn, io->iov, io->count, 0, &spot) || spot.end < total_of(io->iov, io->count);
 	special = special || conn->pending != NULL;
 	conn_unlock(conn);
 	current_begin_response(answered, conn_is_blocking(conn, io->fd));
@@ -109,9 +110,8 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 		request_unref(io->caller);
 		return IO_PLAIN;
 	}
-	special = conn->pending != NULL ||
-	          (io->caller != NULL && (call_find_spot(conn, io->iov, io->count, 0, &spot) ||
-	                                  spot.end < total_of(io->iov, io->count)));
+	special = conn->pending != NULL || (io->caller != NULL && (call_find_spot(conn, io->iov, io->count, 0, &spot) ||
+	                                                           spot.end < total_of(io->iov, io->count)));
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
 }
@@ -194,7 +194,7 @@ void io_send_end(struct io_send *io, ssize_t sent)
 struct piece {
 	struct iovec v[PIECE_VECTORS];
 	int count;
-	size_t from, at, end; /* offsets in the program's bytes: start, insertion, end of what v covers */
+	size_t from, at, end;  /* offsets in the program's bytes: start, insertion, end of what v covers */
 	struct insertion *ins; /* NULL: nothing to insert here */
 };
 
@@ -232,16 +232,16 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 	*piece = (struct piece){ .from = from, .at = from, .end = total };
 	if (!conn_lock(io->handle))
 		return false;
-	found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &spot)
-	                                  : call_find_spot(conn, io->iov, io->count, from, &spot);
+	found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &spot) :
+	                                    call_find_spot(conn, io->iov, io->count, from, &spot);
 	if (spot.end < total)
 		piece->end = spot.end;
 	if (conn->pending != NULL) {
 		piece->ins = conn->pending;
 		conn->pending = NULL;
 	} else if (found && (piece->ins = insertion_new()) != NULL) {
-		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &spot, piece->ins->text)
-		                                       : format_call_insertion(io, &spot, piece->ins->text);
+		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &spot, piece->ins->text) :
+		                                         format_call_insertion(io, &spot, piece->ins->text);
 
 		piece->at = spot.at;
 		piece->ins->len = (uint32_t)len;
@@ -379,7 +379,8 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	int saved;
 
 	current_notice_thread();
-	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments, segment_count);
+	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
+	                      segment_count);
 	saved = errno;
 	if (__builtin_expect(io_ending, 0))
 		logline_flush_key(key, logfiles_fd_of);
@@ -416,8 +417,8 @@ static bool written_when_printed(const struct io_send *io, size_t total)
 	uint32_t now = current_bindings();
 	uint32_t before = __atomic_exchange_n(&last_bindings[fds_log_file(io->word)], now, __ATOMIC_RELAXED);
 
-	return (before == now && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR || current_writes_events() ||
-	       !has_inner_newline(io->iov, io->count, total);
+	return (before == now && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
+	       current_writes_events() || !has_inner_newline(io->iov, io->count, total);
 }
 
 static ssize_t send_log(struct io_send *io)
@@ -460,7 +461,8 @@ void io_send_unseen_end(int fd, ssize_t sent)
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (sent > 0 && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL && conn_lock(handle)) {
+	if (sent > 0 && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
+	    conn_lock(handle)) {
 		if (handle.conn->role == CONN_SERVED)
 			served_sent(handle.conn, NULL, (size_t)sent);
 		else

@@ -74,7 +74,7 @@ static void parse_tree(const char *text)
 /* Is it what a log may be? Files, pipes, terminals where asked for, and journald's socket, but no HTTP connection. */
 static bool may_be_log(int fd, const struct stat *st)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
 	struct stat input;
 

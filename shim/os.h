@@ -30,11 +30,11 @@ extern struct os os;
 void os_bind(void *(*resolve)(const char *name));
 
 /* These never go through libc wrappers that anybody interposes. Signal-safe. */
-uint64_t os_realtime_ns(void);       /* CLOCK_REALTIME */
-uint64_t os_monotonic_ms(void);      /* CLOCK_MONOTONIC_COARSE: for ages */
-uint64_t os_monotonic_ns(void);      /* CLOCK_MONOTONIC: for proofs */
-int32_t os_tid(void);                /* cached per thread, refreshed in a forked child */
-int32_t os_pid(void);                /* cached, refreshed in a forked child */
+uint64_t os_realtime_ns(void);  /* CLOCK_REALTIME */
+uint64_t os_monotonic_ms(void); /* CLOCK_MONOTONIC_COARSE: for ages */
+uint64_t os_monotonic_ns(void); /* CLOCK_MONOTONIC: for proofs */
+int32_t os_tid(void);           /* cached per thread, refreshed in a forked child */
+int32_t os_pid(void);           /* cached, refreshed in a forked child */
 void os_after_fork(void);
 
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */

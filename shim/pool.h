@@ -13,8 +13,8 @@
 /* All zero but `block` (bytes, multiple of 16) and `per_chunk` (blocks of the first chunk; each further one has twice as many) is an empty pool. */
 struct pool {
 	uint32_t block, per_chunk;
-	uint64_t free_head;             /* tag << 32 | index + 1 of the first free block; the tag defeats ABA */
-	uint32_t used;                  /* blocks ever handed out: the next never-used index */
+	uint64_t free_head; /* tag << 32 | index + 1 of the first free block; the tag defeats ABA */
+	uint32_t used;      /* blocks ever handed out: the next never-used index */
 	void *chunk[POOL_CHUNKS];
 };
 

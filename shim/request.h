@@ -12,9 +12,9 @@
 enum request_state { REQUEST_HEAD, REQUEST_LIVE, REQUEST_RESPONDING, REQUEST_ENDED };
 
 struct request {
-	uint32_t pool_word;  /* the pool's */
-	uint32_t refs;       /* atomic */
-	uint8_t state;       /* enum request_state, atomic; only grows */
+	uint32_t pool_word; /* the pool's */
+	uint32_t refs;      /* atomic */
+	uint8_t state;      /* enum request_state, atomic; only grows */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };
@@ -25,8 +25,8 @@ struct request *request_new(void);
 /* Make room for a large text (baggage): moves ctx.text to a large block. 0, or -1 and unchanged. */
 int request_grow_text(struct request *r);
 
-struct request *request_ref(struct request *r);    /* NULL stays NULL */
-void request_unref(struct request *r);             /* NULL is nothing */
+struct request *request_ref(struct request *r); /* NULL stays NULL */
+void request_unref(struct request *r);          /* NULL is nothing */
 
 static inline enum request_state request_state(const struct request *r)
 {

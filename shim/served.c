@@ -240,8 +240,8 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 			len -= (size_t)skipped;
 		} else {
 			sink.owner = &ex->own_response_header;
-			status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer, out, len,
-			                    &used);
+			status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer,
+			                    out, len, &used);
 			out += used;
 			len -= used;
 		}
@@ -272,7 +272,9 @@ void served_shut(struct conn *conn)
 
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
 {
-	struct http1_sink sink = { .wants = response_wants, .field = response_field, .owner = &spot->own_response_header };
+	struct http1_sink sink = { .wants = response_wants,
+		                   .field = response_field,
+		                   .owner = &spot->own_response_header };
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
 	struct http1 scanner;
 

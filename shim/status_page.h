@@ -57,21 +57,21 @@ enum status_counter {
 #define X(name, text) STATUS_##name,
 	STATUS_COUNTERS(X)
 #undef X
-	STATUS_COUNTER_COUNT
+		STATUS_COUNTER_COUNT
 };
 
 struct status_page {
-	char magic[8];         /* STATUS_MAGIC, written last */
-	uint32_t size;         /* sizeof(struct status_page) of the writer */
-	uint32_t counters;     /* STATUS_COUNTER_COUNT of the writer */
+	char magic[8];     /* STATUS_MAGIC, written last */
+	uint32_t size;     /* sizeof(struct status_page) of the writer */
+	uint32_t counters; /* STATUS_COUNTER_COUNT of the writer */
 	int32_t pid;
 	uint32_t uid;
-	uint64_t start_ticks;  /* field 22 of /proc/PID/stat: tells a reused pid */
-	uint64_t started_ns;   /* CLOCK_REALTIME when the page was made */
-	char version[16];      /* NUL-terminated */
-	char program[64];      /* NUL-terminated base name of the program */
-	char service[64];      /* NUL-terminated */
-	char state[16];        /* "guest", "inert" or "excluded", NUL-terminated */
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat: tells a reused pid */
+	uint64_t started_ns;  /* CLOCK_REALTIME when the page was made */
+	char version[16];     /* NUL-terminated */
+	char program[64];     /* NUL-terminated base name of the program */
+	char service[64];     /* NUL-terminated */
+	char state[16];       /* "guest", "inert" or "excluded", NUL-terminated */
 	uint64_t counter[STATUS_COUNTERS_MAX];
 	uint32_t notes_len;
 	char notes[STATUS_NOTES_SIZE]; /* lines of text, '\n' after each: configuration errors and what is missing */

@@ -31,8 +31,9 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 
 		while (at < iov[i].iov_len && !ended) {
 			size_t used;
-			enum http1_status status = http1_feed(scanner, sink, conn_line_buffer, (const char *)iov[i].iov_base + at,
-			                                      iov[i].iov_len - at, &used);
+			enum http1_status status =
+				http1_feed(scanner, sink, conn_line_buffer, (const char *)iov[i].iov_base + at,
+			                   iov[i].iov_len - at, &used);
 
 			at += used;
 			if (status == HTTP1_HEAD)
