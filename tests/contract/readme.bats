@@ -1,0 +1,43 @@
+#!/usr/bin/env bats
+# The README against the code: the table of the configuration is the code's own, and its commands exist.
+
+setup() {
+    top=$BATS_TEST_DIRNAME/../..
+}
+
+# The rows that the code would write.
+rows() {
+    cat > "$BATS_TEST_TMPDIR/rows.c" << 'END'
+#include <stdio.h>
+#include "config_keys.h"
+#define X(name, key, value, text) \
+	printf("| `%s` | %s%s%s%s| %s |\n", key, *value ? "`" : "", value, *value ? "`" : "", *value ? " " : "", text);
+int main(void) { CONFIG_KEYS(X) return 0; }
+END
+    gcc -iquote "$top/shim" -o "$BATS_TEST_TMPDIR/rows" "$BATS_TEST_TMPDIR/rows.c"
+    "$BATS_TEST_TMPDIR/rows"
+}
+
+@test "the README's table of the configuration is that of the code, row by row" {
+    rows > "$BATS_TEST_TMPDIR/code"
+    [ "$(wc -l < "$BATS_TEST_TMPDIR/code")" -gt 20 ]
+    sed -n '/^| variable | default | meaning |/,/^$/p' "$top/README.md" | sed '1,2d;/^$/d' > "$BATS_TEST_TMPDIR/readme"
+    diff -u "$BATS_TEST_TMPDIR/code" "$BATS_TEST_TMPDIR/readme"
+}
+
+@test "every make target that the README names exists" {
+    run bash -c "grep -oE '\`?make [a-z-]+' '$top/README.md' | sed 's/.*make //' | sort -u"
+    [ -n "$output" ]
+    for target in $output; do
+        grep -qE "^$target:|^\.PHONY:.* $target( |$)|^[a-z ]*\b$target\b[a-z ]*:" "$top/Makefile" || {
+            echo "no target $target"
+            return 1
+        }
+    done
+}
+
+@test "every subcommand that the README names exists" {
+    for sub in $(grep -oE 'traceshim (run|doctor|status)' "$top/README.md" | sort -u | cut -d' ' -f2); do
+        "${TRACESHIM_BUILD:-$top/build}/traceshim" "$sub" --help > /dev/null
+    done
+}
