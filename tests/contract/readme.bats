@@ -37,7 +37,8 @@ END
 }
 
 @test "every subcommand that the README names exists" {
-    for sub in $(grep -oE 'traceshim (run|doctor|status)' "$top/README.md" | sort -u | cut -d' ' -f2); do
+    for sub in run doctor status; do
+        grep -q "traceshim $sub" "$top/README.md"
         "${TRACESHIM_BUILD:-$top/build}/traceshim" "$sub" --help > /dev/null
     done
 }
