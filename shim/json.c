@@ -390,21 +390,13 @@ static bool scan_value(struct scan *s)
 
 	s->expect = EXPECT_COMMA_OR_END;
 	switch (*s->p) {
-	case '{':
-		return push_level(s, true);
-	case '[':
-		return push_level(s, false);
-	case '"':
-		s->p++;
-		return scan_string(s, &escaped);
-	case 't':
-		return scan_word(s, "true", 4);
-	case 'f':
-		return scan_word(s, "false", 5);
-	case 'n':
-		return scan_word(s, "null", 4);
-	default:
-		return scan_number(s);
+	case '{': return push_level(s, true);
+	case '[': return push_level(s, false);
+	case '"': s->p++; return scan_string(s, &escaped);
+	case 't': return scan_word(s, "true", 4);
+	case 'f': return scan_word(s, "false", 5);
+	case 'n': return scan_word(s, "null", 4);
+	default: return scan_number(s);
 	}
 }
 
@@ -418,14 +410,12 @@ static bool scan_token(struct scan *s)
 		if (*s->p == '}')
 			return pop_level(s);
 		return *s->p == '"' && scan_key(s);
-	case EXPECT_KEY:
-		return *s->p == '"' && scan_key(s);
+	case EXPECT_KEY: return *s->p == '"' && scan_key(s);
 	case EXPECT_VALUE_OR_END:
 		if (*s->p == ']')
 			return pop_level(s);
 		return scan_value(s);
-	case EXPECT_VALUE:
-		return scan_value(s);
+	case EXPECT_VALUE: return scan_value(s);
 	case EXPECT_COMMA_OR_END:
 		if (*s->p == ',') {
 			s->p++;
@@ -437,8 +427,9 @@ static bool scan_token(struct scan *s)
 	return false;
 }
 
-bool json_scan_object(const char *in, size_t len, void (*key)(void *owner, const char *name, size_t name_len, char value),
-                      void *owner, size_t *brace, bool *empty)
+bool json_scan_object(const char *in, size_t len,
+                      void (*key)(void *owner, const char *name, size_t name_len, char value), void *owner,
+                      size_t *brace, bool *empty)
 {
 	struct scan s = { .p = in, .end = in + len, .key = key, .owner = owner };
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 /* Room that json_escape needs for `len` bytes: every byte an escape, and one vector store beyond the end. */
-#define JSON_ESCAPE_BOUND(len) ((len) * 6 + 16)
+#define JSON_ESCAPE_BOUND(len) ((len)*6 + 16)
 
 /* Objects and arrays inside each other, the outermost counted; what is deeper is not taken for an object of ours. */
 #define JSON_DEPTH_MAX 64
@@ -42,7 +42,8 @@ size_t json_utf8_cut(const char *in, size_t len);
  * brace  out: offset of the '}' that ends the object;  empty  out: whether the object has no member
  * Strict RFC 8259 with valid UTF-8; JSON_DEPTH_MAX levels. Unpaired \u surrogates are in the grammar and allowed.
  */
-bool json_scan_object(const char *in, size_t len, void (*key)(void *owner, const char *name, size_t name_len, char value),
-                      void *owner, size_t *brace, bool *empty);
+bool json_scan_object(const char *in, size_t len,
+                      void (*key)(void *owner, const char *name, size_t name_len, char value), void *owner,
+                      size_t *brace, bool *empty);
 
 #endif

@@ -357,11 +357,16 @@ static ssize_t write_raw(int fd, const struct iovec *iov, int iovcnt)
 	return os.writev(fd, iov, iovcnt);
 }
 
-ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov, int iovcnt,
-                      size_t total, const struct logline_segment *segments, size_t segment_count)
+ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,
+                      int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count)
 {
-	struct logline_writer w = { .fd = fd, .key = key, .iov = iov, .iovcnt = iovcnt, .segment = segments,
-		.segments_left = segment_count - 1, .segment_left = segments->len };
+	struct logline_writer w = { .fd = fd,
+		                    .key = key,
+		                    .iov = iov,
+		                    .iovcnt = iovcnt,
+		                    .segment = segments,
+		                    .segments_left = segment_count - 1,
+		                    .segment_left = segments->len };
 	bool ok;
 
 	if (file >= LOGLINE_FILES || !total)

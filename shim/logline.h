@@ -60,8 +60,8 @@ void logline_open(unsigned file, bool regular);
  * No lock is held across the write. errno is the write's on -1, else undefined.
  */
 #define LOGLINE_OBJECT_MAX (64u * 1024)
-ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov, int iovcnt,
-                      size_t total, const struct logline_segment *segments, size_t segment_count);
+ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,
+                      int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count);
 
 /*
  * Send out unfinished lines and what earlier writes left over: of every key (exit, exec), or of one (a thread that ends, a

@@ -261,7 +261,8 @@ bool logline_send(struct logline_writer *w)
 }
 
 /* One record; it fits. */
-static bool add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end, bool whole)
+static bool add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
+                       bool whole)
 {
 	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
 	struct logline_mark *m;
@@ -285,7 +286,8 @@ static bool add_record(struct logline_writer *w, const char *bytes, size_t len, 
 	return true;
 }
 
-bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos, bool whole)
+bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
+                      bool whole)
 {
 	bool object = len > LIMIT_LOG_LINE && len <= LOGLINE_OBJECT_MAX && !w->cut && record_is_object(bytes, len);
 	size_t old = !from_kept ? 0 : len < w->kept_len ? len : w->kept_len; /* bytes of earlier writes, in front */

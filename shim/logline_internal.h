@@ -29,9 +29,9 @@ struct logline_line {
 	logline_key key;
 	struct request *request; /* a reference, while WHO_KNOWN and listed */
 	uint64_t born_ms;
-	uint8_t who;             /* enum logline_who */
+	uint8_t who; /* enum logline_who */
 	uint8_t stream;
-	bool cut;                /* earlier parts of the line are records already */
+	bool cut; /* earlier parts of the line are records already */
 	char bytes[LOGLINE_OBJECT_MAX];
 };
 
@@ -56,9 +56,9 @@ struct logline_scratch {
 };
 
 struct logline_file {
-	uint64_t lock;                /* 0, or {turn, tid} of the holder; guards lines and held */
-	uint64_t stuck;               /* a holder that was waited for in vain: not waited for again */
-	struct logline_line *lines;   /* read without the lock to see that there are none */
+	uint64_t lock;              /* 0, or {turn, tid} of the holder; guards lines and held */
+	uint64_t stuck;             /* a holder that was waited for in vain: not waited for again */
+	struct logline_line *lines; /* read without the lock to see that there are none */
 	uint32_t held_count;
 	struct {
 		logline_key key;
@@ -88,41 +88,42 @@ bool logline_swallow(struct logline_file *f, logline_key key, char byte);
 struct logline_writer {
 	struct logline_file *file;
 	int fd;
-	int error;                      /* errno that stopped it */
+	int error; /* errno that stopped it */
 	logline_key key;
 	struct logline_scratch *scratch;
 	unsigned marks, marks_sent;
-	uint32_t used, sent;            /* bytes of scratch->data filled, and written */
+	uint32_t used, sent; /* bytes of scratch->data filled, and written */
 	struct record_source source;
-	const struct iovec *iov;        /* the program's bytes */
+	const struct iovec *iov; /* the program's bytes */
 	int iovcnt;
-	size_t pos;                     /* of them, fed so far */
-	size_t taken;                   /* of them, dealt with for good */
-	bool committed;                 /* anything was */
-	bool mid_line;                  /* and the last of it was not the end of a line */
-	bool forced;                    /* a send that fails leaves everything to the backlog */
+	size_t pos;     /* of them, fed so far */
+	size_t taken;   /* of them, dealt with for good */
+	bool committed; /* anything was */
+	bool mid_line;  /* and the last of it was not the end of a line */
+	bool forced;    /* a send that fails leaves everything to the backlog */
 
-	struct logline_line *kept;      /* the line that earlier writes began; must survive until its bytes are out */
-	uint32_t kept_len, kept_done;   /* bytes it came with; of them, dealt with for good */
-	struct logline_line *line;      /* the line being put together (may be `kept`), or NULL: nothing yet */
-	enum logline_who who;           /* of this line */
-	struct request *request;        /* borrowed */
-	bool cut;                       /* of this line, earlier parts are records already */
+	struct logline_line *kept;    /* the line that earlier writes began; must survive until its bytes are out */
+	uint32_t kept_len, kept_done; /* bytes it came with; of them, dealt with for good */
+	struct logline_line *line;    /* the line being put together (may be `kept`), or NULL: nothing yet */
+	enum logline_who who;         /* of this line */
+	struct request *request;      /* borrowed */
+	bool cut;                     /* of this line, earlier parts are records already */
 	const struct logline_segment *segment;
 	size_t segments_left, segment_left;
 };
 
 /* logline_emit.c */
-bool logline_writer_begin(struct logline_writer *w);  /* false: no scratch */
+bool logline_writer_begin(struct logline_writer *w); /* false: no scratch */
 void logline_writer_end(struct logline_writer *w);
 bool logline_backlog(const struct logline_file *f);
 bool logline_backlog_send(struct logline_file *f, int fd); /* true: nothing left; false: errno */
-bool logline_send(struct logline_writer *w);          /* all that was added; false: w->error */
+bool logline_send(struct logline_writer *w);               /* all that was added; false: w->error */
 /*
  * A line, or (`whole` false) a part of one, whose last byte is right before the program's byte end_pos (its newline, if
  * whole). from_kept: it begins with bytes of w->kept. false: a send failed, w->error.
  */
-bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos, bool whole);
+bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
+                      bool whole);
 void logline_forget_backlog(struct logline_file *f);
 
 #endif

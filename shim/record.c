@@ -3,31 +3,27 @@
  *
  * Mechanism. A record is mostly constant text between a few changing pieces, so record_init lays the constant text out in
  * parts of at most PART_SIZE bytes, each copied with a fixed-size copy (a few vector moves; the room behind the record is
- * ours, see RECORD_OVERHEAD_MAX) and then cut to its length. The date is worked out once a day: one atomic word holds
- * {day, year, month, day of month}, so that threads and signal handlers share it without a lock; a stale read merely
- * works it out again. The message is escaped in one pass (json.c).
+ * ours, see RECORD_OVERHEAD_MAX) and then cut to its length. Digits come from record_digits.c, the level from severity.c;
+ * the message is escaped in one pass (json.c).
  *
  * A line that is a JSON object already is never printed again: what the program wrote stays, byte for byte, so key order,
  * number precision, duplicate keys and spacing do. Only members are added before the last '}', and none that is there.
  * The program's own trace id wins over ours, under whatever well-known name it has: two ids in a record would be a lie.
  *
  * Who may call: record_init the constructor; the rest anybody, signal handlers included. Memory: a few KiB of constants;
- * under 300 bytes of stack. Nothing is kept between calls but the date word.
+ * under 300 bytes of stack. Nothing is kept between calls.
  *
  * Source: the field names of OpenTelemetry's log data model (JSON of its non-OTLP formats), ECS 8.11, Datadog's log
- * correlation, Google Cloud Logging's special fields. Date: the proleptic Gregorian calendar in 400-year eras.
+ * correlation, Google Cloud Logging's special fields.
  */
 #include "record.h"
 
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "counters.h"
 #include "ids.h"
 #include "json.h"
+#include "record_digits.h"
 #include "severity.h"
 
 #define PART_SIZE 44 /* with `len` 48 bytes; the longest is GCP's trace_sampled, 40 */
@@ -47,30 +43,84 @@ struct format {
 };
 
 static const struct format formats[] = {
-	[FORMAT_OTEL] = { "timestamp", "severity", "message", "trace_id", "span_id", "trace_flags", "service", NULL, NULL,
-		"pid", "tid", "", { "", "TRACE", "DEBUG", "INFO", "INFO", "WARN", "ERROR", "FATAL", "FATAL" } },
-	[FORMAT_CAMEL] = { "timestamp", "level", "message", "traceId", "spanId", "traceFlags", "service", NULL, NULL,
-		"pid", "tid", "", { "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
-	[FORMAT_ECS] = { "@timestamp", "log.level", "message", "trace.id", "span.id", NULL, "service.name",
-		"service.environment", "service.version", "process.pid", "process.thread.id", ",\"ecs.version\":\"8.11.0\"",
-		{ "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
-	[FORMAT_DATADOG] = { "timestamp", "status", "message", "dd.trace_id", "dd.span_id", NULL, "dd.service", "dd.env",
-		"dd.version", "pid", "tid", "",
-		{ "", "debug", "debug", "info", "notice", "warn", "error", "critical", "emergency" } },
-	[FORMAT_GCP] = { "time", "severity", "message", "logging.googleapis.com/trace", "logging.googleapis.com/spanId",
-		"logging.googleapis.com/trace_sampled", "service", NULL, NULL, "pid", "tid", "",
-		{ "", "DEBUG", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "EMERGENCY" } },
+	[FORMAT_OTEL] = { "timestamp",
+	                  "severity",
+	                  "message",
+	                  "trace_id",
+	                  "span_id",
+	                  "trace_flags",
+	                  "service",
+	                  NULL,
+	                  NULL,
+	                  "pid",
+	                  "tid",
+	                  "",
+	                  { "", "TRACE", "DEBUG", "INFO", "INFO", "WARN", "ERROR", "FATAL", "FATAL" } },
+	[FORMAT_CAMEL] = { "timestamp",
+	                   "level",
+	                   "message",
+	                   "traceId",
+	                   "spanId",
+	                   "traceFlags",
+	                   "service",
+	                   NULL,
+	                   NULL,
+	                   "pid",
+	                   "tid",
+	                   "",
+	                   { "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
+	[FORMAT_ECS] = { "@timestamp",
+	                 "log.level",
+	                 "message",
+	                 "trace.id",
+	                 "span.id",
+	                 NULL,
+	                 "service.name",
+	                 "service.environment",
+	                 "service.version",
+	                 "process.pid",
+	                 "process.thread.id",
+	                 ",\"ecs.version\":\"8.11.0\"",
+	                 { "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
+	[FORMAT_DATADOG] = { "timestamp",
+	                     "status",
+	                     "message",
+	                     "dd.trace_id",
+	                     "dd.span_id",
+	                     NULL,
+	                     "dd.service",
+	                     "dd.env",
+	                     "dd.version",
+	                     "pid",
+	                     "tid",
+	                     "",
+	                     { "", "debug", "debug", "info", "notice", "warn", "error", "critical", "emergency" } },
+	[FORMAT_GCP] = { "time",
+	                 "severity",
+	                 "message",
+	                 "logging.googleapis.com/trace",
+	                 "logging.googleapis.com/spanId",
+	                 "logging.googleapis.com/trace_sampled",
+	                 "service",
+	                 NULL,
+	                 NULL,
+	                 "pid",
+	                 "tid",
+	                 "",
+	                 { "", "DEBUG", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "EMERGENCY" } },
 };
 
 /* Under these names a program's own trace id is known, whatever format is configured. */
 static const char *const trace_names[] = { "trace_id", "traceId", "trace.id", "dd.trace_id",
-	"logging.googleapis.com/trace" };
+	                                   "logging.googleapis.com/trace" };
 
-/* Which members a line to be spliced has already: these bits, and KEY_FIELD(i) for mapped field i. */
+/* Which members a line to be spliced has already: these bits, those of mapped field i and of correlation id i. */
 #define KEY_TRACE 0x01u
 #define KEY_SPAN 0x02u
 #define KEY_FLAGS 0x04u
 #define KEY_FIELD(i) (0x100u << (i))
+#define KEY_CORRELATION(i) (0x1000000u << (i))
+_Static_assert(LIMIT_LOG_FIELDS <= 16 && LIMIT_CORRELATION_HEADERS <= 8, "a bit for every field");
 
 static struct {
 	const struct format *format;
@@ -79,26 +129,20 @@ static struct {
 	struct part trace, span, flags;     /* ,"trace_id":"   ,"span_id":"   ,"trace_flags": */
 	struct part tid;                    /* ,"tid": */
 	struct part streams[3];
-	struct part text_trace, text_span;  /* " trace_id=" and " span_id=" of LOG_TEXT */
+	struct part text_trace, text_span; /* " trace_id=" and " span_id=" of LOG_TEXT */
 	uint32_t tail_len;
-	char tail[TAIL_SIZE];               /* ,"service":"...",...,"pid": */
-	uint32_t field_skip;                /* KEY_FIELD(i) for fields whose name is taken */
+	char tail[TAIL_SIZE]; /* ,"service":"...",...,"pid": */
+	uint32_t field_skip;  /* KEY_* of fields whose name is taken */
 	/* The names that are looked for in objects, with the KEY_* bits they mean; and bit c & 63 for each first byte. */
 	struct known_key {
 		const char *text;
 		uint16_t len;
-		bool nested;                /* only if the value is an object */
+		bool nested; /* only if the value is an object */
 		uint32_t bits;
-	} known[12 + LIMIT_LOG_FIELDS];
+	} known[12 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
 	uint32_t known_count;
 	uint64_t first_bytes;
 } parts;
-
-static uint64_t date_word; /* day since 1970 << 32 | year << 16 | month << 8 | day of month */
-
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-			    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-			    "8081828384858687888990919293949596979899";
 
 static void part_add(struct part *part, const char *text)
 {
@@ -124,76 +168,6 @@ static inline char *put_part(char *out, const struct part *part)
 	return out + part->len;
 }
 
-static inline char *put_pair(char *out, unsigned value)
-{
-	memcpy(out, pairs + 2 * value, 2);
-	return out + 2;
-}
-
-static char *put_number(char *out, uint64_t value)
-{
-	char text[20];
-	size_t at = sizeof(text);
-
-	for (; value >= 100; value /= 100) {
-		at -= 2;
-		memcpy(text + at, pairs + 2 * (value % 100), 2);
-	}
-	if (value >= 10) {
-		at -= 2;
-		memcpy(text + at, pairs + 2 * value, 2);
-	} else {
-		text[--at] = (char)('0' + value);
-	}
-	memcpy(out, text + at, sizeof(text) - at);
-	return out + (sizeof(text) - at);
-}
-
-/* The date of a day since 1970-01-01, as date_word has it. */
-static uint64_t date_of(uint32_t day)
-{
-	/* Days from 0000-03-01: years that begin in March have their leap day last. An era is 400 years. */
-	uint64_t z = (uint64_t)day + 719468, era = z / 146097, of_era = z % 146097;
-	uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-	uint64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-	uint64_t m = (5 * of_year + 2) / 153;
-	uint64_t month = m < 10 ? m + 3 : m - 9;
-	uint64_t year = era * 400 + year_of_era + (month <= 2);
-
-	return (uint64_t)day << 32 | (year & 0xffff) << 16 | month << 8 | (of_year - (153 * m + 2) / 5 + 1);
-}
-
-/* "2026-11-22T18:01:43.123456789" */
-static char *put_time(char *out, uint64_t time_ns)
-{
-	uint64_t seconds = time_ns / 1000000000u, date = __atomic_load_n(&date_word, __ATOMIC_RELAXED);
-	uint32_t fraction = (uint32_t)(time_ns % 1000000000u), day = (uint32_t)(seconds / 86400);
-	uint32_t of_day = (uint32_t)(seconds % 86400), year;
-
-	if (date >> 32 != day || !(date & 0xff)) {
-		date = date_of(day);
-		__atomic_store_n(&date_word, date, __ATOMIC_RELAXED);
-	}
-	year = (uint32_t)(date >> 16 & 0xffff);
-	out = put_pair(put_pair(out, year / 100 % 100), year % 100);
-	*out++ = '-';
-	out = put_pair(out, (unsigned)(date >> 8 & 0xff));
-	*out++ = '-';
-	out = put_pair(out, (unsigned)(date & 0xff));
-	*out++ = 'T';
-	out = put_pair(out, of_day / 3600);
-	*out++ = ':';
-	out = put_pair(out, of_day / 60 % 60);
-	*out++ = ':';
-	out = put_pair(out, of_day % 60);
-	*out++ = '.';
-	*out++ = (char)('0' + fraction / 100000000);
-	out = put_pair(out, fraction / 1000000 % 100);
-	out = put_pair(out, fraction / 10000 % 100);
-	out = put_pair(out, fraction / 100 % 100);
-	return put_pair(out, fraction % 100);
-}
-
 static uint64_t low_64_bits(const uint8_t *id)
 {
 	uint64_t value = 0;
@@ -204,25 +178,12 @@ static uint64_t low_64_bits(const uint8_t *id)
 	return value;
 }
 
-/* The low 64 bits of an id of 8 or 16 bytes in decimal, or all of it in hex. */
+/* An id of 8 or 16 bytes in hex, or the low 64 bits of it in decimal. */
 static char *put_id(char *out, const uint8_t *id, size_t n)
 {
 	if (config.log_format == FORMAT_DATADOG && config.datadog_decimal)
-		return put_number(out, low_64_bits(id + n - 8));
-#ifdef __SSE2__
-	/* Two of these a record: a digit at a time, they would cost as much as all the rest of it. */
-	for (; n; n -= 8, id += 8, out += 16) {
-		__m128i v = _mm_loadl_epi64((const __m128i *)(const void *)id), nibble = _mm_set1_epi8(15);
-
-		v = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(v, 4), nibble), _mm_and_si128(v, nibble));
-		v = _mm_add_epi8(_mm_add_epi8(v, _mm_set1_epi8('0')),
-		                 _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '9' - 1)));
-		_mm_storeu_si128((__m128i *)(void *)out, v);
-	}
-	return out;
-#else
-	return ids_hex(out, id, n);
-#endif
+		return record_put_number(out, low_64_bits(id + n - 8));
+	return record_put_hex(out, id, n);
 }
 
 /* The ids as members, each with a comma in front. `have`: KEY_* bits of those to leave out. */
@@ -251,31 +212,52 @@ static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
 	return out;
 }
 
-/* The mapped fields as members, each with a comma in front. */
+static char *put_field(char *out, const struct config_name *name, const struct trace_context *ctx, struct slice value)
+{
+	if (value.len > LIMIT_FIELD_VALUE)
+		value.len = LIMIT_FIELD_VALUE;
+	memcpy(out, ",\"", 2);
+	out = json_escape(out + 2, name->text, name->len);
+	memcpy(out, "\":\"", 3);
+	out = json_escape(out + 3, ctx->text.data + value.off, value.len);
+	*out++ = '"';
+	return out;
+}
+
+/* Is this correlation id the trace id, as it is or as a UUID? Then it says nothing new. */
+static bool is_trace_id(const struct trace_context *ctx, struct slice value)
+{
+	const char *text = ctx->text.data + value.off;
+	char hex[32];
+
+	record_put_hex(hex, ctx->trace_id, 16);
+	if (value.len == 36)
+		return memcmp(text, hex, 8) == 0 && memcmp(text + 9, hex + 8, 4) == 0 &&
+		       memcmp(text + 14, hex + 12, 4) == 0 && memcmp(text + 19, hex + 16, 4) == 0 &&
+		       memcmp(text + 24, hex + 20, 12) == 0;
+	return value.len == 32 && memcmp(text, hex, 32) == 0;
+}
+
+/* The mapped fields and the correlation ids as members, each with a comma in front. */
 static char *put_fields(char *out, const struct trace_context *ctx, uint32_t have)
 {
 	size_t i;
 
+	have |= parts.field_skip;
 	for (i = 0; i < config.field_count; i++) {
-		struct slice value = ctx->field[i];
-		const struct config_name *name = &config.field[i].field;
-
-		if (!value.len || ((have | parts.field_skip) & KEY_FIELD(i)))
-			continue;
-		if (value.len > LIMIT_FIELD_VALUE)
-			value.len = LIMIT_FIELD_VALUE;
-		memcpy(out, ",\"", 2);
-		out = json_escape(out + 2, name->text, name->len);
-		memcpy(out, "\":\"", 3);
-		out = json_escape(out + 3, ctx->text.data + value.off, value.len);
-		*out++ = '"';
+		if (ctx->field[i].len && !(have & KEY_FIELD(i)))
+			out = put_field(out, &config.field[i].field, ctx, ctx->field[i]);
+	}
+	for (i = 0; i < config.correlation_count; i++) {
+		if (ctx->correlation[i].len && !(have & KEY_CORRELATION(i)) && !is_trace_id(ctx, ctx->correlation[i]))
+			out = put_field(out, &config.correlation[i], ctx, ctx->correlation[i]);
 	}
 	return out;
 }
 
 static size_t format_text(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
 {
-	char *p = put_time(put_part(out, &parts.open), src->time_ns);
+	char *p = record_put_time(put_part(out, &parts.open), src->time_ns);
 
 	if (len && line[len - 1] == '\r' && !src->partial)
 		len--;
@@ -287,8 +269,8 @@ static size_t format_text(const struct record_source *src, const char *line, siz
 		*how |= RECORD_HAS_ID;
 	}
 	memcpy(p, parts.tail, parts.tail_len);
-	p = put_number(p + parts.tail_len, (uint32_t)src->pid);
-	p = put_number(put_part(p, &parts.tid), (uint32_t)src->tid);
+	p = record_put_number(p + parts.tail_len, (uint32_t)src->pid);
+	p = record_put_number(put_part(p, &parts.tid), (uint32_t)src->tid);
 	p = put_part(p, &parts.streams[src->stream]);
 	if (src->ctx)
 		p = put_fields(p, src->ctx, 0);
@@ -383,7 +365,8 @@ size_t record_format(const struct record_source *src, const char *line, size_t l
 		if (n)
 			return n;
 	}
-	return config.log_mode == LOG_JSON ? format_text(src, line, len, out, how) : format_plain(src, line, len, out, how);
+	return config.log_mode == LOG_JSON ? format_text(src, line, len, out, how) :
+	                                     format_plain(src, line, len, out, how);
 }
 
 static void ignore_key(void *owner, const char *name, size_t len, char value)
@@ -431,14 +414,26 @@ static void tail_end(const char *constant, const char *pid)
 }
 
 _Static_assert(3 * (JSON_ESCAPE_BOUND(CONSTANT_MAX_LEN) + 32) + 96 <= TAIL_SIZE, "the tail holds its members");
-_Static_assert(TAIL_SIZE + 12 * PART_SIZE + LIMIT_LOG_FIELDS * (JSON_ESCAPE_BOUND(NAME_MAX_LEN) +
-               JSON_ESCAPE_BOUND(LIMIT_FIELD_VALUE) + 8) <= RECORD_OVERHEAD_MAX, "the overhead holds every part");
+_Static_assert(TAIL_SIZE + 12 * PART_SIZE +
+                               (LIMIT_LOG_FIELDS *
+                                (JSON_ESCAPE_BOUND(NAME_MAX_LEN) + JSON_ESCAPE_BOUND(LIMIT_FIELD_VALUE) + 8)) +
+                               (LIMIT_CORRELATION_HEADERS *
+                                (JSON_ESCAPE_BOUND(NAME_MAX_LEN) + JSON_ESCAPE_BOUND(LIMIT_CORRELATION_ID) + 8)) <=
+                       RECORD_OVERHEAD_MAX,
+               "the overhead holds every part");
+_Static_assert(LIMIT_CORRELATION_ID <= LIMIT_FIELD_VALUE, "put_field cuts no correlation id");
 
-static bool name_is_taken(const struct format *f, size_t field)
+static bool same_name(const struct config_name *a, const struct config_name *b)
 {
-	const struct config_name *name = &config.field[field].field;
-	const char *const taken[] = { f->time, f->severity, f->message, f->trace, f->span, f->flags, f->service,
-		f->environment, f->version, f->pid, f->tid, "stream", "partial", "partial_last", "ecs.version" };
+	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
+}
+
+/* Is this name the format's own, or that of one of the first `fields` mapped fields? Or unusable? */
+static bool name_is_taken(const struct format *f, const struct config_name *name, size_t fields)
+{
+	const char *const taken[] = { f->time,  f->severity, f->message,     f->trace,       f->span,
+		                      f->flags, f->service,  f->environment, f->version,     f->pid,
+		                      f->tid,   "stream",    "partial",      "partial_last", "ecs.version" };
 	size_t i;
 
 	if (!name->len || name->len > NAME_MAX_LEN)
@@ -447,8 +442,8 @@ static bool name_is_taken(const struct format *f, size_t field)
 		if (name_is(name->text, name->len, taken[i]))
 			return true;
 	}
-	for (i = 0; i < field; i++) {
-		if (config.field[i].field.len == name->len && memcmp(config.field[i].field.text, name->text, name->len) == 0)
+	for (i = 0; i < fields; i++) {
+		if (same_name(&config.field[i].field, name))
 			return true;
 	}
 	return false;
@@ -490,13 +485,25 @@ static void init_fields(const struct format *f)
 	for (i = 0; i < config.field_count; i++) {
 		const struct config_name *name = &config.field[i].field;
 
-		if (name_is_taken(f, i)) {
+		if (name_is_taken(f, name, i)) {
 			parts.field_skip |= KEY_FIELD(i);
 			counters_count(config_invalid);
 			counters_note("log field '%.64s' left out: the name is taken, or too long", name->text);
 		} else {
 			look_for(name->text, name->len, KEY_FIELD(i), false);
 		}
+	}
+	for (i = 0; i < config.correlation_count; i++) {
+		const struct config_name *name = &config.correlation[i];
+		bool mapped = name_is_taken(f, name, config.field_count);
+		size_t k;
+
+		for (k = 0; k < config.field_count; k++)
+			mapped = mapped || (!config.field[k].from_baggage && same_name(&config.field[k].source, name));
+		if (mapped)
+			parts.field_skip |= KEY_CORRELATION(i);
+		else
+			look_for(name->text, name->len, KEY_CORRELATION(i), false);
 	}
 }
 

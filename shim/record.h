@@ -17,14 +17,15 @@ struct record_source {
 	const struct trace_context *ctx; /* NULL: no request known, so no ids */
 	enum record_stream stream;
 	int32_t pid, tid;
-	uint64_t time_ns;                /* CLOCK_REALTIME when the line was printed */
-	bool partial;                    /* the program's line goes on behind this part, or never got its newline */
-	bool partial_last;               /* the last part of a line of which earlier parts were records of their own */
+	uint64_t time_ns;  /* CLOCK_REALTIME when the line was printed */
+	bool partial;      /* the program's line goes on behind this part, or never got its newline */
+	bool partial_last; /* the last part of a line of which earlier parts were records of their own */
 };
 
 /*
  * Prepare the constant parts (service, version, ...) from `config`. Constructor only. A mapped field whose name the format
- * or an earlier field uses already is left out, counted (config_invalid) and noted: records have each key once.
+ * or an earlier field uses already is left out, counted (config_invalid) and noted: records have each key once. A
+ * correlation id that is not the trace id itself is a field too, under its header's name, unless that header is mapped.
  */
 void record_init(void);
 
@@ -33,10 +34,10 @@ void record_init(void);
 #define RECORD_SPLICED 0x02u /* the line was a JSON object already */
 
 /* What a record has beside its line, at most: names, ids, service, mapped fields. */
-#define RECORD_OVERHEAD_MAX (28u * 1024)
+#define RECORD_OVERHEAD_MAX (32u * 1024)
 
 /* Upper bound of what record_format writes for a line of `len` bytes, worst-case escapes included. */
-#define RECORD_BOUND(len) ((len) * 6 + RECORD_OVERHEAD_MAX)
+#define RECORD_BOUND(len) ((len)*6 + RECORD_OVERHEAD_MAX)
 /* The same for a line that record_is_object says yes to. */
 #define RECORD_OBJECT_BOUND(len) ((len) + RECORD_OVERHEAD_MAX)
 

@@ -24,8 +24,8 @@
 #include <string.h>
 
 /* Words as the eight lower-case bytes at their front, zeros behind; the few longer ones are told by those and by len. */
-#define WORD(a, b, c, d, e, f, g, h)                                                                                       \
-	((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32 |            \
+#define WORD(a, b, c, d, e, f, g, h)                                                                                   \
+	((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32 |        \
 	 (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
 static const struct level_word {
@@ -58,13 +58,14 @@ static const struct level_word {
 #define IN_TIME 1
 #define IN_NAME 2
 static const uint8_t byte_class[256] = {
-	['0'] = 3, ['1'] = 3, ['2'] = 3, ['3'] = 3, ['4'] = 3, ['5'] = 3, ['6'] = 3, ['7'] = 3, ['8'] = 3, ['9'] = 3,
-	['-'] = 3, [':'] = 3, ['.'] = 3, ['/'] = 3, [','] = 1, ['+'] = 1, ['T'] = 3, ['Z'] = 3, ['#'] = 1, ['*'] = 1, ['_'] = 2,
-	['a'] = 2, ['b'] = 2, ['c'] = 2, ['d'] = 2, ['e'] = 2, ['f'] = 2, ['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2,
-	['l'] = 2, ['m'] = 2, ['n'] = 2, ['o'] = 2, ['p'] = 2, ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2,
-	['w'] = 2, ['x'] = 2, ['y'] = 2, ['z'] = 2, ['A'] = 2, ['B'] = 2, ['C'] = 2, ['D'] = 2, ['E'] = 2, ['F'] = 2, ['G'] = 2,
-	['H'] = 2, ['I'] = 2, ['J'] = 2, ['K'] = 2, ['L'] = 2, ['M'] = 2, ['N'] = 2, ['O'] = 2, ['P'] = 2, ['Q'] = 2, ['R'] = 2,
-	['S'] = 2, ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2,
+	['0'] = 3, ['1'] = 3, ['2'] = 3, ['3'] = 3, ['4'] = 3, ['5'] = 3, ['6'] = 3, ['7'] = 3, ['8'] = 3,
+	['9'] = 3, ['-'] = 3, [':'] = 3, ['.'] = 3, ['/'] = 3, [','] = 1, ['+'] = 1, ['T'] = 3, ['Z'] = 3,
+	['#'] = 1, ['*'] = 1, ['_'] = 2, ['a'] = 2, ['b'] = 2, ['c'] = 2, ['d'] = 2, ['e'] = 2, ['f'] = 2,
+	['g'] = 2, ['h'] = 2, ['i'] = 2, ['j'] = 2, ['k'] = 2, ['l'] = 2, ['m'] = 2, ['n'] = 2, ['o'] = 2,
+	['p'] = 2, ['q'] = 2, ['r'] = 2, ['s'] = 2, ['t'] = 2, ['u'] = 2, ['v'] = 2, ['w'] = 2, ['x'] = 2,
+	['y'] = 2, ['z'] = 2, ['A'] = 2, ['B'] = 2, ['C'] = 2, ['D'] = 2, ['E'] = 2, ['F'] = 2, ['G'] = 2,
+	['H'] = 2, ['I'] = 2, ['J'] = 2, ['K'] = 2, ['L'] = 2, ['M'] = 2, ['N'] = 2, ['O'] = 2, ['P'] = 2,
+	['Q'] = 2, ['R'] = 2, ['S'] = 2, ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2,
 };
 
 static const char *skip_class(const char *p, const char *end, unsigned class)
@@ -136,8 +137,8 @@ static const char *skip_unseen(const char *p, const char *end)
 
 static enum severity syslog_priority(const char *p, const char *end)
 {
-	static const uint8_t levels[8] = { SEVERITY_FATAL, SEVERITY_FATAL, SEVERITY_CRITICAL, SEVERITY_ERROR,
-		SEVERITY_WARN, SEVERITY_NOTICE, SEVERITY_INFO, SEVERITY_DEBUG };
+	static const uint8_t levels[8] = { SEVERITY_FATAL, SEVERITY_FATAL,  SEVERITY_CRITICAL, SEVERITY_ERROR,
+		                           SEVERITY_WARN,  SEVERITY_NOTICE, SEVERITY_INFO,     SEVERITY_DEBUG };
 	unsigned value = 0;
 	const char *q;
 
@@ -152,7 +153,8 @@ static enum severity syslog_priority(const char *p, const char *end)
 static enum severity letter_layout(const char *p, const char *end)
 {
 	static const char letters[] = "DIWEF";
-	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR, SEVERITY_FATAL };
+	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR,
+		                          SEVERITY_FATAL };
 	const char *which = memchr(letters, p[0], 5);
 	int i;
 
@@ -263,7 +265,8 @@ static enum severity word_token(const char *p, const char *end, bool fields_befo
 		*next = to;
 	else if (fields_before && is_separator(rest, end))
 		*next = rest;
-	else if (fields_before && to == rest && to - p <= 5 && is_upper(p[0]) && is_upper(to[-1]) && to < end && *to == ' ')
+	else if (fields_before && to == rest && to - p <= 5 && is_upper(p[0]) && is_upper(to[-1]) && to < end &&
+	         *to == ' ')
 		*next = to; /* a time zone: "UTC" */
 	else if (to - p == 3 && end - to > 2 && *to == ' ' && is_digit(*skip_blanks(to, end - 1)))
 		*next = to; /* a month: "Nov 22" */

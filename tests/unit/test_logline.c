@@ -275,8 +275,9 @@ static void lines_carry_the_ids_of_who_wrote_them(void **state)
 	struct request *one = request_numbered(1), *two = request_numbered(2);
 	char text[] = "a\nbb\nc\ndd\ne\n";
 	struct iovec iov = { text, 12 };
-	struct logline_segment segments[] = { { 2, one, false }, { 0, two, false }, { 1, two, false }, { 1, NULL, true },
-		{ 1, two, false }, { 2, NULL, true }, { 1, one, false }, { 2, two, false }, { 2, NULL, false } };
+	struct logline_segment segments[] = { { 2, one, false }, { 0, two, false }, { 1, two, false },
+		                              { 1, NULL, true }, { 1, two, false }, { 2, NULL, true },
+		                              { 1, one, false }, { 2, two, false }, { 2, NULL, false } };
 	uint64_t with = counters_get(lines_with_id);
 
 	(void)state;
@@ -562,8 +563,9 @@ static void files_do_not_share_lines_and_unknown_files_pass_raw(void **state)
 /* A stream of all kinds of lines; never "\r\n", which is one line ending to us. */
 static size_t random_stream(char *text, size_t cap)
 {
-	static const char *const words[] = { "word ", "\xc3\xa9", "\xff", "\"", "\\", "\t", "\033[1m", "\xe2\x82", "{\"a\":1}",
-		"\xf0\x9f\x98\x80", "\r.", "ERROR: " };
+	static const char *const words[] = { "word ", "\xc3\xa9", "\xff",     "\"",        "\\",
+		                             "\t",    "\033[1m",  "\xe2\x82", "{\"a\":1}", "\xf0\x9f\x98\x80",
+		                             "\r.",   "ERROR: " };
 	size_t len = 0;
 
 	while (len + 70000 < cap) {
@@ -723,8 +725,9 @@ static void *write_lines(void *arg)
 	char line[160];
 
 	for (i = 0; i < LINES_EACH; i++) {
-		int n = snprintf(line, sizeof(line), "%u %u %.*s\n", writer, i, (int)(i % 90),
-		                 "................................................................................................");
+		int n = snprintf(
+			line, sizeof(line), "%u %u %.*s\n", writer, i, (int)(i % 90),
+			"................................................................................................");
 		int cut = i % 3 == 0 ? n : (int)(i % (unsigned)n);
 
 		if (cut && put_pipe(writer + 1, line, (size_t)cut) != cut)

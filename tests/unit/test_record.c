@@ -14,7 +14,10 @@
 #include "record.h"
 #include "severity.h"
 
-#define NAME(s) { s, sizeof(s) - 1 }
+#define NAME(s)                                                                                                        \
+	{                                                                                                              \
+		s, sizeof(s) - 1                                                                                       \
+	}
 #define TIME_NS 1795370503123456789u /* 2026-11-22T18:01:43.123456789Z */
 
 static struct trace_context ctx;
@@ -22,8 +25,9 @@ static char text_area[64];
 
 static struct record_source source(bool known)
 {
-	return (struct record_source){ .ctx = known ? &ctx : NULL, .stream = RECORD_STDOUT, .pid = 12, .tid = 345678,
-		.time_ns = TIME_NS };
+	return (struct record_source){
+		.ctx = known ? &ctx : NULL, .stream = RECORD_STDOUT, .pid = 12, .tid = 345678, .time_ns = TIME_NS
+	};
 }
 
 static int reset(void **state)
@@ -116,12 +120,14 @@ static void text_becomes_an_otel_record(void **state)
 	struct record_source src = source(false);
 
 	(void)state;
-	expect("ERROR: it broke", "{\"timestamp\":" T ",\"severity\":\"ERROR\",\"message\":\"ERROR: it broke\"" OTEL_IDS OTEL_TAIL
-	       "}\n");
+	expect("ERROR: it broke",
+	       "{\"timestamp\":" T ",\"severity\":\"ERROR\",\"message\":\"ERROR: it broke\"" OTEL_IDS OTEL_TAIL "}\n");
 	expect_from(&src, "it \"works\"", "{\"timestamp\":" T ",\"message\":\"it \\\"works\\\"\"" OTEL_TAIL "}\n", 0);
 	src.stream = RECORD_STDERR;
-	expect_from(&src, "", "{\"timestamp\":" T ",\"message\":\"\",\"service\":\"shop\",\"pid\":12,\"tid\":345678,"
-	            "\"stream\":\"stderr\"}\n", 0);
+	expect_from(&src, "",
+	            "{\"timestamp\":" T ",\"message\":\"\",\"service\":\"shop\",\"pid\":12,\"tid\":345678,"
+	            "\"stream\":\"stderr\"}\n",
+	            0);
 }
 
 static void every_format_has_its_own_names(void **state)
@@ -131,24 +137,29 @@ static void every_format_has_its_own_names(void **state)
 	config.version = (struct config_name)NAME("1.2");
 	set_format(FORMAT_CAMEL);
 	expect("[warn] x", "{\"timestamp\":" T ",\"level\":\"warn\",\"message\":\"[warn] x\",\"traceId\":\"" TRACE
-	       "\",\"spanId\":\"" SPAN "\",\"traceFlags\":\"01\"" OTEL_TAIL "}\n");
+	                   "\",\"spanId\":\"" SPAN "\",\"traceFlags\":\"01\"" OTEL_TAIL "}\n");
 	set_format(FORMAT_ECS);
-	expect("[warn] x", "{\"@timestamp\":" T ",\"log.level\":\"warn\",\"message\":\"[warn] x\",\"trace.id\":\"" TRACE
-	       "\",\"span.id\":\"" SPAN "\",\"service.name\":\"shop\",\"service.environment\":\"prod\",\"service.version\":\"1.2\""
+	expect("[warn] x",
+	       "{\"@timestamp\":" T ",\"log.level\":\"warn\",\"message\":\"[warn] x\",\"trace.id\":\"" TRACE
+	       "\",\"span.id\":\"" SPAN
+	       "\",\"service.name\":\"shop\",\"service.environment\":\"prod\",\"service.version\":\"1.2\""
 	       ",\"ecs.version\":\"8.11.0\",\"process.pid\":12,\"process.thread.id\":345678,\"stream\":\"stdout\"}\n");
 	set_format(FORMAT_DATADOG);
-	expect("[warn] x", "{\"timestamp\":" T ",\"status\":\"warn\",\"message\":\"[warn] x\",\"dd.trace_id\":\"" TRACE
+	expect("[warn] x",
+	       "{\"timestamp\":" T ",\"status\":\"warn\",\"message\":\"[warn] x\",\"dd.trace_id\":\"" TRACE
 	       "\",\"dd.span_id\":\"" SPAN "\",\"dd.service\":\"shop\",\"dd.env\":\"prod\",\"dd.version\":\"1.2\""
 	       ",\"pid\":12,\"tid\":345678,\"stream\":\"stdout\"}\n");
 	config.datadog_decimal = true;
 	expect_spliced("{}", "{\"dd.trace_id\":\"12153432723749187247\",\"dd.span_id\":\"72623859790382856\"}\n");
 	set_format(FORMAT_GCP);
-	expect("[warn] x", "{\"time\":" T ",\"severity\":\"WARNING\",\"message\":\"[warn] x\",\"logging.googleapis.com/trace\":\""
-	       TRACE "\",\"logging.googleapis.com/spanId\":\"" SPAN "\",\"logging.googleapis.com/trace_sampled\":true" OTEL_TAIL
-	       "}\n");
+	expect("[warn] x",
+	       "{\"time\":" T
+	       ",\"severity\":\"WARNING\",\"message\":\"[warn] x\",\"logging.googleapis.com/trace\":\"" TRACE
+	       "\",\"logging.googleapis.com/spanId\":\"" SPAN
+	       "\",\"logging.googleapis.com/trace_sampled\":true" OTEL_TAIL "}\n");
 	ctx.flags = 0;
 	expect_spliced("{}", "{\"logging.googleapis.com/trace\":\"" TRACE "\",\"logging.googleapis.com/spanId\":\"" SPAN
-	               "\",\"logging.googleapis.com/trace_sampled\":false}\n");
+	                     "\",\"logging.googleapis.com/trace_sampled\":false}\n");
 }
 
 static void mapped_fields_are_added_escaped(void **state)
@@ -174,6 +185,34 @@ static void field_whose_name_is_taken_is_left_out_and_counted(void **state)
 	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS OTEL_TAIL ",\"x\":\"1\"}\n");
 }
 
+static void set_correlation(const char *value)
+{
+	config.correlation_count = 1;
+	config.correlation[0] = (struct config_name)NAME("x-request-id");
+	ctx.correlation[0] = (struct slice){ 0, (uint16_t)strlen(value) };
+	memcpy(text_area, value, strlen(value));
+	record_init();
+}
+
+static void a_correlation_id_is_logged_beside_the_trace_id(void **state)
+{
+	(void)state;
+	set_correlation("job-7");
+	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS OTEL_TAIL ",\"x-request-id\":\"job-7\"}\n");
+	expect_spliced("{\"x-request-id\":1}", "{\"x-request-id\":1" OTEL_IDS "}\n");
+	set_correlation(TRACE);
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS "}\n");
+	set_correlation("a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf");
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS "}\n");
+	set_correlation("a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeae");
+	expect_spliced("{\"a\":1}",
+	               "{\"a\":1" OTEL_IDS ",\"x-request-id\":\"a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeae\"}\n");
+	config.field[0].source = config.correlation[0];
+	ctx.text.len = 40;
+	map_field("rid", "r");
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS ",\"rid\":\"r\"}\n");
+}
+
 static void parts_say_that_they_are_parts(void **state)
 {
 	struct record_source src = source(false);
@@ -183,7 +222,8 @@ static void parts_say_that_they_are_parts(void **state)
 	expect_from(&src, "x\r", "{\"timestamp\":" T ",\"message\":\"x\\r\"" OTEL_TAIL ",\"partial\":true}\n", 0);
 	src.partial = false;
 	src.partial_last = true;
-	expect_from(&src, "x\r", "{\"timestamp\":" T ",\"message\":\"x\"" OTEL_TAIL ",\"partial\":true,\"partial_last\":true}\n", 0);
+	expect_from(&src, "x\r",
+	            "{\"timestamp\":" T ",\"message\":\"x\"" OTEL_TAIL ",\"partial\":true,\"partial_last\":true}\n", 0);
 }
 
 static void carriage_return_belongs_to_the_line_ending(void **state)
@@ -208,8 +248,9 @@ static void objects_are_spliced_and_keep_their_bytes(void **state)
 
 static void a_trace_id_of_the_programs_own_wins(void **state)
 {
-	static const char *const own[] = { "trace_id", "traceId", "trace.id", "dd.trace_id", "logging.googleapis.com/trace",
-		"tr\\u0061ce_id" };
+	static const char *const own[] = {
+		"trace_id", "traceId", "trace.id", "dd.trace_id", "logging.googleapis.com/trace", "tr\\u0061ce_id"
+	};
 	struct record_source unknown = source(false);
 	char line[128], expected[128];
 	enum log_format format;
@@ -234,12 +275,14 @@ static void nested_objects_of_a_format_count_as_ids(void **state)
 	(void)state;
 	set_format(FORMAT_ECS);
 	expect_spliced("{\"trace\":{\"id\":\"x\"}}", "{\"trace\":{\"id\":\"x\"}}\n");
-	expect_spliced("{\"trace\":\"on\"}", "{\"trace\":\"on\",\"trace.id\":\"" TRACE "\",\"span.id\":\"" SPAN "\"}\n");
+	expect_spliced("{\"trace\":\"on\"}",
+	               "{\"trace\":\"on\",\"trace.id\":\"" TRACE "\",\"span.id\":\"" SPAN "\"}\n");
 	expect_spliced("{\"span\":{}}", "{\"span\":{},\"trace.id\":\"" TRACE "\"}\n");
 	set_format(FORMAT_DATADOG);
 	expect_spliced("{\"dd\":{\"trace_id\":\"1\"}}", "{\"dd\":{\"trace_id\":\"1\"}}\n");
 	set_format(FORMAT_OTEL);
-	expect_spliced("{\"span_id\":\"x\"}", "{\"span_id\":\"x\",\"trace_id\":\"" TRACE "\",\"trace_flags\":\"01\"}\n");
+	expect_spliced("{\"span_id\":\"x\"}",
+	               "{\"span_id\":\"x\",\"trace_id\":\"" TRACE "\",\"trace_flags\":\"01\"}\n");
 }
 
 static void what_is_nearly_an_object_is_text(void **state)
@@ -290,10 +333,12 @@ static void dates_are_right_over_the_centuries(void **state)
 	static const struct {
 		uint64_t seconds;
 		const char *expected;
-	} cases[] = { { 0, "1970-01-01T00:00:00.000000007Z" }, { 951782400, "2000-02-29T00:00:00.000000007Z" },
-		{ 951868799, "2000-02-29T23:59:59.000000007Z" }, { 951868800, "2000-03-01T00:00:00.000000007Z" },
+	} cases[] = {
+		{ 0, "1970-01-01T00:00:00.000000007Z" },          { 951782400, "2000-02-29T00:00:00.000000007Z" },
+		{ 951868799, "2000-02-29T23:59:59.000000007Z" },  { 951868800, "2000-03-01T00:00:00.000000007Z" },
 		{ 4107542399, "2100-02-28T23:59:59.000000007Z" }, { 4107542400, "2100-03-01T00:00:00.000000007Z" },
-		{ 1735689599, "2024-12-31T23:59:59.000000007Z" } };
+		{ 1735689599, "2024-12-31T23:59:59.000000007Z" }
+	};
 	struct record_source src = source(false);
 	size_t i;
 
@@ -344,14 +389,20 @@ static void stated_severities_are_found(void **state)
 		const char *line;
 		enum severity expected;
 	} cases[] = {
-		{ "ERROR: x", SEVERITY_ERROR }, { "INFO started", SEVERITY_INFO }, { "ERROR:root:boom", SEVERITY_ERROR },
-		{ "warning: deprecated", SEVERITY_WARN }, { "INFO:     Started server process", SEVERITY_INFO },
+		{ "ERROR: x", SEVERITY_ERROR },
+		{ "INFO started", SEVERITY_INFO },
+		{ "ERROR:root:boom", SEVERITY_ERROR },
+		{ "warning: deprecated", SEVERITY_WARN },
+		{ "INFO:     Started server process", SEVERITY_INFO },
 		{ "2026/11/22 18:01:43 [error] 12#12: *1 open() failed", SEVERITY_ERROR },
 		{ "2026/11/22 18:01:43 [emerg] 1#1: bind()", SEVERITY_FATAL },
 		{ "[Sun Nov 22 18:01:43.123456 2026] [core:error] [pid 12:tid 13] AH0: x", SEVERITY_ERROR },
 		{ "[Sun Nov 22 18:01:43.123456 2026] [mpm_event:notice] [pid 12] x", SEVERITY_NOTICE },
-		{ "E1122 18:01:43.123456 12 file.go:1] x", SEVERITY_ERROR }, { "I1122 18:01:43.123456 x", SEVERITY_INFO },
-		{ "<3>kernel says", SEVERITY_ERROR }, { "<191>x", SEVERITY_DEBUG }, { "<14>x", SEVERITY_INFO },
+		{ "E1122 18:01:43.123456 12 file.go:1] x", SEVERITY_ERROR },
+		{ "I1122 18:01:43.123456 x", SEVERITY_INFO },
+		{ "<3>kernel says", SEVERITY_ERROR },
+		{ "<191>x", SEVERITY_DEBUG },
+		{ "<14>x", SEVERITY_INFO },
 		{ "2026-11-22 18:01:43,123 [main] INFO  com.x.Y - msg", SEVERITY_INFO },
 		{ "2026-11-22T18:01:43.123Z  WARN 12 --- [main] c.e.App : x", SEVERITY_WARN },
 		{ "18:01:43.123 [http-1] DEBUG o.s.Web - x", SEVERITY_DEBUG },
@@ -359,16 +410,24 @@ static void stated_severities_are_found(void **state)
 		{ "2026-11-22 18:01:43,123 - app - info - x", SEVERITY_INFO },
 		{ "2026-11-22 18:01:43.123 | INFO     | mod:func:1 - x", SEVERITY_INFO },
 		{ "time=\"2026-11-22T18:01:43Z\" level=warning msg=x", SEVERITY_WARN },
-		{ "ts=2026-11-22T18:01:43Z lvl=eror level=error", SEVERITY_ERROR }, { "level=\"info\" x", SEVERITY_INFO },
+		{ "ts=2026-11-22T18:01:43Z lvl=eror level=error", SEVERITY_ERROR },
+		{ "level=\"info\" x", SEVERITY_INFO },
 		{ "time=2026-11-22T18:01:43.123Z level=INFO msg=x", SEVERITY_INFO },
 		{ "[2026-11-22 18:01:43 +0000] [12] [INFO] Booting worker", SEVERITY_INFO },
-		{ "[2026-11-22T18:01:43Z ERROR my::mod] x", SEVERITY_ERROR }, { "[ERROR] x", SEVERITY_ERROR },
-		{ "2026-11-22T18:01:43.1Z\tINFO\tx", SEVERITY_INFO }, { "INFO[0000] started", SEVERITY_INFO },
+		{ "[2026-11-22T18:01:43Z ERROR my::mod] x", SEVERITY_ERROR },
+		{ "[ERROR] x", SEVERITY_ERROR },
+		{ "2026-11-22T18:01:43.1Z\tINFO\tx", SEVERITY_INFO },
+		{ "INFO[0000] started", SEVERITY_INFO },
 		{ "E, [2026-11-22T18:01:43.123456 #12] ERROR -- : x", SEVERITY_ERROR },
-		{ "PHP Warning:  Undefined variable", SEVERITY_WARN }, { "PHP Fatal error:  Uncaught", SEVERITY_FATAL },
+		{ "PHP Warning:  Undefined variable", SEVERITY_WARN },
+		{ "PHP Fatal error:  Uncaught", SEVERITY_FATAL },
 		{ "2026-11-22 18:01:43.123 UTC [123] ERROR:  relation", SEVERITY_ERROR },
-		{ "SEVERE: x", SEVERITY_ERROR }, { "\033[31mERROR\033[0m x", SEVERITY_ERROR },
-		{ "\033[31merror:\033[0m x", SEVERITY_ERROR }, { "  WARN x", SEVERITY_WARN }, { "TRACE entering", SEVERITY_TRACE }, { "Error: x", SEVERITY_ERROR },
+		{ "SEVERE: x", SEVERITY_ERROR },
+		{ "\033[31mERROR\033[0m x", SEVERITY_ERROR },
+		{ "\033[31merror:\033[0m x", SEVERITY_ERROR },
+		{ "  WARN x", SEVERITY_WARN },
+		{ "TRACE entering", SEVERITY_TRACE },
+		{ "Error: x", SEVERITY_ERROR },
 	};
 	size_t i;
 
@@ -383,12 +442,37 @@ static void stated_severities_are_found(void **state)
 
 static void prose_states_no_severity(void **state)
 {
-	static const char *const lines[] = { "", " ", "an error occurred", "error opening file", "Error opening file",
-		"no warning was given", "Information about errors", "the [error] page", "GET /error HTTP/1.1", "Infos: 3",
-		"127.0.0.1 - - [22/Nov/2026:18:01:43 +0000] \"GET /ERROR HTTP/1.1\" 200", "TRACE /path HTTP/1.1",
-		"2026-11-22 18:01:43 error opening file", "Nov 22 18:01:43 host prog[12]: x", "request 5 ERROR", "<html>", "<999>x",
-		"E112 18:01:43", "[main] fatal attraction", "[see errors]", "user=bob did ERROR", "12ms ERROR", "debug", "warn me",
-		"{\"level\":\"error\"", "Traceback (most recent call last):", "ERRORS: 3", "[]", "(", "INFORMATIONAL: x", "level of error" };
+	static const char *const lines[] = { "",
+		                             " ",
+		                             "an error occurred",
+		                             "error opening file",
+		                             "Error opening file",
+		                             "no warning was given",
+		                             "Information about errors",
+		                             "the [error] page",
+		                             "GET /error HTTP/1.1",
+		                             "Infos: 3",
+		                             "127.0.0.1 - - [22/Nov/2026:18:01:43 +0000] \"GET /ERROR HTTP/1.1\" 200",
+		                             "TRACE /path HTTP/1.1",
+		                             "2026-11-22 18:01:43 error opening file",
+		                             "Nov 22 18:01:43 host prog[12]: x",
+		                             "request 5 ERROR",
+		                             "<html>",
+		                             "<999>x",
+		                             "E112 18:01:43",
+		                             "[main] fatal attraction",
+		                             "[see errors]",
+		                             "user=bob did ERROR",
+		                             "12ms ERROR",
+		                             "debug",
+		                             "warn me",
+		                             "{\"level\":\"error\"",
+		                             "Traceback (most recent call last):",
+		                             "ERRORS: 3",
+		                             "[]",
+		                             "(",
+		                             "INFORMATIONAL: x",
+		                             "level of error" };
 	size_t i;
 
 	(void)state;
@@ -407,6 +491,7 @@ int main(void)
 		TEST(every_format_has_its_own_names),
 		TEST(mapped_fields_are_added_escaped),
 		TEST(field_whose_name_is_taken_is_left_out_and_counted),
+		TEST(a_correlation_id_is_logged_beside_the_trace_id),
 		TEST(parts_say_that_they_are_parts),
 		TEST(carriage_return_belongs_to_the_line_ending),
 		TEST(objects_are_spliced_and_keep_their_bytes),
