@@ -47,6 +47,10 @@ static void attribute(struct logline_writer *w, size_t n)
 
 		if (!k)
 			return;
+		if (!w->print.time_ns)
+			w->print.time_ns = w->segment->time_ns;
+		if (!w->print.tid)
+			w->print.tid = w->segment->tid;
 		if (!w->segment->neutral) {
 			struct request *r = w->segment->request;
 
@@ -69,6 +73,7 @@ static void new_line(struct logline_writer *w)
 	w->line = NULL;
 	w->who = WHO_NOT_SAID;
 	w->request = NULL;
+	w->print = (struct logline_print){ 0, 0 };
 	w->cut = false;
 }
 
@@ -193,6 +198,7 @@ static bool send_line(struct logline_writer *w, const struct logline_line *line)
 
 	w->who = (enum logline_who)line->who;
 	w->request = line->request;
+	w->print = line->print;
 	w->cut = line->cut;
 	w->source.stream = (enum record_stream)line->stream;
 	w->kept_len = 0;
@@ -247,6 +253,7 @@ static void finish(struct logline_writer *w)
 
 		line->who = (uint8_t)w->who;
 		line->request = w->who == WHO_KNOWN ? request_ref(w->request) : NULL;
+		line->print = w->print;
 		line->cut = w->cut;
 		request_unref(before);
 		keep_line(w, line);
@@ -307,6 +314,7 @@ static void take_kept(struct logline_writer *w)
 	w->kept_len = w->kept->len;
 	w->who = (enum logline_who)w->kept->who;
 	w->request = w->kept->request;
+	w->print = w->kept->print;
 	w->cut = w->kept->cut;
 }
 
@@ -347,8 +355,7 @@ static void describe_source(struct logline_writer *w, enum record_stream stream)
 {
 	w->source.stream = stream;
 	w->source.pid = os_pid();
-	w->source.tid = os_tid();
-	w->source.time_ns = os_realtime_ns();
+	w->now = (struct logline_print){ os_realtime_ns(), os_tid() };
 }
 
 static ssize_t write_raw(int fd, const struct iovec *iov, int iovcnt)

@@ -18,11 +18,14 @@ struct request;
 /*
  * Who wrote which bytes: consecutive segments of a buffer. `request` is borrowed for the call (logline takes references
  * for what it keeps); NULL with `neutral` false means 'no request known', with `neutral` true 'says nothing': such bytes
- * take the request of the rest of their line. A line whose segments disagree has no request.
+ * take the request of the rest of their line. A line whose segments disagree has no request. Its time and thread are those
+ * of its first segment that says.
  */
 struct logline_segment {
 	size_t len;
 	struct request *request;
+	uint64_t time_ns; /* CLOCK_REALTIME of the print; 0: now */
+	int32_t tid;      /* the thread that printed; 0: this one */
 	bool neutral;
 };
 

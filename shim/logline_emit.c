@@ -274,6 +274,8 @@ static bool add_record(struct logline_writer *w, const char *bytes, size_t len, 
 			return false;
 	}
 	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
+	w->source.time_ns = w->print.time_ns ? w->print.time_ns : w->now.time_ns;
+	w->source.tid = w->print.tid ? w->print.tid : w->now.tid;
 	w->source.partial = !whole;
 	w->source.partial_last = whole && w->cut;
 	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);

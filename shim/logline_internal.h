@@ -21,6 +21,12 @@ _Static_assert(RECORD_OBJECT_BOUND(LOGLINE_OBJECT_MAX) <= LOGLINE_SCRATCH, "a sp
 /* Bytes held back at a time, per file: threads whose last record is half out. Without room nothing is held back. */
 #define LOGLINE_HELD 8
 
+/* When and by which thread a line was printed, as far as its segments said; 0: at its write, by the thread that writes. */
+struct logline_print {
+	uint64_t time_ns;
+	int32_t tid;
+};
+
 /* One unfinished line. Owned by the table while it is listed there, else by the call that took it. */
 struct logline_line {
 	uint32_t pool_word;
@@ -29,6 +35,7 @@ struct logline_line {
 	logline_key key;
 	struct request *request; /* a reference, while WHO_KNOWN and listed */
 	uint64_t born_ms;
+	struct logline_print print;
 	uint8_t who; /* enum logline_who */
 	uint8_t stream;
 	bool cut; /* earlier parts of the line are records already */
@@ -107,6 +114,8 @@ struct logline_writer {
 	struct logline_line *line;    /* the line being put together (may be `kept`), or NULL: nothing yet */
 	enum logline_who who;         /* of this line */
 	struct request *request;      /* borrowed */
+	struct logline_print print;   /* of this line */
+	struct logline_print now;     /* of a line that does not say */
 	bool cut;                     /* of this line, earlier parts are records already */
 	const struct logline_segment *segment;
 	size_t segments_left, segment_left;

@@ -45,6 +45,7 @@ struct logline_line *logline_line_new(void)
 	line->next = NULL;
 	line->request = NULL;
 	line->who = WHO_NOT_SAID;
+	line->print = (struct logline_print){ 0, 0 };
 	line->cut = false;
 	line->born_ms = os_monotonic_ms();
 	return line;

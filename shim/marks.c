@@ -1,8 +1,8 @@
 /*
  * Who printed which bytes of a buffered stream; see marks.h.
  *
- * A stream has a list of ranges [start, end) in the order of printing. A range is extended when the same request goes on
- * with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
+ * A stream has a list of ranges [start, end) in the order of printing. A range is extended when the same thread goes on for
+ * the same request, within a tick of the coarse clock and with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
  * line. Bytes in no range say nothing (inlined putc), and a line of which no byte is in a range has no request.
  * Memory: a block a stream that was ever used as a log while block-buffered, at most MARKS_STREAMS.
  */
@@ -10,12 +10,16 @@
 
 #include <string.h>
 
+#include "os.h"
 #include "pool.h"
 #include "request.h"
 
 struct mark {
 	uint64_t start, end;
 	struct request *request; /* a reference; NULL: no request known */
+	uint64_t time_ns;        /* of the first print, CLOCK_REALTIME; 0: when it is flushed */
+	uint64_t tick_ms;        /* the same by the coarse clock */
+	int32_t tid;
 };
 
 struct stream {
@@ -74,8 +78,19 @@ static void leave(struct stream *s)
 	__atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
 }
 
+/*
+ * Lines outside of requests are not timed: a program that serves nobody prints by the million, and the time of the flush
+ * is what it had before.
+ */
+static bool goes_on(const struct mark *last, uint64_t start, const struct request *request, uint64_t tick_ms)
+{
+	return last->request == request && start >= last->end && start - last->end <= 1 && last->tid == os_tid() &&
+	       last->tick_ms == tick_ms;
+}
+
 void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request)
 {
+	uint64_t tick_ms = request == NULL ? 0 : os_monotonic_ms();
 	struct stream *s = find(key, true);
 	struct mark *last;
 	uint64_t start;
@@ -89,21 +104,32 @@ void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *requ
 	if (s->count > 0 && s->mark[s->count - 1].end > start)
 		s->mark[s->count - 1].end = start;
 	last = s->count > 0 ? &s->mark[s->count - 1] : NULL;
-	if (last != NULL && last->request == request && start >= last->end && start - last->end <= 1) {
+	if (last != NULL && goes_on(last, start, request, tick_ms))
 		last->end = start + len;
-	} else if (s->count < MARKS_PER_STREAM) {
-		s->mark[s->count++] = (struct mark){ start, start + len, request_ref(request) };
-	}
+	else if (s->count < MARKS_PER_STREAM)
+		s->mark[s->count++] = (struct mark){ .start = start,
+			                             .end = start + len,
+			                             .request = request_ref(request),
+			                             .time_ns = request == NULL ? 0 : os_realtime_ns(),
+			                             .tick_ms = tick_ms,
+			                             .tid = os_tid() };
 	leave(s);
 }
 
-static void push(struct marks_taken *t, size_t len, struct request *request, bool neutral)
+/* The next `len` bytes are of this range; NULL: of none. */
+static void push(struct marks_taken *t, size_t len, const struct mark *m)
 {
+	struct logline_segment *segment = &t->segment[t->count];
+
 	if (len == 0)
 		return;
-	t->segment[t->count] = (struct logline_segment){ .len = len, .request = request, .neutral = neutral };
-	t->held[t->count] = request_ref(request);
-	t->count++;
+	*segment = (struct logline_segment){ .len = len, .neutral = m == NULL };
+	if (m != NULL) {
+		segment->request = m->request;
+		segment->time_ns = m->time_ns;
+		segment->tid = m->tid;
+	}
+	t->held[t->count++] = request_ref(segment->request);
 	t->len += len;
 }
 
@@ -114,7 +140,7 @@ static void push_gap(struct marks_taken *t, size_t len)
 		t->segment[t->count - 1].len++;
 		t->len++;
 	} else {
-		push(t, len, NULL, true);
+		push(t, len, NULL);
 	}
 }
 
@@ -132,7 +158,7 @@ static void take_ranges(struct stream *s, struct marks_taken *t, size_t len)
 		if (m->start > at)
 			push_gap(t, (size_t)(m->start - at));
 		if (to > s->flushed + t->len)
-			push(t, (size_t)(to - s->flushed - t->len), m->request, false);
+			push(t, (size_t)(to - s->flushed - t->len), m);
 		if (m->end > end)
 			break; /* the rest of it is still in the buffer */
 		request_unref(m->request);
@@ -155,7 +181,7 @@ struct marks_taken *marks_take(uintptr_t key, size_t len)
 	t->count = 0;
 	t->len = 0;
 	if (!enter(s)) {
-		push(t, len, NULL, false);
+		push(t, len, NULL);
 		return t;
 	}
 	take_ranges(s, t, len);

@@ -63,7 +63,7 @@ static void write_all(unsigned key, bool two, const char *bytes, size_t len)
 		size_t first = two ? len / 2 : len;
 		struct iovec iov[2] = { { (void *)(uintptr_t)bytes, first },
 			                { (void *)(uintptr_t)(bytes + first), len - first } };
-		struct logline_segment segment = { len, NULL, false };
+		struct logline_segment segment = { .len = len, .request = NULL };
 		ssize_t n = logline_write(0, key ? RECORD_STDERR : RECORD_STDOUT, 5, key + 1, iov, two ? 2 : 1, len,
 		                          &segment, 1);
 

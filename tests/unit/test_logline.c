@@ -123,7 +123,7 @@ static int reset(void **state)
 static ssize_t put_n(logline_key key, const char *bytes, size_t len, struct request *r)
 {
 	struct iovec iov = { (void *)(uintptr_t)bytes, len };
-	struct logline_segment segment = { len, r, false };
+	struct logline_segment segment = { .len = len, .request = r };
 
 	return logline_write(0, RECORD_STDOUT, 77, key, &iov, 1, len, &segment, 1);
 }
@@ -234,7 +234,7 @@ static void pieces_of_a_line_are_joined_per_key(void **state)
 static void vectored_pieces_are_one_record(void **state)
 {
 	struct iovec iov[4] = { { "GET /", 5 }, { "", 0 }, { " 200", 4 }, { "\nnext\nopen", 10 } };
-	struct logline_segment segment = { 19, NULL, false };
+	struct logline_segment segment = { .len = 19, .request = NULL };
 
 	(void)state;
 	assert_int_equal(logline_write(0, RECORD_STDERR, 77, 1, iov, 4, 19, &segment, 1), 19);
@@ -275,9 +275,13 @@ static void lines_carry_the_ids_of_who_wrote_them(void **state)
 	struct request *one = request_numbered(1), *two = request_numbered(2);
 	char text[] = "a\nbb\nc\ndd\ne\n";
 	struct iovec iov = { text, 12 };
-	struct logline_segment segments[] = { { 2, one, false }, { 0, two, false }, { 1, two, false },
-		                              { 1, NULL, true }, { 1, two, false }, { 2, NULL, true },
-		                              { 1, one, false }, { 2, two, false }, { 2, NULL, false } };
+	struct logline_segment segments[] = {
+		{ .len = 2, .request = one }, { .len = 0, .request = two },
+		{ .len = 1, .request = two }, { .len = 1, .request = NULL, .neutral = true },
+		{ .len = 1, .request = two }, { .len = 2, .request = NULL, .neutral = true },
+		{ .len = 1, .request = one }, { .len = 2, .request = two },
+		{ .len = 2, .request = NULL }
+	};
 	uint64_t with = counters_get(lines_with_id);
 
 	(void)state;
@@ -286,6 +290,25 @@ static void lines_carry_the_ids_of_who_wrote_them(void **state)
 	assert_int_equal(counters_get(lines_with_id) - with, 2);
 	request_unref(one);
 	request_unref(two);
+}
+
+static void a_line_is_of_the_time_and_thread_that_printed_it(void **state)
+{
+	const uint64_t second = 1000000000;
+	char text[] = "late\nopen";
+	struct iovec iov = { text, sizeof(text) - 1 };
+	struct logline_segment segments[] = { { .len = 5, .time_ns = 86400 * second, .tid = 41 },
+		                              { .len = 4, .time_ns = 2 * 86400 * second, .tid = 42 } };
+
+	(void)state;
+	assert_int_equal(logline_write(0, RECORD_STDOUT, 77, 1, &iov, 1, 9, segments, 2), 9);
+	assert_non_null(strstr(arrived, "\"1970-01-02T00:00:00.000000000Z\""));
+	assert_non_null(strstr(arrived, "\"tid\":41,"));
+	/* The rest of a line says nothing new: its first piece was printed first. */
+	assert_int_equal(put(1, "ed\n"), 3);
+	expect_messages("late\nopened\n");
+	assert_non_null(strstr(arrived, "\"1970-01-03T00:00:00.000000000Z\""));
+	assert_non_null(strstr(arrived, "\"tid\":42,"));
 }
 
 static void a_kept_piece_keeps_its_request(void **state)
@@ -548,7 +571,7 @@ static void a_forked_child_forgets_what_the_parent_will_send(void **state)
 static void files_do_not_share_lines_and_unknown_files_pass_raw(void **state)
 {
 	struct iovec iov = { "b\n", 2 };
-	struct logline_segment segment = { 2, NULL, false };
+	struct logline_segment segment = { .len = 2, .request = NULL };
 	uint64_t raw = counters_get(lines_raw);
 
 	(void)state;
@@ -606,7 +629,7 @@ static void write_all(const char *text, size_t len, uint32_t piece)
 		first = next_random((uint32_t)n + 1);
 		iov[0] = (struct iovec){ (void *)(uintptr_t)(text + at), first };
 		iov[1] = (struct iovec){ (void *)(uintptr_t)(text + at + first), n - first };
-		segment = (struct logline_segment){ n, NULL, false };
+		segment = (struct logline_segment){ .len = n, .request = NULL };
 		taken = logline_write(0, RECORD_STDOUT, 77, 1, iov, 2, n, &segment, 1);
 		if (taken < 0) {
 			assert_true(errno == EAGAIN || errno == EINTR);
@@ -657,7 +680,7 @@ static int pipe_ends[2];
 static ssize_t put_pipe(logline_key key, const char *text, size_t len)
 {
 	struct iovec iov = { (void *)(uintptr_t)text, len };
-	struct logline_segment segment = { len, NULL, false };
+	struct logline_segment segment = { .len = len, .request = NULL };
 
 	return logline_write(0, RECORD_STDOUT, pipe_ends[1], key, &iov, 1, len, &segment, 1);
 }
@@ -845,6 +868,7 @@ int main(void)
 		TEST(pieces_of_a_line_are_joined_per_key),
 		TEST(vectored_pieces_are_one_record),
 		TEST(lines_carry_the_ids_of_who_wrote_them),
+		TEST(a_line_is_of_the_time_and_thread_that_printed_it),
 		TEST(a_kept_piece_keeps_its_request),
 		TEST(nothing_is_kept_of_a_write_that_fails_at_once),
 		TEST(a_half_written_record_is_finished_before_anything_else),
