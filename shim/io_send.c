@@ -292,9 +292,11 @@ static void lay_out(const struct io_send *io, struct piece *piece)
 		piece->end = reached;
 		return;
 	}
-	piece->v[piece->count].iov_base = piece->ins->text + piece->ins->sent;
-	piece->v[piece->count].iov_len = piece->ins->len - piece->ins->sent;
-	piece->count++;
+	if (piece->ins->sent < piece->ins->len) {
+		piece->v[piece->count].iov_base = piece->ins->text + piece->ins->sent;
+		piece->v[piece->count].iov_len = piece->ins->len - piece->ins->sent;
+		piece->count++;
+	}
 	piece->end = cover(io, piece, piece->at, piece->end, PIECE_VECTORS - piece->count);
 }
 
@@ -321,7 +323,8 @@ static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 		insertion_free(ins); /* not begun: made again next time, from what is known then */
 		return sent;
 	}
-	if (sent >= before + rest) {
+	/* One that is out whole, but for whose blank line no room was left, stays too: else it would be made a second time. */
+	if (sent > before + rest) {
 		insertion_free(ins);
 		inserted(io->handle.conn);
 		return sent - rest;

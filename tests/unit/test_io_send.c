@@ -1,0 +1,509 @@
+/*
+ * Sending: whatever the kernel takes, the peer gets the program's bytes with each insertion whole and once, and the program
+ * gets its own counts.
+ */
+#include "core_fixture.h"
+
+#define GET "GET /next HTTP/1.1\r\nHost: peer.example\r\n"
+#define HEAD_AT(text) (text), sizeof(text) - 1
+
+static int served; /* the connection whose request this thread works for */
+
+static void begin_request(const char *parent)
+{
+	served = core_accept(false);
+	core_receive_text(served, "GET / HTTP/1.1\r\nHost: us\r\n");
+	core_receive_text(served, parent);
+	core_receive_text(served, "\r\n");
+}
+
+/* The program sends `bytes` as programs do: again after EINTR and EAGAIN, and the rest after a short write. */
+static void send_all(struct wire *w, int fd, const char *bytes, size_t len)
+{
+	size_t done = 0, rounds = 0;
+
+	while (done < len) {
+		ssize_t n = wire_send(w, fd, bytes + done, len - done);
+
+		CHECK(++rounds < 10000);
+		CHECK(n != 0 && n <= (ssize_t)(len - done));
+		if (n < 0)
+			CHECK(errno == EAGAIN || errno == EINTR);
+		else
+			done += (size_t)n;
+	}
+}
+
+static char *const message = (char[]){ GET "\r\n" };
+#define EXPECTED GET CORE_INSERTED "\r\n"
+
+CORE_TEST(a_call_within_a_request_carries_its_trace_on)
+{
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, HEAD_AT(GET "\r\n")), sizeof(GET "\r\n") - 1);
+	CHECK_WIRE(&w, EXPECTED);
+	CHECK_INT(counters_get(calls), 1);
+	CHECK_INT(counters_get(calls_injected), 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* A kernel that takes k bytes and then everything, k bytes twice, and k bytes a call. */
+CORE_TEST(an_insertion_is_whole_and_once_whatever_the_kernel_takes_first)
+{
+	size_t whole = strlen(EXPECTED);
+	int k, shape;
+
+	begin_request(CORE_PARENT);
+	for (shape = 0; shape < 3; shape++) {
+		for (k = 1; k <= (int)whole + 1; k++) {
+			int script[1024] = { 0 }, i;
+			struct wire w = { .script = script };
+			int fd = core_connect();
+
+			for (i = 0; i < (shape == 0 ? 1 : shape == 1 ? 2 : 1023); i++)
+				script[i] = k;
+			send_all(&w, fd, message, strlen(message));
+			CHECK_WIRE(&w, EXPECTED);
+			wire_free(&w);
+			core_close(fd);
+		}
+	}
+	CHECK_INT(counters_get(calls_injected), 3 * (whole + 1));
+	core_close(served);
+}
+
+CORE_TEST(an_insertion_is_whole_and_once_whenever_the_kernel_refuses)
+{
+	static const int errors[] = { EAGAIN, EINTR };
+	size_t e, whole = strlen(EXPECTED);
+	int k, shape;
+
+	begin_request(CORE_PARENT);
+	for (e = 0; e < 2; e++) {
+		for (shape = 0; shape < 2; shape++) {
+			for (k = 1; k <= (int)whole + 1; k++) {
+				int script[1024] = { 0 }, i;
+				struct wire w = { .script = script };
+				int fd = core_connect();
+
+				for (i = 0; i < (shape == 0 ? 2 : 1000); i += 2) {
+					script[i] = k;
+					script[i + 1] = -errors[e];
+				}
+				send_all(&w, fd, message, strlen(message));
+				CHECK_WIRE(&w, EXPECTED);
+				wire_free(&w);
+				core_close(fd);
+			}
+		}
+	}
+	core_close(served);
+}
+
+CORE_TEST(a_failed_call_reports_what_went_out_before_and_then_the_error)
+{
+	int script[] = { 5, -ECONNRESET, -ECONNRESET, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), 5);
+	errno = 0;
+	CHECK_INT(wire_send(&w, fd, message + 5, strlen(message) - 5), -1);
+	CHECK_INT(errno, ECONNRESET);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* The program that gives up after a part of the insertion went out, and closes, leaves nothing behind. */
+CORE_TEST(a_half_sent_insertion_dies_with_its_connection)
+{
+	int script[] = { (int)sizeof(GET) - 1 + 9, -EPIPE, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), sizeof(GET) - 1);
+	CHECK(core_conn(fd)->pending != NULL);
+	errno = 0;
+	CHECK_INT(wire_send(&w, fd, "\r\n", 2), -1);
+	CHECK_INT(errno, EPIPE);
+	core_close(fd);
+	wire_free(&w);
+	core_close(served);
+}
+
+CORE_TEST(any_number_of_vectors_gives_the_same_bytes)
+{
+	char *head = (char[]){ GET "A: b\r\n\r\n" };
+	size_t len = strlen(head);
+	int vectors, k;
+
+	begin_request(CORE_PARENT);
+	for (vectors = 1; vectors <= 40; vectors++) {
+		for (k = 1; k < 160; k += 3) {
+			int script[] = { k, 0 };
+			struct wire w = { .script = script };
+			size_t done = 0, rounds = 0;
+			int fd = core_connect();
+
+			while (done < len) {
+				struct iovec iov[40];
+				size_t at = done;
+				ssize_t n;
+				int i;
+
+				CHECK(++rounds < 100);
+				for (i = 0; i < vectors; i++) {
+					size_t end = len * (size_t)(i + 1) / (size_t)vectors;
+
+					iov[i].iov_base = head + at;
+					iov[i].iov_len = end > at ? end - at : 0; /* empty ones come first */
+					at += iov[i].iov_len;
+				}
+				n = wire_sendv(&w, fd, iov, vectors);
+				CHECK(n > 0 && (size_t)n <= len - done);
+				done += (size_t)n;
+			}
+			CHECK_WIRE(&w, GET "A: b\r\n" CORE_INSERTED "\r\n");
+			CHECK(w.most <= 40);
+			wire_free(&w);
+			core_close(fd);
+		}
+	}
+	core_close(served);
+}
+
+#define POST "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\n"
+#define CHUNKED "PUT / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n"
+
+CORE_TEST(each_of_several_messages_in_one_call_gets_its_insertion)
+{
+	char *bytes = (char[]){ GET "\r\n" POST "\r\nhello" CHUNKED "\r\n3\r\nabc\r\n0\r\n\r\n" GET "\r\n" };
+	size_t len = strlen(bytes);
+	const char *expected = GET CORE_INSERTED "\r\n" POST CORE_INSERTED "\r\nhello" CHUNKED CORE_INSERTED
+	                           "\r\n3\r\nabc\r\n0\r\n\r\n" GET CORE_INSERTED "\r\n";
+	int k;
+
+	begin_request(CORE_PARENT);
+	for (k = 0; k <= (int)strlen(expected); k++) {
+		int script[1500] = { 0 }, i;
+		struct wire w = { .script = script };
+		int fd = core_connect();
+
+		/* k 0: all at once; then k bytes a call, with a refusal in between. */
+		for (i = 0; k > 0 && i < 1499; i++)
+			script[i] = i % 3 == 2 ? -EAGAIN : k;
+		send_all(&w, fd, bytes, len);
+		CHECK_WIRE(&w, expected);
+		wire_free(&w);
+		core_close(fd);
+	}
+	core_close(served);
+}
+
+CORE_TEST(a_blocking_call_with_several_messages_is_taken_whole)
+{
+	const char *bytes = GET "\r\n" POST "\r\nhello" GET "\r\n";
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, bytes, strlen(bytes)), strlen(bytes));
+	CHECK_INT(counters_get(calls), 3);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_body_that_looks_like_a_head_gets_nothing)
+{
+	const char *bytes = "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n" GET "\r\n";
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	send_all(&w, fd, bytes, strlen(bytes));
+	CHECK_WIRE(&w, "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 18\r\n" CORE_INSERTED
+	               "\r\nGET / HTTP/1.1\r\n\r\n" EXPECTED);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_head_with_trace_headers_of_its_own_is_left_alone)
+{
+	static const char *const own[] = {
+		"traceparent: 00-" CORE_OTHER_TRACE "-b7ad6b7169203331-01\r\n", "TraceParent: nonsense\r\n",
+		"b3: 0\r\n", "X-B3-TraceId: 1\r\n", "uber-trace-id: 1:1:0:1\r\n",
+	};
+	size_t i;
+
+	begin_request(CORE_PARENT);
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		char bytes[300];
+		size_t k;
+
+		snprintf(bytes, sizeof(bytes), GET "%s\r\n", own[i]);
+		for (k = 1; k <= strlen(bytes); k++) {
+			int script[600] = { 0 }, j;
+			struct wire w = { .script = script };
+			int fd = core_connect();
+
+			for (j = 0; j < 599; j++)
+				script[j] = (int)k;
+			send_all(&w, fd, bytes, strlen(bytes));
+			CHECK_WIRE(&w, bytes);
+			wire_free(&w);
+			core_close(fd);
+		}
+	}
+	CHECK_INT(counters_get(calls_injected), 0);
+	CHECK(counters_get(calls_own_headers) > 0);
+	CHECK_INT(counters_get(calls_own_headers), counters_get(calls));
+	core_close(served);
+}
+
+CORE_TEST(hosts_outside_the_list_get_nothing_wherever_the_host_line_is_cut)
+{
+	static const struct {
+		const char *host;
+		bool allowed;
+	} hosts[] = { { "inside.example", true }, { "INSIDE.example:80", true }, { "outside.example", false }, { "", false } };
+	size_t i, cut;
+
+	config.propagate_hosts = CORE_NAME("inside.example");
+	begin_request(CORE_PARENT);
+	for (i = 0; i < 4; i++) {
+		char bytes[200], expected[300];
+		size_t len = (size_t)snprintf(bytes, sizeof(bytes), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts[i].host);
+
+		snprintf(expected, sizeof(expected), "GET / HTTP/1.1\r\nHost: %s\r\n%s\r\n", hosts[i].host,
+		         hosts[i].allowed ? CORE_INSERTED : "");
+		for (cut = 1; cut < len; cut++) {
+			struct wire w = { 0 };
+			int fd = core_connect();
+
+			send_all(&w, fd, bytes, cut);
+			send_all(&w, fd, bytes + cut, len - cut);
+			CHECK_WIRE(&w, expected);
+			wire_free(&w);
+			core_close(fd);
+		}
+	}
+	CHECK(counters_get(calls_not_allowed) > 0);
+	CHECK_INT(counters_get(calls), counters_get(calls_not_allowed) + counters_get(calls_injected));
+	core_close(served);
+}
+
+CORE_TEST(a_head_without_host_is_not_allowed_when_hosts_are_listed)
+{
+	struct wire w = { 0 };
+	int fd;
+
+	config.propagate_hosts = CORE_NAME("inside.example");
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	send_all(&w, fd, HEAD_AT("GET / HTTP/1.0\r\n\r\n"));
+	CHECK_WIRE(&w, "GET / HTTP/1.0\r\n\r\n");
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_server_whose_request_is_not_known_adds_nothing)
+{
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	io_accept_begin(); /* a wait for new work: the thread works for nobody now */
+	fd = core_connect();
+	config.root = true;
+	send_all(&w, fd, message, strlen(message));
+	CHECK_WIRE(&w, GET "\r\n");
+	CHECK_INT(counters_get(calls_unknown), 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_program_that_serves_nothing_gives_each_call_a_trace_of_its_own)
+{
+	struct wire w = { 0 };
+	int fd = core_connect(), k;
+
+	config.root = true;
+	send_all(&w, fd, message, strlen(message));
+	CHECK_WIRE(&w, GET "traceparent: 00-~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~-~~~~~~~~~~~~~~~~-0~\r\n\r\n");
+	wire_free(&w);
+	core_close(fd);
+	for (k = 1; k < 150; k++) {
+		int script[] = { k, -EAGAIN, k, 0 };
+
+		w.script = script;
+		fd = core_connect();
+		send_all(&w, fd, message, strlen(message));
+		CHECK_WIRE(&w, GET "traceparent: 00-~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~-~~~~~~~~~~~~~~~~-0~\r\n\r\n");
+		wire_free(&w);
+		core_close(fd);
+	}
+	config.root = false;
+	fd = core_connect();
+	send_all(&w, fd, message, strlen(message));
+	CHECK_WIRE(&w, GET "\r\n");
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(what_is_not_http_passes_untouched)
+{
+	static const char *const streams[] = {
+		"*1\r\n$4\r\nPING\r\n", "EHLO x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02",
+		"GET / HTTP/1.1\nHost: bare\n\n", "GET / HTTP/1.1\r\nBad Name: x\r\n\r\n", "GET / HTTP/2.0\r\n\r\n",
+	};
+	size_t i, k;
+
+	begin_request(CORE_PARENT);
+	for (i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+		for (k = 1; k <= strlen(streams[i]); k++) {
+			struct wire w = { 0 };
+			int fd = core_connect();
+
+			send_all(&w, fd, streams[i], k);
+			send_all(&w, fd, streams[i] + k, strlen(streams[i]) - k);
+			send_all(&w, fd, GET "\r\n", sizeof(GET) + 1);
+			CHECK_INT(w.len, strlen(streams[i]) + sizeof(GET) + 1);
+			CHECK(memmem(w.bytes, w.len, "traceparent", 11) == NULL);
+			wire_free(&w);
+			core_close(fd);
+		}
+	}
+	core_close(served);
+}
+
+/* ---- the response header ---- */
+
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+#define RESPONSE_LINE "x-trace-id: " CORE_TRACE "\r\n"
+
+CORE_TEST(a_response_gets_its_header_whatever_the_kernel_takes)
+{
+	char *bytes = (char[]){ "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" OK "\r\nhi" };
+	const char *expected = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" OK RESPONSE_LINE "\r\nhi";
+	int k;
+
+	config.response_header = CORE_NAME("x-trace-id");
+	for (k = 0; k <= (int)strlen(expected); k++) {
+		int script[700] = { 0 }, i;
+		struct wire w = { .script = script };
+
+		for (i = 0; k > 0 && i < 699; i++)
+			script[i] = i % 3 == 2 ? -EAGAIN : k;
+		begin_request(CORE_PARENT);
+		send_all(&w, served, bytes, strlen(bytes));
+		CHECK_WIRE(&w, expected);
+		wire_free(&w);
+		core_close(served);
+	}
+	CHECK_INT(counters_get(response_headers), strlen(expected) + 1);
+}
+
+CORE_TEST(pipelined_responses_in_one_call_get_the_header_of_their_own_request)
+{
+	struct wire w = { 0 };
+	int fd;
+
+	config.response_header = CORE_NAME("x-trace-id");
+	fd = core_accept(false);
+	core_receive_text(fd, "GET /1 HTTP/1.1\r\n" CORE_PARENT "\r\nGET /2 HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n");
+	send_all(&w, fd, HEAD_AT(OK "\r\nhi" OK "\r\nho"));
+	CHECK_WIRE(&w, OK RESPONSE_LINE "\r\nhi" OK "x-trace-id: " CORE_OTHER_TRACE "\r\n\r\nho");
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(a_response_that_has_the_header_already_is_left_alone)
+{
+	struct wire w = { 0 };
+
+	config.response_header = CORE_NAME("x-trace-id");
+	begin_request(CORE_PARENT);
+	send_all(&w, served, HEAD_AT("HTTP/1.1 204 No Content\r\nX-Trace-Id: own\r\n\r\n"));
+	CHECK_WIRE(&w, "HTTP/1.1 204 No Content\r\nX-Trace-Id: own\r\n\r\n");
+	wire_free(&w);
+	core_close(served);
+}
+
+CORE_TEST(errno_survives_a_call_that_succeeds)
+{
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	errno = 4711;
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), strlen(message));
+	CHECK_INT(errno, 4711);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* A send of no bytes in the midst of a half-sent insertion is no byte of the program: nothing is due. */
+CORE_TEST(a_send_of_nothing_returns_nothing)
+{
+	int script[] = { (int)sizeof(GET) - 1 + 9, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), sizeof(GET) - 1);
+	CHECK_INT(wire_send(&w, fd, "", 0), 0);
+	CHECK_INT(wire_send(&w, fd, "\r\n", 2), 2);
+	CHECK_WIRE(&w, EXPECTED);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(a_call_within_a_request_carries_its_trace_on),
+		TEST(an_insertion_is_whole_and_once_whatever_the_kernel_takes_first),
+		TEST(an_insertion_is_whole_and_once_whenever_the_kernel_refuses),
+		TEST(a_failed_call_reports_what_went_out_before_and_then_the_error),
+		TEST(a_half_sent_insertion_dies_with_its_connection),
+		TEST(any_number_of_vectors_gives_the_same_bytes),
+		TEST(each_of_several_messages_in_one_call_gets_its_insertion),
+		TEST(a_blocking_call_with_several_messages_is_taken_whole),
+		TEST(a_body_that_looks_like_a_head_gets_nothing),
+		TEST(a_head_with_trace_headers_of_its_own_is_left_alone),
+		TEST(hosts_outside_the_list_get_nothing_wherever_the_host_line_is_cut),
+		TEST(a_head_without_host_is_not_allowed_when_hosts_are_listed),
+		TEST(a_server_whose_request_is_not_known_adds_nothing),
+		TEST(a_program_that_serves_nothing_gives_each_call_a_trace_of_its_own),
+		TEST(what_is_not_http_passes_untouched),
+		TEST(a_response_gets_its_header_whatever_the_kernel_takes),
+		TEST(pipelined_responses_in_one_call_get_the_header_of_their_own_request),
+		TEST(a_response_that_has_the_header_already_is_left_alone),
+		TEST(errno_survives_a_call_that_succeeds),
+		TEST(a_send_of_nothing_returns_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
