@@ -7,6 +7,8 @@
  *              that request until it waits for new work: reads, accepts or polls for another request, or, once the
  *              response is complete, waits for another thread (condition, semaphore, futex). Before the response is
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
+ *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
+ *              the program takes the next one out of its own buffer, by no call that we see.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind, and for threads at most until the response begins to leave: a pool's thread, created lazily in
  *              some request, outlives it.
@@ -228,7 +230,7 @@ struct request *current_known(void)
 	struct current *me = self();
 	struct request *request = me->request;
 
-	if (__builtin_expect(request == NULL, 1))
+	if (__builtin_expect(request == NULL, 1) || request_state(request) == REQUEST_FOLLOWED)
 		return NULL;
 	switch (me->class) {
 	case CLASS_READ: return request;
@@ -295,6 +297,8 @@ void current_begin_response(struct request *request, bool blocking)
 		return;
 	if (request != NULL)
 		request_advance(request, REQUEST_RESPONDING);
+	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
+		current_clear(); /* on to the next one of its connection: no contradiction */
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1)) {
 			__atomic_add_fetch(&agreed, 1, __ATOMIC_RELAXED);
@@ -360,7 +364,7 @@ void current_wait_idle(void)
 
 	if (me->request == NULL)
 		return;
-	if (me->class == CLASS_INHERITED || request_state(me->request) == REQUEST_ENDED)
+	if (me->class == CLASS_INHERITED || request_state(me->request) >= REQUEST_ENDED)
 		current_clear();
 }
 

@@ -9,7 +9,13 @@
 #include "propagate.h"
 #include "trace.h"
 
-enum request_state { REQUEST_HEAD, REQUEST_LIVE, REQUEST_RESPONDING, REQUEST_ENDED };
+enum request_state {
+	REQUEST_HEAD,
+	REQUEST_LIVE,
+	REQUEST_RESPONDING,
+	REQUEST_ENDED,
+	REQUEST_FOLLOWED /* ended, and the program had read the connection's next request already: it may be at that one now */
+};
 
 struct request {
 	uint32_t pool_word; /* the pool's */

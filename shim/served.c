@@ -178,7 +178,7 @@ static void finish_response(struct conn *conn, struct exchange *ex)
 		return;
 	}
 	ex->response_done = true;
-	request_advance(ex->request, REQUEST_ENDED);
+	request_advance(ex->request, ex->next != NULL && ex->next->request_headed ? REQUEST_FOLLOWED : REQUEST_ENDED);
 	conn_pop_done(conn);
 }
 

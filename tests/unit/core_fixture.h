@@ -38,21 +38,24 @@
 
 /* ---- checks in the child ---- */
 
-#define CHECK(condition)                                                                           \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);    \
-			_exit(1);                                                                  \
-		}                                                                                  \
+static const char *core_case = ""; /* which case of a table is run: shown with a failure */
+
+#define CHECK(condition)                                                                                               \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: %s: not so: %s\n", __FILE__, __LINE__, core_case, #condition);         \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
-#define CHECK_INT(got, wanted)                                                                                    \
-	do {                                                                                                      \
-		long long got_ = (long long)(got), wanted_ = (long long)(wanted);                                 \
-		if (got_ != wanted_) {                                                                            \
-			fprintf(stderr, "%s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #got, got_, wanted_); \
-			_exit(1);                                                                                 \
-		}                                                                                                 \
+#define CHECK_INT(got, wanted)                                                                                         \
+	do {                                                                                                           \
+		long long got_ = (long long)(got), wanted_ = (long long)(wanted);                                      \
+		if (got_ != wanted_) {                                                                                 \
+			fprintf(stderr, "%s:%d: %s: %s is %lld, not %lld\n", __FILE__, __LINE__, core_case, #got,      \
+			        got_, wanted_);                                                                        \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 /* ---- pools ---- */
@@ -62,10 +65,10 @@ void __real_pool_give(struct pool *pool, void *block);
 void *__wrap_pool_take(struct pool *pool);
 void __wrap_pool_give(struct pool *pool, void *block);
 
-static long core_blocks_out;   /* blocks that are not in their pools */
-static long core_takes;        /* pool_take calls so far */
-static long core_fail_first;   /* number of the first take that fails; 0: none */
-static long core_fail_last;    /* and of the last one */
+static long core_blocks_out; /* blocks that are not in their pools */
+static long core_takes;      /* pool_take calls so far */
+static long core_fail_first; /* number of the first take that fails; 0: none */
+static long core_fail_last;  /* and of the last one */
 
 static inline void core_fail_takes(long first, long last)
 {
@@ -155,13 +158,13 @@ static inline void core_run(void (*test)(void), const char *program)
 	assert_int_equal(status, 0);
 }
 
-#define CORE_TEST_FOR(name, program)                       \
-	static void name##_(void);                         \
-	static void name(void **state)                     \
-	{                                                  \
-		(void)state;                               \
-		core_run(name##_, program);                \
-	}                                                  \
+#define CORE_TEST_FOR(name, program)                                                                                   \
+	static void name##_(void);                                                                                     \
+	static void name(void **state)                                                                                 \
+	{                                                                                                              \
+		(void)state;                                                                                           \
+		core_run(name##_, program);                                                                            \
+	}                                                                                                              \
 	static void name##_(void)
 #define CORE_TEST(name) CORE_TEST_FOR(name, "program")
 
@@ -220,8 +223,9 @@ static inline void core_receive_text(int fd, const char *text)
 
 struct wire {
 	struct io_emitter emitter;
-	const int *script; /* one a call: > 0 takes at most so many bytes, < 0 fails with that errno; ends with 0: takes all */
-	int most;          /* vectors in the largest call */
+	const int *
+		script; /* one a call: > 0 takes at most so many bytes, < 0 fails with that errno; ends with 0: takes all */
+	int most;       /* vectors in the largest call */
 	size_t calls, len, cap;
 	char *bytes;
 };
@@ -317,18 +321,19 @@ static inline bool wire_matches(const struct wire *w, const char *expected)
 	if (w->len != strlen(expected))
 		return false;
 	for (i = 0; i < w->len; i++)
-		if (w->bytes[i] != expected[i] && (expected[i] != '~' || strchr("0123456789abcdef", w->bytes[i]) == NULL))
+		if (w->bytes[i] != expected[i] &&
+		    (expected[i] != '~' || strchr("0123456789abcdef", w->bytes[i]) == NULL))
 			return false;
 	return true;
 }
 
-#define CHECK_WIRE(w, expected)                                                                                 \
-	do {                                                                                                    \
-		if (!wire_matches(w, expected)) {                                                               \
-			fprintf(stderr, "%s:%d: the peer got\n%.*s\ninstead of\n%s\n", __FILE__, __LINE__,      \
-			        (int)(w)->len, (w)->bytes ? (w)->bytes : "", expected);                         \
-			_exit(1);                                                                               \
-		}                                                                                               \
+#define CHECK_WIRE(w, expected)                                                                                        \
+	do {                                                                                                           \
+		if (!wire_matches(w, expected)) {                                                                      \
+			fprintf(stderr, "%s:%d: %s: the peer got\n%.*s\ninstead of\n%s\n", __FILE__, __LINE__,         \
+			        core_case, (int)(w)->len, (w)->bytes ? (w)->bytes : "", expected);                     \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 /* The head line that a call made for CORE_TRACE gets. */
@@ -346,14 +351,15 @@ static inline void core_trace_text(const struct request *request, char out[33])
 		snprintf(out + 2 * i, 3, "%02x", request->ctx.trace_id[i]);
 }
 
-#define CHECK_TRACE(request, expected)                                                                              \
-	do {                                                                                                        \
-		char text_[33];                                                                                     \
-		core_trace_text(request, text_);                                                                    \
-		if (strcmp(text_, expected) != 0) {                                                                 \
-			fprintf(stderr, "%s:%d: %s is of trace '%s', not '%s'\n", __FILE__, __LINE__, #request, text_, expected); \
-			_exit(1);                                                                                   \
-		}                                                                                                   \
+#define CHECK_TRACE(request, expected)                                                                                 \
+	do {                                                                                                           \
+		char text_[33];                                                                                        \
+		core_trace_text(request, text_);                                                                       \
+		if (strcmp(text_, expected) != 0) {                                                                    \
+			fprintf(stderr, "%s:%d: %s: %s is of trace '%s', not '%s'\n", __FILE__, __LINE__, core_case,   \
+			        #request, text_, expected);                                                            \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 #define CHECK_KNOWN(expected) CHECK_TRACE(current_known(), expected)

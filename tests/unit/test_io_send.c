@@ -191,7 +191,7 @@ CORE_TEST(each_of_several_messages_in_one_call_gets_its_insertion)
 	char *bytes = (char[]){ GET "\r\n" POST "\r\nhello" CHUNKED "\r\n3\r\nabc\r\n0\r\n\r\n" GET "\r\n" };
 	size_t len = strlen(bytes);
 	const char *expected = GET CORE_INSERTED "\r\n" POST CORE_INSERTED "\r\nhello" CHUNKED CORE_INSERTED
-	                           "\r\n3\r\nabc\r\n0\r\n\r\n" GET CORE_INSERTED "\r\n";
+						 "\r\n3\r\nabc\r\n0\r\n\r\n" GET CORE_INSERTED "\r\n";
 	int k;
 
 	begin_request(CORE_PARENT);
@@ -245,8 +245,11 @@ CORE_TEST(a_body_that_looks_like_a_head_gets_nothing)
 CORE_TEST(a_head_with_trace_headers_of_its_own_is_left_alone)
 {
 	static const char *const own[] = {
-		"traceparent: 00-" CORE_OTHER_TRACE "-b7ad6b7169203331-01\r\n", "TraceParent: nonsense\r\n",
-		"b3: 0\r\n", "X-B3-TraceId: 1\r\n", "uber-trace-id: 1:1:0:1\r\n",
+		"traceparent: 00-" CORE_OTHER_TRACE "-b7ad6b7169203331-01\r\n",
+		"TraceParent: nonsense\r\n",
+		"b3: 0\r\n",
+		"X-B3-TraceId: 1\r\n",
+		"uber-trace-id: 1:1:0:1\r\n",
 	};
 	size_t i;
 
@@ -280,14 +283,17 @@ CORE_TEST(hosts_outside_the_list_get_nothing_wherever_the_host_line_is_cut)
 	static const struct {
 		const char *host;
 		bool allowed;
-	} hosts[] = { { "inside.example", true }, { "INSIDE.example:80", true }, { "outside.example", false }, { "", false } };
+	} hosts[] = {
+		{ "inside.example", true }, { "INSIDE.example:80", true }, { "outside.example", false }, { "", false }
+	};
 	size_t i, cut;
 
 	config.propagate_hosts = CORE_NAME("inside.example");
 	begin_request(CORE_PARENT);
 	for (i = 0; i < 4; i++) {
 		char bytes[200], expected[300];
-		size_t len = (size_t)snprintf(bytes, sizeof(bytes), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts[i].host);
+		size_t len =
+			(size_t)snprintf(bytes, sizeof(bytes), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", hosts[i].host);
 
 		snprintf(expected, sizeof(expected), "GET / HTTP/1.1\r\nHost: %s\r\n%s\r\n", hosts[i].host,
 		         hosts[i].allowed ? CORE_INSERTED : "");
@@ -370,8 +376,13 @@ CORE_TEST(a_program_that_serves_nothing_gives_each_call_a_trace_of_its_own)
 CORE_TEST(what_is_not_http_passes_untouched)
 {
 	static const char *const streams[] = {
-		"*1\r\n$4\r\nPING\r\n", "EHLO x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02",
-		"GET / HTTP/1.1\nHost: bare\n\n", "GET / HTTP/1.1\r\nBad Name: x\r\n\r\n", "GET / HTTP/2.0\r\n\r\n",
+		"*1\r\n$4\r\nPING\r\n",
+		"EHLO x\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"\x16\x03\x01\x02",
+		"GET / HTTP/1.1\nHost: bare\n\n",
+		"GET / HTTP/1.1\r\nBad Name: x\r\n\r\n",
+		"GET / HTTP/2.0\r\n\r\n",
 	};
 	size_t i, k;
 

@@ -1,0 +1,720 @@
+/*
+ * Which request a thread works for: each rule, driven by the calls that programs make.
+ */
+#include <poll.h>
+#include <pthread.h>
+
+#include "core_fixture.h"
+
+#define GET1 "GET /1 HTTP/1.1\r\n" CORE_PARENT "\r\n"
+#define GET2 "GET /2 HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n"
+#define POST1 "POST /1 HTTP/1.1\r\nContent-Length: 4\r\n" CORE_PARENT "\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+#define HALF_OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no"
+
+enum { BLOCKING = 0, NONBLOCKING = 1 };
+
+/* A wait of an event loop that returns `events`. */
+static void loop(int64_t timeout_ns, int events)
+{
+	io_epoll_begin(timeout_ns);
+	io_wait_done(events);
+}
+
+/* ---- READ ---- */
+
+CORE_TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next)
+{
+	int fd = core_accept(BLOCKING);
+
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(fd, "GET /1 HTTP/1.1\r\n" CORE_PARENT);
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(fd, "\r\n");
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, HALF_OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "k");
+	CHECK_KNOWN(CORE_TRACE); /* the access log */
+	io_receive_begin(&(struct io_receive){ 0 }, fd);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(reading_the_body_is_no_wait_for_new_work)
+{
+	struct io_receive io;
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, POST1 "ab");
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK(io_receive_begin(&io, fd));
+	CHECK_KNOWN(CORE_TRACE);
+	io_receive_end(&io, &(struct iovec){ "cd", 2 }, 1, 2, false);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK(io_receive_begin(&io, fd)); /* all of it was read: what comes now is another request */
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(each_wait_for_new_work_ends_it)
+{
+	struct pollfd listener = { .fd = CORE_LISTENER, .events = POLLIN };
+	fd_set set;
+	int way;
+
+	for (way = 0; way < 6; way++) {
+		int fd = core_accept(BLOCKING), other = core_accept(BLOCKING);
+		struct pollfd served = { .fd = other, .events = POLLIN };
+
+		core_receive_text(fd, GET1);
+		CHECK_KNOWN(CORE_TRACE);
+		FD_ZERO(&set);
+		FD_SET(other, &set);
+		switch (way) {
+		case 0: io_accept_begin(); break;
+		case 1: CHECK(io_poll_begin(&listener, 1, -1)); break;
+		case 2: CHECK(io_poll_begin(&served, 1, 1000)); break;
+		case 3: CHECK(io_select_begin(other + 1, &set, NULL, -1)); break;
+		case 4: io_epoll_begin(-1); break;
+		default: CHECK(io_receive_begin(&(struct io_receive){ 0 }, other));
+		}
+		CHECK_NOTHING_KNOWN();
+		core_close(fd);
+		core_close(other);
+	}
+}
+
+CORE_TEST(waits_within_a_handler_do_not_end_it)
+{
+	int fd = core_accept(BLOCKING), call;
+	struct pollfd own, client;
+	fd_set set;
+
+	core_receive_text(fd, GET1);
+	call = core_connect();
+	own = (struct pollfd){ .fd = call, .events = POLLIN };
+	client = (struct pollfd){ .fd = fd, .events = POLLOUT };
+	FD_ZERO(&set);
+	FD_SET(call, &set);
+	CHECK(!io_poll_begin(&own, 1, 100));
+	CHECK(!io_poll_begin(&client, 1, 100)); /* its own client: does it still listen? */
+	CHECK(!io_poll_begin(NULL, 0, 100));
+	CHECK(!io_poll_begin(&(struct pollfd){ .fd = -1 }, 1, 100));
+	CHECK(!io_select_begin(call + 1, NULL, &set, 100));
+	CHECK(!io_select_begin(0, NULL, NULL, 100));
+	current_wait_idle(); /* a lock of the interpreter */
+	current_read_channel();
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+	core_close(call);
+}
+
+CORE_TEST(a_wait_for_another_thread_ends_it_once_the_response_is_out)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	core_send_text(fd, HALF_OK);
+	current_wait_idle();
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "k");
+	current_wait_idle();
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(two_requests_in_one_read_are_taken_in_order)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1 GET2);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+/* The second one is served from the program's buffer: there is no read that could tell when it begins. */
+CORE_TEST(after_the_first_of_two_pipelined_responses_nothing_is_known)
+{
+	int way;
+
+	for (way = 0; way < 3; way++) {
+		int fd = core_accept(BLOCKING);
+
+		core_receive_text(fd, GET1 GET2);
+		core_send_text(fd, HALF_OK);
+		CHECK_KNOWN(CORE_TRACE);
+		if (way == 0) {
+			core_send_text(fd, "k");
+		} else if (way == 1) {
+			core_send_text(fd, "kH"); /* both in one write */
+		} else {
+			io_send_unseen_begin(fd);
+			io_send_unseen_end(fd, 1);
+		}
+		CHECK_NOTHING_KNOWN();
+		core_close(fd);
+	}
+}
+
+CORE_TEST(a_pipelined_response_in_special_pieces_leaves_nothing_known)
+{
+	int fd;
+
+	config.response_header = CORE_NAME("x-trace-id");
+	fd = core_accept(BLOCKING);
+	core_receive_text(fd, GET1 GET2);
+	core_send_text(fd, OK);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_request_that_comes_while_another_is_unanswered_names_nobody)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	core_receive_text(fd, GET2);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(answering_another_request_than_believed_is_a_contradiction)
+{
+	int fd = core_accept(BLOCKING), other = core_accept(BLOCKING);
+
+	core_receive_text(other, GET2);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(other, OK);
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(counters_get(context_contradictions), 1);
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(a_reply_to_another_requests_call_is_a_contradiction)
+{
+	int fd = core_accept(BLOCKING), other = core_accept(BLOCKING), call;
+
+	core_receive_text(fd, GET1);
+	call = core_connect();
+	core_send_text(call, "GET / HTTP/1.1\r\n\r\n");
+	core_receive_text(other, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_receive_text(call, OK);
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(counters_get(context_contradictions), 1);
+	core_close(fd);
+	core_close(other);
+	core_close(call);
+}
+
+CORE_TEST(the_reply_to_its_own_call_changes_nothing)
+{
+	int fd = core_accept(BLOCKING), call;
+
+	core_receive_text(fd, GET1);
+	call = core_connect();
+	core_send_text(call, "GET / HTTP/1.1\r\n\r\n");
+	core_receive_text(call, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(counters_get(context_contradictions), 0);
+	core_close(fd);
+	core_close(call);
+}
+
+/* ---- INHERITED ---- */
+
+static struct request *inherit_from(int fd)
+{
+	struct request *request;
+
+	core_receive_text(fd, GET1);
+	request = request_ref(current_known());
+	CHECK(request != NULL);
+	current_adopt(request_ref(request));
+	CHECK(current_known() == request);
+	return request;
+}
+
+CORE_TEST(an_inherited_request_lasts_until_the_first_wait_of_any_kind)
+{
+	struct pollfd nothing = { .fd = -1 };
+	int way;
+
+	for (way = 0; way < 6; way++) {
+		int fd = core_accept(BLOCKING), channel = core_next_fd++;
+		struct request *request = inherit_from(fd);
+
+		fds_birth(channel, FD_CHANNEL);
+		switch (way) {
+		case 0: current_wait_idle(); break;
+		case 1: CHECK(!io_receive_begin(&(struct io_receive){ 0 }, channel)); break;
+		case 2: CHECK(!io_poll_begin(&nothing, 1, 5)); break;
+		case 3: io_epoll_begin(5); break;
+		case 4: io_accept_begin(); break;
+		default: CHECK(!io_select_begin(0, NULL, NULL, 5));
+		}
+		CHECK_NOTHING_KNOWN();
+		request_unref(request);
+		core_close(fd);
+		core_close(channel);
+	}
+}
+
+CORE_TEST(an_inherited_request_ends_when_its_response_begins)
+{
+	int fd = core_accept(BLOCKING);
+	struct request *request = inherit_from(fd);
+
+	request_advance(request, REQUEST_RESPONDING);
+	CHECK_NOTHING_KNOWN();
+	request_unref(request);
+	core_close(fd);
+}
+
+CORE_TEST(a_forked_child_keeps_the_request_through_the_response_until_it_waits)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	io_after_fork();
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	current_wait_nested();
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(current_threads(), 0);
+	core_close(fd);
+}
+
+CORE_TEST(a_forked_child_of_an_unproven_thread_knows_nothing)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(0, 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	io_after_fork();
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(current_threads(), 0);
+	core_close(fd);
+}
+
+static void *in_thread(void *arg)
+{
+	current_adopt(arg);
+	CHECK_KNOWN(CORE_TRACE);
+	return NULL; /* with the request still in hand */
+}
+
+static int flushes;
+
+static void at_end(void)
+{
+	__atomic_add_fetch(&flushes, 1, __ATOMIC_RELAXED);
+}
+
+CORE_TEST(a_thread_that_ends_lets_go_of_its_request)
+{
+	int fd = core_accept(BLOCKING);
+	pthread_t thread;
+
+	current_watch_threads(at_end);
+	core_receive_text(fd, GET1);
+	CHECK_INT(current_threads(), 1);
+	CHECK_INT(pthread_create(&thread, NULL, in_thread, request_ref(current_known())), 0);
+	pthread_join(thread, NULL);
+	CHECK_INT(flushes, 1);
+	CHECK_INT(current_threads(), 1);
+	core_close(fd);
+}
+
+/* ---- LOOP ---- */
+
+CORE_TEST(one_event_after_an_idle_wait_proves_its_request)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	loop(-1, 1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_loop_with_queued_work_proves_nothing)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(0, 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_loop_whose_timer_is_due_proves_nothing)
+{
+	int fd = core_accept(NONBLOCKING), other = core_accept(NONBLOCKING);
+
+	io_epoll_begin(1); /* a nanosecond: it is over by the time the wait returns */
+	usleep(1);
+	io_wait_done(1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+
+	io_epoll_begin(50 * 1000000); /* it becomes due while the handler runs */
+	io_wait_done(1);
+	core_receive_text(other, GET2);
+	usleep(60 * 1000);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(a_timer_far_away_is_no_doubt)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop((int64_t)3600 * 1000000000, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+CORE_TEST(a_wait_without_events_proves_nothing)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(-1, 0);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	loop(-1, -1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(several_events_prove_nothing)
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(-1, 2);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_second_connection_in_the_iteration_ends_the_proof)
+{
+	int fd = core_accept(NONBLOCKING), other = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_receive_text(other, GET2);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(a_channel_read_in_the_iteration_ends_the_proof)
+{
+	int fd = core_accept(NONBLOCKING), channel = core_next_fd++;
+
+	fds_birth(channel, FD_CHANNEL);
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	io_receive_begin(&(struct io_receive){ 0 }, channel);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+	core_close(channel);
+}
+
+CORE_TEST(a_reply_in_a_loop_names_the_request_that_called)
+{
+	int fd = core_accept(NONBLOCKING), call;
+
+	core_flags = O_NONBLOCK;
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	call = core_connect();
+	core_send_text(call, "GET / HTTP/1.1\r\n\r\n");
+	loop(-1, 1);
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(call, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+	core_close(call);
+}
+
+CORE_TEST(an_event_that_answers_another_request_ends_the_trust_for_good)
+{
+	int fd = core_accept(NONBLOCKING), other = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	core_receive_text(other, GET2);
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(other, OK);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK);
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(counters_get(context_contradictions), 1);
+	core_close(fd);
+	core_close(other);
+}
+
+/* One iteration with several events, each read and answered at once. */
+static void inline_iteration(int a, int b)
+{
+	loop(-1, 2);
+	core_receive_text(a, GET1);
+	core_send_text(a, OK);
+	core_receive_text(b, GET2);
+	core_send_text(b, OK);
+}
+
+CORE_TEST(an_unknown_loop_is_believed_event_by_event_once_it_agreed_often_enough)
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING), i;
+
+	for (i = 0; i < 31; i++)
+		inline_iteration(a, b);
+	loop(-1, 2);
+	core_receive_text(a, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(a, OK);
+	inline_iteration(a, b);
+	loop(-1, 2);
+	core_receive_text(a, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_receive_text(b, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_send_text(a, OK); /* not inline after all */
+	core_send_text(b, OK);
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(a);
+	core_close(b);
+}
+
+CORE_TEST_FOR(a_program_known_to_be_inline_is_believed_event_by_event, "nginx")
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING);
+
+	loop(-1, 3);
+	core_receive_text(a, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_receive_text(b, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_send_text(a, OK); /* an event like any other */
+	CHECK_KNOWN(CORE_TRACE);
+	loop(0, 1);
+	core_receive_text(a, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(a);
+	core_close(b);
+}
+
+CORE_TEST(the_configuration_decides_how_far_loops_are_trusted)
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING);
+
+	config.loop_trust = LOOP_OFF;
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(a, OK);
+	config.loop_trust = LOOP_SINGLE;
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(a, OK);
+	config.loop_trust = LOOP_INLINE;
+	current_init("anything", core_no_symbol);
+	loop(-1, 2);
+	core_receive_text(a, GET1);
+	core_receive_text(b, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_close(a);
+	core_close(b);
+}
+
+/* ---- calls ---- */
+
+#define CALL "GET / HTTP/1.1\r\nHost: x\r\n"
+
+CORE_TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree)
+{
+	struct wire w = { 0 };
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING), call;
+
+	core_flags = O_NONBLOCK;
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	call = core_connect();
+	loop(-1, 1);
+	core_receive_text(b, GET2); /* another request's handler writes on the connection that the first one opened */
+	CHECK_INT(wire_send(&w, call, CALL "\r\n", sizeof(CALL) + 1), sizeof(CALL) + 1);
+	CHECK_WIRE(&w, CALL "\r\n");
+	CHECK_INT(counters_get(context_contradictions), 1);
+	wire_free(&w);
+	core_close(a);
+	core_close(b);
+	core_close(call);
+}
+
+CORE_TEST_FOR(in_an_inline_loop_the_connection_names_the_event, "lighttpd")
+{
+	struct wire w = { 0 };
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING), call;
+
+	core_flags = O_NONBLOCK;
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	call = core_connect();
+	loop(-1, 2);
+	core_receive_text(b, GET2);
+	CHECK_INT(wire_send(&w, call, CALL "\r\n", sizeof(CALL) + 1), sizeof(CALL) + 1);
+	CHECK_WIRE(&w, CALL CORE_INSERTED "\r\n");
+	CHECK_KNOWN(CORE_TRACE);
+	wire_free(&w);
+	core_close(a);
+	core_close(b);
+	core_close(call);
+}
+
+/* ---- runtimes ---- */
+
+static void *node_symbol(const char *name)
+{
+	return strcmp(name, "napi_create_function") == 0 ? (void *)name : NULL;
+}
+
+CORE_TEST(node_is_left_to_its_own_context)
+{
+	int fd;
+
+	current_init("node", node_symbol);
+	CHECK(current_is_blind());
+	fd = core_accept(NONBLOCKING);
+	CHECK_INT(fds_kind(fds_word(fd)), FD_NOTHING);
+	CHECK(!io_connect_begin(core_next_fd, (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET },
+	                        sizeof(struct sockaddr_in)));
+}
+
+static void *python_symbol(const char *name)
+{
+	return strcmp(name, "Py_Initialize") == 0 ? (void *)name : NULL;
+}
+
+CORE_TEST(a_runtime_with_a_scheduler_is_never_believed_beyond_one_event)
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING), i;
+
+	current_init("python3", python_symbol);
+	for (i = 0; i < 100; i++)
+		inline_iteration(a, b);
+	loop(-1, 2);
+	core_receive_text(a, GET1);
+	CHECK_NOTHING_KNOWN();
+	loop(-1, 1);
+	core_send_text(a, OK);
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(a);
+	core_close(b);
+}
+
+CORE_TEST(only_runtimes_that_keep_nothing_back_write_events)
+{
+	CHECK(!current_writes_events());
+	unsetenv("PYTHONUNBUFFERED");
+	current_init("python3", python_symbol);
+	CHECK(!current_writes_events());
+	setenv("PYTHONUNBUFFERED", "1", 1);
+	current_init("python3", python_symbol);
+	CHECK(current_writes_events());
+}
+
+/* ---- the process's own trace ---- */
+
+CORE_TEST(the_process_trace_lasts_until_it_serves)
+{
+	struct request *ambient;
+
+	config.traceparent = CORE_NAME("00-" CORE_TRACE "-b7ad6b7169203331-01");
+	current_init("cgi", core_no_symbol);
+	ambient = current_ambient();
+	CHECK_TRACE(ambient, CORE_TRACE);
+	CHECK(io_line_request() == ambient);
+	io_listening(CORE_LISTENER);
+	CHECK(current_ambient() == NULL);
+	CHECK(io_line_request() == NULL);
+	request_unref(ambient);
+}
+
+CORE_TEST(a_process_trace_that_is_not_valid_is_none)
+{
+	config.traceparent = CORE_NAME("00-00000000000000000000000000000000-b7ad6b7169203331-01");
+	current_init("cgi", core_no_symbol);
+	CHECK(current_ambient() == NULL);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next),
+		TEST(reading_the_body_is_no_wait_for_new_work),
+		TEST(each_wait_for_new_work_ends_it),
+		TEST(waits_within_a_handler_do_not_end_it),
+		TEST(a_wait_for_another_thread_ends_it_once_the_response_is_out),
+		TEST(two_requests_in_one_read_are_taken_in_order),
+		TEST(after_the_first_of_two_pipelined_responses_nothing_is_known),
+		TEST(a_pipelined_response_in_special_pieces_leaves_nothing_known),
+		TEST(a_request_that_comes_while_another_is_unanswered_names_nobody),
+		TEST(answering_another_request_than_believed_is_a_contradiction),
+		TEST(a_reply_to_another_requests_call_is_a_contradiction),
+		TEST(the_reply_to_its_own_call_changes_nothing),
+		TEST(an_inherited_request_lasts_until_the_first_wait_of_any_kind),
+		TEST(an_inherited_request_ends_when_its_response_begins),
+		TEST(a_forked_child_keeps_the_request_through_the_response_until_it_waits),
+		TEST(a_forked_child_of_an_unproven_thread_knows_nothing),
+		TEST(a_thread_that_ends_lets_go_of_its_request),
+		TEST(one_event_after_an_idle_wait_proves_its_request),
+		TEST(a_loop_with_queued_work_proves_nothing),
+		TEST(a_loop_whose_timer_is_due_proves_nothing),
+		TEST(a_timer_far_away_is_no_doubt),
+		TEST(a_wait_without_events_proves_nothing),
+		TEST(several_events_prove_nothing),
+		TEST(a_second_connection_in_the_iteration_ends_the_proof),
+		TEST(a_channel_read_in_the_iteration_ends_the_proof),
+		TEST(a_reply_in_a_loop_names_the_request_that_called),
+		TEST(an_event_that_answers_another_request_ends_the_trust_for_good),
+		TEST(an_unknown_loop_is_believed_event_by_event_once_it_agreed_often_enough),
+		TEST(a_program_known_to_be_inline_is_believed_event_by_event),
+		TEST(the_configuration_decides_how_far_loops_are_trusted),
+		TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree),
+		TEST(in_an_inline_loop_the_connection_names_the_event),
+		TEST(node_is_left_to_its_own_context),
+		TEST(a_runtime_with_a_scheduler_is_never_believed_beyond_one_event),
+		TEST(only_runtimes_that_keep_nothing_back_write_events),
+		TEST(the_process_trace_lasts_until_it_serves),
+		TEST(a_process_trace_that_is_not_valid_is_none),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
