@@ -25,6 +25,7 @@ struct mark {
 struct stream {
 	uint32_t pool_word;
 	uint8_t busy;
+	uint8_t lost; /* a flush could not be told here: the marks are of bytes that may be gone */
 	uint32_t count;
 	uint64_t flushed; /* bytes of the stream that have left its buffer */
 	struct mark mark[MARKS_PER_STREAM];
@@ -43,34 +44,45 @@ static struct stream *find(uintptr_t key, bool make)
 {
 	size_t i;
 
-	for (i = 0; i < MARKS_STREAMS; i++) {
-		uintptr_t seen = __atomic_load_n(&table[i].key, __ATOMIC_ACQUIRE);
-
-		if (seen == key)
+	for (i = 0; i < MARKS_STREAMS; i++)
+		if (__atomic_load_n(&table[i].key, __ATOMIC_ACQUIRE) == key)
 			return __atomic_load_n(&table[i].stream, __ATOMIC_ACQUIRE);
-		if (seen != 0 || !make)
-			continue;
-		/* Claim the place first; until its stream is there, others of the same key say nothing. */
-		if (__atomic_compare_exchange_n(&table[i].key, &seen, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-			struct stream *s = pool_take(&streams);
+	/* Not before every place was looked at: a stream that was forgotten leaves a hole in front of others. */
+	for (i = 0; make && i < MARKS_STREAMS; i++) {
+		uintptr_t seen = 0;
+		struct stream *s;
 
-			if (s == NULL) {
-				__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
-				return NULL;
-			}
-			s->busy = 0;
-			s->count = 0;
-			s->flushed = 0;
-			__atomic_store_n(&table[i].stream, s, __ATOMIC_RELEASE);
-			return s;
+		/* Claim the place first; until its stream is there, others of the same key say nothing. */
+		if (!__atomic_compare_exchange_n(&table[i].key, &seen, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			continue;
+		s = pool_take(&streams);
+		if (s == NULL) {
+			__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
+			return NULL;
 		}
+		s->busy = 0;
+		s->lost = 0;
+		s->count = 0;
+		s->flushed = 0;
+		__atomic_store_n(&table[i].stream, s, __ATOMIC_RELEASE);
+		return s;
 	}
 	return NULL;
 }
 
+static void drop_marks(struct stream *s)
+{
+	while (s->count > 0)
+		request_unref(s->mark[--s->count].request);
+}
+
 static bool enter(struct stream *s)
 {
-	return s != NULL && __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) == 0;
+	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
+		return false;
+	if (__builtin_expect(__atomic_exchange_n(&s->lost, 0, __ATOMIC_RELAXED), 0))
+		drop_marks(s);
+	return true;
 }
 
 static void leave(struct stream *s)
@@ -176,11 +188,16 @@ struct marks_taken *marks_take(uintptr_t key, size_t len)
 	struct marks_taken *t = pool_take(&takings);
 	struct stream *s = find(key, false);
 
-	if (t == NULL)
+	if (t == NULL) {
+		if (s != NULL)
+			__atomic_store_n(&s->lost, 1, __ATOMIC_RELAXED);
 		return NULL;
+	}
 	t->count = 0;
 	t->len = 0;
 	if (!enter(s)) {
+		if (s != NULL)
+			__atomic_store_n(&s->lost, 1, __ATOMIC_RELAXED);
 		push(t, len, NULL);
 		return t;
 	}
@@ -210,9 +227,7 @@ void marks_forget(uintptr_t key)
 		__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
 		if (s == NULL)
 			return;
-		for (i = 0; i < s->count; i++)
-			request_unref(s->mark[i].request);
-		s->count = 0;
+		drop_marks(s);
 		pool_give(&streams, s);
 		return;
 	}
