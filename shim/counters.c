@@ -140,7 +140,7 @@ static int make_file(const char *path)
 
 void counters_publish(void)
 {
-	struct status_page *page;
+	struct status_page *before = counters_page, *page;
 	char path[PATH_ROOM];
 	int fd;
 
@@ -157,8 +157,12 @@ void counters_publish(void)
 	if (fd < 0)
 		return;
 	page = MAP_FAILED;
+	/* After an exec that failed the counts are in the page that was removed: the new one takes its place. */
+	if (before != &private_page)
+		memcpy(private_page.counter, before->counter, sizeof(private_page.counter));
 	if (os.write(fd, &private_page, sizeof(private_page)) == (ssize_t)sizeof(private_page))
-		page = mmap(NULL, STATUS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		page = mmap(before == &private_page ? NULL : before, STATUS_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		            before == &private_page ? MAP_SHARED : MAP_SHARED | MAP_FIXED, fd, 0);
 	os.close(fd);
 	if (page == MAP_FAILED) {
 		(void)unlink(path);
