@@ -69,10 +69,19 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 	request_unref(request);
 }
 
-/* Whose call does this connection carry the answer of? Also when nothing came: the handler that asks is that call's. */
+/*
+ * Whose call does this connection carry the answer of? Also when nothing came: the handler that asks is that call's. A kept
+ * connection between two calls is nobody's, whoever made the last one.
+ */
 static void touch_call(struct conn *conn, int fd)
 {
-	current_read_reply(conn->first != NULL ? conn->first->request : conn->owner, conn_is_blocking(conn, fd));
+	struct request *owner = conn->owner;
+
+	if (conn->first != NULL && conn->first->request_headed)
+		owner = conn->first->request;
+	else if (conn->first == NULL && conn->mode == CONN_HTTP1)
+		owner = NULL;
+	current_read_reply(owner, conn_is_blocking(conn, fd));
 }
 
 static void received_reply(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
@@ -201,7 +210,14 @@ void io_asked(int fd)
 
 	if (fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
 	    handle.conn->role == CONN_OUTGOING && conn_lock(handle)) {
-		touch_call(handle.conn, fd);
+		/*
+		 * Between two calls it is a look whether a kept connection still works, and no event. Of one that is not HTTP
+		 * nobody can say whether it is between two.
+		 */
+		if (handle.conn->mode == CONN_OPAQUE)
+			current_read_reply(NULL, conn_is_blocking(handle.conn, fd));
+		else if (handle.conn->mode == CONN_FRESH || handle.conn->first != NULL)
+			touch_call(handle.conn, fd);
 		conn_unlock(handle.conn);
 	}
 	errno = saved;

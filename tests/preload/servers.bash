@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034 # variables are for the tests
+#
+# What the tests with real servers share: start a server bare or preloaded on a free port, stop it by its pid, and ask the
+# status pages of its processes what they counted. The ground truth is in ./attribution.
+
+readonly WAIT_TRIES=400 # of 0.025 s
+
+servers_setup() {
+    here=$BATS_TEST_DIRNAME
+    build=$(cd "${TRACESHIM_BUILD:-$here/../../build}" && pwd)
+    export -n TRACESHIM_BUILD
+    unset PYTHONUNBUFFERED PYTHONDONTWRITEBYTECODE LD_PRELOAD TRACEPARENT TRACESTATE BAGGAGE "${!OTEL_@}"
+    local name
+    for name in "${!TRACESHIM_@}"; do [ "$name" = TRACESHIM_BUILD ] || unset "$name"; done
+    export PYTHONDONTWRITEBYTECODE=1
+    PATH=$PATH:/usr/sbin:/sbin
+    object=$build/libtraceshim.so
+    programs=$build/tests
+    apps=$here/../apps/servers
+    tmp=$BATS_TEST_TMPDIR
+    chmod 755 "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR" "$tmp" # as root, workers become another user
+    mkdir -m 1777 "$tmp/run"
+    started=()
+    settings=(TRACESHIM_RUN_DIR="$tmp/run") # of a preloaded server
+    shim=$object
+}
+
+servers_teardown() {
+    local pid
+    for pid in "${started[@]}"; do stop "$pid"; done
+}
+
+# Below the range that the kernel takes clients' ports from, so that no client of another test sits on it.
+free_port() {
+    /usr/bin/python3 - <<'PY'
+import random, socket
+while True:
+    port = random.randrange(10240, 32000)
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+        print(port)
+        break
+    except OSError:
+        pass
+PY
+}
+
+# start NAME COMMAND...: in a process group of its own; output to $tmp/NAME.log and $tmp/NAME.err; its pid in $pid.
+# Preloaded, with ${settings[@]} in the environment, unless $shim is empty.
+start() {
+    local name=$1
+    shift
+    set -m
+    (
+        if [ -n "$shim" ]; then
+            export "${settings[@]}" LD_PRELOAD="$shim"
+        fi
+        exec "$@" </dev/null >>"$tmp/$name.log" 2>>"$tmp/$name.err" 3>&-
+    ) &
+    pid=$!
+    set +m
+    started+=("$pid")
+}
+
+# serve NAME PORT COMMAND...: start, and wait until the port is open
+serve() {
+    local name=$1 at=$2 tries=$WAIT_TRIES
+    shift 2
+    start "$name" "$@"
+    until (exec 3<>"/dev/tcp/127.0.0.1/$at") 2>/dev/null; do
+        if ! kill -0 "$pid" 2>/dev/null || [ $((tries--)) -le 0 ]; then
+            echo "$name does not serve:"
+            tail -n 20 "$tmp/$name.log" "$tmp/$name.err"
+            return 1
+        fi
+        sleep 0.025
+    done
+}
+
+# stop PID: ask, wait, then insist; its group too, for workers that outlive their master
+stop() {
+    local tries=$WAIT_TRIES
+    kill -TERM "$1" 2>/dev/null || true
+    while kill -0 "$1" 2>/dev/null && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+    kill -TERM -- "-$1" 2>/dev/null || true
+    while kill -0 -- "-$1" 2>/dev/null && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+    kill -KILL -- "-$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+# start_upstream: a bare server on $up that writes what it receives to $tmp/calls
+start_upstream() {
+    up=$(free_port)
+    : >"$tmp/calls"
+    shim='' serve upstream "$up" "$here/attribution" upstream "$up" "$tmp/calls"
+    upstream=$pid
+}
+
+# counter NAME: its sum over the live processes of this test
+counter() {
+    local page
+    for page in "$tmp"/run/*.status; do
+        page=${page##*/}
+        TRACESHIM_RUN_DIR=$tmp/run "$build/traceshim" status --json "${page%.status}" 2>/dev/null || true
+    done | jq -s --arg name "$1" '[.[] | .counters[$name]?, .degradations[$name]? | numbers] | add // 0'
+}
+
+# counted NAME WANTED: the counter reaches that value (a worker counts after it has answered), and is not more
+counted() {
+    local tries=80 value
+    while value=$(counter "$1") && [ "$value" -lt "$2" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+    echo "counter $1: $value, wanted $2"
+    [ "$value" -eq "$2" ]
+}
+
+# undegraded: fails when any process had to leave something undone
+undegraded() {
+    local name
+    for name in http_poisoned busy_skipped stale_skipped no_memory_skipped fd_limit_skipped stdio_unhooked \
+        symbols_missing lines_raw; do
+        counted "$name" 0
+    done
+}
+
+# until_lines N FILE...: wait until the files have so many lines naming a request
+until_lines() {
+    local tries=$WAIT_TRIES wanted=$1
+    shift
+    while [ "$(cat "$@" 2>/dev/null | grep -c 'n=[0-9]')" -lt "$wanted" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+}
+
+burst() {
+    "$here/attribution" burst "$@"
+}
+
+count() {
+    "$here/attribution" count "$@"
+}
+
+calls() {
+    "$here/attribution" calls "$tmp/calls" "$@"
+}
+
+# fill TEMPLATE NAME=VALUE...: the template with each @NAME@ replaced
+fill() {
+    local template=$1 pair
+    local -a script=()
+    shift
+    for pair in "$@"; do script+=(-e "s|@${pair%%=*}@|${pair#*=}|g"); done
+    sed "${script[@]}" "$template"
+}
