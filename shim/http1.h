@@ -51,6 +51,28 @@ enum http1_method {
 enum http1_body { HTTP1_BODY_NONE, HTTP1_BODY_LENGTH, HTTP1_BODY_CHUNKED, HTTP1_BODY_UNTIL_CLOSE };
 
 /*
+ * What spares most questions whether anybody wants a field: the first letters of the names that somebody may want, by
+ * the length of the name. Made once, at the start: http1_filter_init, then http1_expect_field for each name.
+ */
+#define HTTP1_FILTER_LENGTHS 64u
+struct http1_filter {
+	uint32_t any;                           /* bit (first letter & 31) of every name; 0: not made yet */
+	uint32_t letters[HTTP1_FILTER_LENGTHS]; /* the same, by length modulo HTTP1_FILTER_LENGTHS */
+};
+
+/* A filter that lets pass what the scanner itself needs. */
+void http1_filter_init(struct http1_filter *filter);
+
+/* Enter one name, in lower case, 1..LIMIT_HEADER_NAME bytes. */
+static inline void http1_expect_field(struct http1_filter *filter, const char *name, size_t len)
+{
+	uint32_t letter = 1u << ((unsigned char)name[0] & 31u);
+
+	filter->any |= letter;
+	filter->letters[len % HTTP1_FILTER_LENGTHS] |= letter;
+}
+
+/*
  * Called for each head field that `wants` said yes to, once its line is whole. `name` is in lower case, `value` without
  * the white space around it; both live until the callback returns; no NUL at the end. Fields of a trailer section are
  * not reported. A wanted line whose name and value take more than LIMIT_HEAD_LINE bytes is passed over.
@@ -64,21 +86,9 @@ struct http1_sink {
 	bool (*wants)(void *owner, const char *name, size_t len);
 	void (*field)(void *owner, const char *name, size_t name_len, const char *value, size_t value_len);
 	void *owner;
-
-	/*
-	 * What spares most calls of `wants`: bit (first letter & 31) of `letters` and bit (len & 63) of `lengths` are
-	 * set for every name that it may say yes to. Both 0: ask for every field. See http1_expect_field.
-	 */
-	uint32_t letters;
-	uint64_t lengths;
+	const struct http1_filter
+		*filter; /* every name that `wants` may say yes to; NULL or not made: ask for every field */
 };
-
-/* Enter one name, in lower case, 1..LIMIT_HEADER_NAME bytes, into the sink's filter. Once begun, enter all of them. */
-static inline void http1_expect_field(struct http1_sink *sink, const char *name, size_t len)
-{
-	sink->letters |= 1u << ((unsigned char)name[0] & 31u);
-	sink->lengths |= (uint64_t)1 << (len & 63u);
-}
 
 /*
  * Give the scanner a buffer of LIMIT_HEAD_LINE bytes for a line that is split over calls; NULL: none to be had (ALIEN).

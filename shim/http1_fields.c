@@ -32,12 +32,25 @@
 #define SEEN_UPGRADE 0x20u
 
 /* Whose a field is (struct http1, `field`). */
-enum field_kind { FIELD_NONE, FIELD_SINK, FIELD_LENGTH, FIELD_CODING, FIELD_CONNECTION };
+enum field_kind { FIELD_NONE, FIELD_SINK, FIELD_LENGTH, FIELD_CODING, FIELD_CONNECTION, FIELD_UPGRADE };
 
-/* The filter of struct http1_sink for our own names: content-length, connection, transfer-encoding, upgrade. */
+/* Our own names: content-length, connection, transfer-encoding, upgrade. */
 #define LETTER(c) (1u << ((c)&31u))
-#define OWN_LETTERS (LETTER('c') | LETTER('t') | LETTER('u'))
-#define OWN_LENGTHS ((uint64_t)1 << 14 | (uint64_t)1 << 10 | (uint64_t)1 << 17 | (uint64_t)1 << 7)
+static const struct http1_filter own_filter = {
+	.any = LETTER('c') | LETTER('t') | LETTER('u'),
+	.letters = { [14] = LETTER('c'), [10] = LETTER('c'), [17] = LETTER('t'), [7] = LETTER('u') },
+};
+
+/* For a sink without a filter: ask it about everything. */
+static const struct http1_filter no_filter = {
+	.any = ~0u,
+	.letters = { [0 ... HTTP1_FILTER_LENGTHS - 1] = ~0u },
+};
+
+void http1_filter_init(struct http1_filter *filter)
+{
+	*filter = own_filter;
+}
 
 /* A length of which every reader makes the same, signed or not. */
 #define LENGTH_MAX INT64_MAX
@@ -136,53 +149,79 @@ static enum http1_status finish_field(struct http1 *h, const struct http1_input 
 	}
 }
 
-static inline bool may_be(uint32_t letters, uint64_t lengths, char first, size_t len)
+static inline const struct http1_filter *find_filter(const struct http1_sink *sink)
 {
-	return letters >> ((unsigned char)first & 31u) & 1u && lengths >> (len & 63u) & 1u;
+	if (!sink)
+		return &own_filter;
+	return sink->filter && sink->filter->any ? sink->filter : &no_filter;
 }
 
 /* Can a name with this first letter and length matter to anybody? */
-static inline bool may_matter(const struct http1_sink *sink, char first, size_t len)
+static inline bool may_matter(const struct http1_filter *filter, char first, size_t len)
 {
-	if (len > LIMIT_HEADER_NAME)
-		return false;
-	if (may_be(OWN_LETTERS, OWN_LENGTHS, first, len))
-		return true;
-	return sink && ((sink->letters == 0 && sink->lengths == 0) || may_be(sink->letters, sink->lengths, first, len));
+	return len <= LIMIT_HEADER_NAME &&
+	       filter->letters[len % HTTP1_FILTER_LENGTHS] >> ((unsigned char)first & 31u) & 1u;
 }
 
 /* The same when only the beginning of the name is known. */
-static inline bool may_matter_later(const struct http1_sink *sink, char first, size_t len)
+static inline bool may_matter_later(const struct http1_filter *filter, char first, size_t len)
 {
-	return len <= LIMIT_HEADER_NAME &&
-	       (may_be(OWN_LETTERS, ~(uint64_t)0, first, len) ||
-	        (sink && (sink->letters == 0 || may_be(sink->letters, ~(uint64_t)0, first, len))));
+	return len <= LIMIT_HEADER_NAME && filter->any >> ((unsigned char)first & 31u) & 1u;
 }
 
-/* Whose is the field? Of Upgrade its presence is all, so that its value need not be kept. */
-static enum field_kind find_kind(struct http1 *h, const struct http1_sink *sink, const char *name, size_t len)
+/* Eight bytes of a name, letters in lower case. What else that bit changes is no part of a token, or of our names. */
+static inline uint64_t eight_lower(const char *name)
+{
+	uint64_t w;
+
+	memcpy(&w, name, 8);
+	return w | 0x2020202020202020u;
+}
+
+static inline bool same_name(const char *name, const char *own, size_t len)
+{
+	for (size_t i = 0; i < len; i += 8) {
+		size_t at = i + 8 <= len ? i : len - 8;
+
+		if (eight_lower(name + at) != eight_lower(own + at))
+			return false;
+	}
+	return true;
+}
+
+static inline bool is_upgrade(const char *name)
+{
+	uint32_t upgr, rade;
+
+	memcpy(&upgr, name, 4);
+	memcpy(&rade, name + 3, 4);
+	return memcmp(&(uint32_t){ upgr | 0x20202020u }, "upgr", 4) == 0 &&
+	       memcmp(&(uint32_t){ rade | 0x20202020u }, "rade", 4) == 0;
+}
+
+/* One of our own, by a name in any case? */
+static inline enum field_kind find_own(const char *name, size_t len)
 {
 	switch (len) {
-	case 7:
-		if (memcmp(name, "upgrade", 7) == 0) {
-			h->seen |= SEEN_UPGRADE;
-			return FIELD_NONE;
-		}
-		break;
-	case 10:
-		if (memcmp(name, "connection", 10) == 0)
-			return FIELD_CONNECTION;
-		break;
-	case 14:
-		if (memcmp(name, "content-length", 14) == 0)
-			return FIELD_LENGTH;
-		break;
-	case 17:
-		if (memcmp(name, "transfer-encoding", 17) == 0)
-			return FIELD_CODING;
-		break;
-	default: break;
+	case 7: return is_upgrade(name) ? FIELD_UPGRADE : FIELD_NONE;
+	case 10: return same_name(name, "connection", 10) ? FIELD_CONNECTION : FIELD_NONE;
+	case 14: return same_name(name, "content-length", 14) ? FIELD_LENGTH : FIELD_NONE;
+	case 17: return same_name(name, "transfer-encoding", 17) ? FIELD_CODING : FIELD_NONE;
+	default: return FIELD_NONE;
 	}
+}
+
+/* Whose is the field? `name` in lower case. */
+static enum field_kind find_kind(struct http1 *h, const struct http1_sink *sink, const char *name, size_t len)
+{
+	enum field_kind own = find_own(name, len);
+
+	if (own == FIELD_UPGRADE) {
+		h->seen |= SEEN_UPGRADE; /* its presence is all, so that its value need not be kept */
+		return FIELD_NONE;
+	}
+	if (own != FIELD_NONE)
+		return own;
 	return sink && sink->wants(sink->owner, name, len) ? FIELD_SINK : FIELD_NONE;
 }
 
@@ -207,7 +246,7 @@ static enum http1_status keep_name(struct http1 *h, struct http1_input *in, size
 	char first = h->line_len ? 0 : *in->p;
 	size_t total = h->line_len + len;
 
-	if (h->line_len ? total > LIMIT_HEADER_NAME : !may_matter_later(in->sink, first, total)) {
+	if (h->line_len ? total > LIMIT_HEADER_NAME : !may_matter_later(find_filter(in->sink), first, total)) {
 		in->p = in->end;
 		h->line_len = 0;
 		h->state = STATE_NAME_SKIPPED;
@@ -342,7 +381,7 @@ static enum http1_status take_name(struct http1 *h, struct http1_input *in)
 		return HTTP1_ALIEN;
 	in->p = colon + 1;
 	if (h->line_len == 0) {
-		if (!may_matter(in->sink, *start, len))
+		if (!may_matter(find_filter(in->sink), *start, len))
 			return skip_value(h, in);
 		lower_name(lowered, start, len);
 		name = lowered;
@@ -445,15 +484,22 @@ static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 static enum http1_status read_line(struct http1 *h, const struct http1_input *in, const char *name, size_t name_len,
                                    const char *value, size_t len)
 {
+	enum field_kind own = find_own(name, name_len);
 	char lowered[LIMIT_HEADER_NAME];
 
-	lower_name(lowered, name, name_len);
-	h->field = (uint8_t)find_kind(h, in->sink, lowered, name_len);
-	if (h->field == FIELD_NONE)
+	if (own == FIELD_NONE && !in->sink)
+		return HTTP1_MORE;
+	if (own == FIELD_NONE || own == FIELD_UPGRADE) {
+		lower_name(lowered, name, name_len);
+		name = lowered;
+		own = find_kind(h, in->sink, name, name_len);
+	}
+	h->field = (uint8_t)own;
+	if (own == FIELD_NONE)
 		return HTTP1_MORE;
 	if (name_len + len > LIMIT_HEAD_LINE)
 		return passable(h) ? HTTP1_MORE : HTTP1_ALIEN;
-	return finish_field(h, in, lowered, name_len, value, len);
+	return finish_field(h, in, name, name_len, value, len);
 }
 
 /* The colon behind a sound name at p; NULL when there is none, or the name is empty. */
@@ -473,19 +519,12 @@ static inline const char *find_colon(const char *p, const char *end)
 	return colon < end && *colon == ':' && colon > p ? colon : NULL;
 }
 
-/* The first letters of names that may matter to anybody; a coarse sieve before may_matter. */
-static uint32_t find_letters(const struct http1_sink *sink)
-{
-	if (!sink)
-		return OWN_LETTERS;
-	return sink->letters ? sink->letters | OWN_LETTERS : ~0u;
-}
-
 /* As many lines as lie whole in the input. What is split, or is not sound, is left for take_name. */
 static enum http1_status read_lines(struct http1 *h, struct http1_input *in)
 {
-	const char *p = in->p, *end = in->end;
-	const uint32_t letters = find_letters(in->sink);
+	const char *const start = in->p, *const end = in->end;
+	const struct http1_filter *filter = find_filter(in->sink);
+	const char *p = start;
 	enum http1_status status = HTTP1_MORE;
 	uint16_t fields = h->head_fields;
 
@@ -494,12 +533,12 @@ static enum http1_status read_lines(struct http1 *h, struct http1_input *in)
 
 		if (!colon)
 			break;
-		eol = http1_find_control(colon + 1, end);
+		eol = http1_find_control_from(start, colon + 1, end);
 		if (end - eol < 2 || eol[0] != '\r' || eol[1] != '\n')
 			break;
 		p = eol + 2;
 		fields++;
-		if (letters >> ((unsigned char)*name & 31u) & 1u && may_matter(in->sink, *name, (size_t)(colon - name)))
+		if (may_matter(filter, *name, (size_t)(colon - name)))
 			status = read_line(h, in, name, (size_t)(colon - name), colon + 1, (size_t)(eol - colon - 1));
 	}
 	h->head_fields = fields;

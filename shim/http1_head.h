@@ -99,23 +99,46 @@ static inline bool http1_begins_target(enum http1_method method, char c)
 	return c == '/' || http1_is_letter(c) || (c == '*' && method == HTTP1_OPTIONS);
 }
 
-/* The first byte in [p, end) that is DEL or not above `below`, or end. With `tab`, an HTAB is none. Constants, both. */
-static inline const char *http1_find_at_most(const char *p, const char *end, unsigned char below, bool tab)
+#ifdef __SSE2__
+/* Bit i: byte i of the 16 is DEL or not above `below`. */
+static inline unsigned http1_find_low(const char *p, unsigned char below)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8((char)below)), v);
+
+	return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f))));
+}
+#endif
+
+/*
+ * The first byte in [p, end) that is DEL or not above `below`, or end. With `tab`, an HTAB is none. Constants, both.
+ * From `start` on the bytes may be read: the last look is one at 16 bytes too, some of which were looked at before.
+ */
+static inline const char *http1_find_at_most(const char *start, const char *p, const char *end, unsigned char below,
+                                             bool tab)
 {
 #ifdef __SSE2__
-	const __m128i limit = _mm_set1_epi8((char)below), del = _mm_set1_epi8(0x7f);
-
 	while (end - p >= 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, limit), v);
-		int hits;
+		unsigned hits = http1_find_low(p, below);
 
-		if (tab)
-			low = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\t')), low);
-		hits = _mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(v, del)));
-		if (hits)
-			return p + (unsigned)__builtin_ctz((unsigned)hits);
+		for (; hits; hits &= hits - 1) {
+			const char *found = p + (unsigned)__builtin_ctz(hits);
+
+			if (!tab || __builtin_expect(*found != '\t', 1))
+				return found;
+		}
 		p += 16;
+	}
+	if (end - start >= 16) {
+		unsigned hits = http1_find_low(end - 16, below) >> (16 - (end - p));
+
+		for (; hits; hits &= hits - 1) {
+			const char *found = p + (unsigned)__builtin_ctz(hits);
+
+			if (!tab || __builtin_expect(*found != '\t', 1))
+				return found;
+		}
+		return end;
 	}
 #endif
 	for (; p < end; p++) {
@@ -130,7 +153,13 @@ static inline const char *http1_find_at_most(const char *p, const char *end, uns
 /* The first byte in [p, end) that may not stand in a field value (a control byte but HTAB), or end. */
 static inline const char *http1_find_control(const char *p, const char *end)
 {
-	return http1_find_at_most(p, end, 0x1f, true);
+	return http1_find_at_most(p, p, end, 0x1f, true);
+}
+
+/* The same, where the bytes from `start` on may be read. */
+static inline const char *http1_find_control_from(const char *start, const char *p, const char *end)
+{
+	return http1_find_at_most(start, p, end, 0x1f, true);
 }
 
 #ifdef __SSE2__

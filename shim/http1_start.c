@@ -87,7 +87,7 @@ static enum http1_status take_scheme(struct http1 *h, struct http1_input *in)
 
 static enum http1_status take_target(struct http1 *h, struct http1_input *in)
 {
-	in->p = http1_find_at_most(in->p, in->end, ' ', false);
+	in->p = http1_find_at_most(in->p, in->p, in->end, ' ', false);
 	if (in->p == in->end)
 		return HTTP1_MORE;
 	return http1_take_byte(h, in, ' ', STATE_VERSION);
@@ -160,7 +160,7 @@ static bool pass_request_line(struct http1 *h, struct http1_input *in)
 	h->method = (uint8_t)find_method(method);
 	if (h->method == HTTP1_CONNECT)
 		return false;
-	p = http1_find_at_most(p + 1, end, ' ', false);
+	p = http1_find_at_most(in->p, p + 1, end, ' ', false);
 	if ((size_t)(end - p) < version_len + 3 || memcmp(p, version, version_len))
 		return false;
 	p += version_len;
@@ -181,7 +181,7 @@ static bool pass_status_line(struct http1 *h, struct http1_input *in)
 		return false;
 	if (p[9] < '1' || p[9] > '9' || !http1_is_digit(p[10]) || !http1_is_digit(p[11]))
 		return false;
-	eol = http1_find_control(p + 13, end);
+	eol = http1_find_control_from(p, p + 13, end);
 	if (end - eol < 2 || eol[0] != '\r' || eol[1] != '\n')
 		return false;
 	h->minor = p[7] == '1';

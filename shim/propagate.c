@@ -41,6 +41,18 @@ enum header {
 
 #define NAME_IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
 
+#define NAME(word)                                                                                                     \
+	{                                                                                                              \
+		word, sizeof(word) - 1                                                                                 \
+	}
+
+/* The names below once more, for filters. */
+static const struct config_name known_names[] = {
+	NAME("b3"),           NAME("baggage"),      NAME("tracestate"),    NAME("x-b3-flags"),
+	NAME("x-trace-id"),   NAME("traceparent"),  NAME("x-b3-spanid"),   NAME("x-request-id"),
+	NAME("x-b3-traceid"), NAME("x-b3-sampled"), NAME("uber-trace-id"),
+};
+
 /* The headers that have a meaning of their own, by length. */
 static enum header known_header(const char *name, size_t len)
 {
@@ -103,33 +115,26 @@ bool propagate_wants(const char *name, size_t len)
 	return correlation_index(name, len) >= 0 || is_mapped(name, len);
 }
 
-static const struct config_name foreign[] = {
-#define NAME(word)                                                                                                     \
-	{                                                                                                              \
-		word, sizeof(word) - 1                                                                                 \
-	}
-	NAME("x-b3-parentspanid"),
-	NAME("x-datadog-trace-id"),
-	NAME("x-datadog-parent-id"),
-	NAME("x-datadog-sampling-priority"),
-	NAME("x-datadog-origin"),
-	NAME("x-datadog-tags"),
-	NAME("newrelic"),
-	NAME("x-newrelic-id"),
-	NAME("x-newrelic-transaction"),
-	NAME("elastic-apm-traceparent"),
-	NAME("x-instana-t"),
-	NAME("x-instana-s"),
-	NAME("x-instana-l"),
-	NAME("sw8"),
-	NAME("x-ot-span-context"),
-	NAME("ot-tracer-traceid"),
-	NAME("ot-tracer-spanid"),
-	NAME("ot-tracer-sampled"),
-	NAME("singularityheader"),
-	NAME("x-dynatrace")
-#undef NAME
-};
+static const struct config_name foreign[] = { NAME("x-b3-parentspanid"),
+	                                      NAME("x-datadog-trace-id"),
+	                                      NAME("x-datadog-parent-id"),
+	                                      NAME("x-datadog-sampling-priority"),
+	                                      NAME("x-datadog-origin"),
+	                                      NAME("x-datadog-tags"),
+	                                      NAME("newrelic"),
+	                                      NAME("x-newrelic-id"),
+	                                      NAME("x-newrelic-transaction"),
+	                                      NAME("elastic-apm-traceparent"),
+	                                      NAME("x-instana-t"),
+	                                      NAME("x-instana-s"),
+	                                      NAME("x-instana-l"),
+	                                      NAME("sw8"),
+	                                      NAME("x-ot-span-context"),
+	                                      NAME("ot-tracer-traceid"),
+	                                      NAME("ot-tracer-spanid"),
+	                                      NAME("ot-tracer-sampled"),
+	                                      NAME("singularityheader"),
+	                                      NAME("x-dynatrace") };
 
 /* Lengths of all of those and of the known ones. */
 #define TRACE_LENGTHS                                                                                                  \
@@ -183,6 +188,28 @@ uint32_t propagate_own_header(const char *name, size_t len)
 		bits |= PROPAGATE_HAS_TRACESTATE;
 	i = correlation_index(name, len);
 	return i < 0 ? bits : bits | PROPAGATE_HAS_CORRELATION(i);
+}
+
+static void visit_names(const struct config_name *name, size_t count, propagate_visit *visit, void *to)
+{
+	for (size_t i = 0; i < count; i++)
+		visit(to, name[i].text, name[i].len);
+}
+
+void propagate_each_wanted(propagate_visit *visit, void *to)
+{
+	visit_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
+	visit_names(config.correlation, config.correlation_count, visit, to);
+	for (size_t i = 0; i < config.field_count; i++)
+		if (!config.field[i].from_baggage)
+			visit_names(&config.field[i].source, 1, visit, to);
+}
+
+void propagate_each_own(propagate_visit *visit, void *to)
+{
+	visit_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
+	visit_names(foreign, sizeof(foreign) / sizeof(foreign[0]), visit, to);
+	visit_names(config.correlation, config.correlation_count, visit, to);
 }
 
 bool propagate_is_printable(const char *at, size_t len)

@@ -44,6 +44,14 @@ struct propagate_in {
 bool propagate_wants(const char *name, size_t len);
 
 /*
+ * All names that propagate_wants, or propagate_own_header, may say yes to; some come twice. For filters that are made once,
+ * after config_load.
+ */
+typedef void propagate_visit(void *to, const char *name, size_t len);
+void propagate_each_wanted(propagate_visit *visit, void *to);
+void propagate_each_own(propagate_visit *visit, void *to);
+
+/*
  * Is this a field by which a program propagates a trace on its own (traceparent, b3, x-b3-*, uber-trace-id,
  * x-datadog-trace-id, newrelic, ...)? Then nothing of that kind may be added. `name` in lower case. Headers that load
  * balancers put on every request (x-amzn-trace-id, x-cloud-trace-context) do not count: a proxy only passes them on.

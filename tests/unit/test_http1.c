@@ -657,13 +657,15 @@ static bool wants_traceparent(void *owner, const char *name, size_t len)
 static void long_lines_nobody_wants_need_no_buffer(void **state)
 {
 	static char line[100000];
-	struct http1_sink sink = { .wants = wants_none, .field = field };
+	struct http1_filter filter;
+	struct http1_sink sink = { .wants = wants_none, .field = field, .filter = &filter };
 	struct http1 h;
 	size_t used;
 
 	(void)state;
 	memset(line, 'v', sizeof(line));
-	http1_expect_field(&sink, "traceparent", 11);
+	http1_filter_init(&filter);
+	http1_expect_field(&filter, "traceparent", 11);
 	http1_init(&h, HTTP1_REQUEST, 0);
 	assert_int_equal(http1_feed(&h, &sink, NULL, "GET /aaaaaaaaaa", 15, &used), HTTP1_MORE);
 	assert_int_equal(http1_feed(&h, &sink, NULL, line, sizeof(line), &used), HTTP1_MORE);
@@ -681,6 +683,7 @@ static void the_filter_spares_questions_and_loses_no_field(void **state)
 	static const char bytes[] =
 		"GET / HTTP/1.1\r\nHost: h\r\nTraceparent: x\r\nTransparent: y\r\nServer: z\r\n\r\n";
 	struct run r, *owner = &r;
+	struct http1_filter filter;
 	struct http1_sink sink = { .wants = wants_traceparent, .field = field, .owner = owner };
 	size_t used;
 
@@ -690,7 +693,9 @@ static void the_filter_spares_questions_and_loses_no_field(void **state)
 	assert_int_equal(r.offset, 4);
 	http1_init(&r.scanner, HTTP1_REQUEST, 0);
 	r.offset = 0;
-	http1_expect_field(&sink, "traceparent", 11);
+	http1_filter_init(&filter);
+	http1_expect_field(&filter, "traceparent", 11);
+	sink.filter = &filter;
 	assert_int_equal(http1_feed(&r.scanner, &sink, NULL, bytes, sizeof(bytes) - 1, &used), HTTP1_HEAD);
 	assert_int_equal(r.offset, 2);
 	assert_string_equal(r.trace, "traceparent=x;traceparent=x;");
