@@ -16,6 +16,15 @@ struct call_head {
 	bool host_allowed;
 };
 
+static struct http1_filter filter;
+
+void call_prepare(void)
+{
+	http1_filter_init(&filter);
+	http1_expect_field(&filter, "host", 4);
+	propagate_each_own(stream_expect_field, &filter);
+}
+
 static bool head_wants(void *owner, const char *name, size_t len)
 {
 	(void)owner;
@@ -57,14 +66,51 @@ static void count_head(const struct exchange *ex)
 		counters_count(calls_unknown);
 }
 
-void call_sent(struct conn *conn, const char *out, size_t len, struct request *caller)
+static void set_owner(struct conn *conn, struct request *caller)
 {
 	struct request *before = conn->owner;
 
-	if (len > 0 && before != caller) {
+	if (before != caller) {
 		conn->owner = request_ref(caller);
 		request_unref(before);
 	}
+}
+
+static void complete_head(struct exchange *ex, struct request *caller)
+{
+	ex->request_headed = true;
+	ex->request = request_ref(caller);
+	count_head(ex);
+}
+
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller)
+{
+	struct exchange *ex;
+	char *line;
+	size_t used;
+
+	set_owner(conn, caller);
+	conn->mode = CONN_HTTP1;
+	ex = calling(conn);
+	if (ex == NULL)
+		return;
+	line = ex->up.line;
+	ex->up = spot->after;
+	ex->up.line = line;
+	ex->own = spot->own;
+	ex->host_allowed = spot->host_allowed;
+	if (!ex->request_headed && !http1_in_head(&ex->up))
+		complete_head(ex, caller);
+	if (http1_feed(&ex->up, NULL, conn_line_buffer, "", 0, &used) == HTTP1_DONE) {
+		ex->request_done = true;
+		conn_pop_done(conn);
+	}
+}
+
+void call_sent(struct conn *conn, const char *out, size_t len, struct request *caller)
+{
+	if (len > 0)
+		set_owner(conn, caller);
 	if (conn->mode == CONN_FRESH) {
 		if (out == NULL || http1_sniff_request(out, len) == HTTP1_SNIFF_NO) {
 			counters_count(opaque_connections);
@@ -86,7 +132,9 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 			len -= (size_t)skipped;
 		} else {
 			struct call_head head = { ex->own, ex->host_allowed };
-			struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head };
+			struct http1_sink sink = {
+				.wants = head_wants, .field = head_field, .owner = &head, .filter = &filter
+			};
 
 			status = http1_feed(&ex->up, &sink, conn_line_buffer, out, len, &used);
 			ex->own = head.own;
@@ -95,9 +143,7 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 			len -= used;
 		}
 		if (status == HTTP1_HEAD) {
-			ex->request_headed = true;
-			ex->request = request_ref(caller);
-			count_head(ex);
+			complete_head(ex, caller);
 			status = http1_feed(&ex->up, NULL, conn_line_buffer, "", 0, &used);
 		}
 		if (status == HTTP1_DONE)
@@ -164,11 +210,12 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 {
 	const struct exchange *ex = conn->last;
 	struct call_head head = { 0, config.propagate_hosts.len == 0 };
-	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head };
+	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head, .filter = &filter };
 	struct http1 scanner;
 	bool found;
 
 	spot->end = SIZE_MAX;
+	spot->known = false;
 	if (conn->mode == CONN_OPAQUE)
 		return false;
 	if (conn->mode == CONN_FRESH &&

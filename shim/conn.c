@@ -200,6 +200,7 @@ void conn_make_opaque(struct conn *conn, bool poisoned)
 	if (conn->mode != CONN_OPAQUE && poisoned)
 		counters_count(http_poisoned);
 	conn->mode = CONN_OPAQUE;
+	conn->sends++;
 	drop_exchanges(conn);
 }
 

@@ -55,10 +55,11 @@ struct insertion {
 
 struct conn {
 	uint32_t pool_word;
-	uint32_t refs;      /* descriptors; atomic */
-	uint32_t gen;       /* bumped when the block dies */
-	uint32_t lock;      /* epoch << 22 | thread id, 0 when free */
-	uint32_t sends;     /* commits of the sending direction */
+	uint32_t refs; /* descriptors; atomic */
+	uint32_t gen;  /* bumped when the block dies */
+	uint32_t lock; /* epoch << 22 | thread id, 0 when free */
+	uint32_t
+		sends; /* changes of the sending direction: a number that is still the same means that there were none */
 	uint8_t role, mode; /* enum conn_role, enum conn_mode */
 	uint8_t blocking;   /* 0 not known, 1 blocking, 2 non-blocking */
 	bool zombie;        /* died while locked: the owner of the lock frees it */

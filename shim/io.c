@@ -240,6 +240,7 @@ void io_shut(int fd, int how)
 
 	if (how != SHUT_RD && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
 	    handle.conn->role == CONN_SERVED && conn_lock(handle)) {
+		handle.conn->sends++;
 		served_shut(handle.conn);
 		conn_unlock(handle.conn);
 	}

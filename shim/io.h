@@ -18,6 +18,7 @@
 #include "conn.h"
 #include "fds.h"
 #include "logline.h"
+#include "stream.h"
 
 /* False until the constructor is through, in inert processes, and on a thread inside a vfork child: pass through. */
 extern bool io_ready;
@@ -48,6 +49,11 @@ struct io_send {
 	int count, fd;
 	uint64_t word;
 	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
+	bool looked;            /* `spot` is that of the bytes from `from` on, when conn->sends was `sends` */
+	bool found;
+	uint32_t sends;
+	size_t from;
+	struct stream_spot spot;
 };
 
 /*

@@ -43,17 +43,17 @@ static size_t total_of(const struct iovec *iov, int count)
 
 /* ---- who calls ---- */
 
-/* The request that an outgoing connection itself speaks for, with a reference; NULL: none. Locked. */
+/* The request that an outgoing connection itself speaks for; NULL: none. Borrowed. Locked. */
 static struct request *bound_to(const struct conn *conn)
 {
 	if (conn->last != NULL && !conn->last->request_done)
-		return request_ref(conn->last->request != NULL ? conn->last->request : conn->owner);
-	return request_ref(conn->mode == CONN_FRESH && conn->opener == os_tid() ? conn->owner : NULL);
+		return conn->last->request != NULL ? conn->last->request : conn->owner;
+	return conn->mode == CONN_FRESH && conn->opener == os_tid() ? conn->owner : NULL;
 }
 
 /*
  * The request in whose name the program writes on an outgoing connection, with a reference; NULL: not known, or none and
- * not to be made up.
+ * not to be made up. Locked.
  */
 static struct request *find_caller(struct conn *conn, struct request *bound, bool blocking)
 {
@@ -75,43 +75,51 @@ static struct request *find_caller(struct conn *conn, struct request *bound, boo
 
 /* ---- begin and end ---- */
 
+/* Look for the spot in the program's bytes from `from` on, unless that was done and nothing changed. Locked. */
+static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
+{
+	if (io->looked && io->from == from && io->sends == conn->sends && io->spot.known)
+		return io->found;
+	io->looked = true;
+	io->from = from;
+	io->sends = conn->sends;
+	io->found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &io->spot) :
+	                                        call_find_spot(conn, io->iov, io->count, from, &io->spot);
+	return io->found;
+}
+
+/* Is there anything to insert, or more than one message to cut apart? Locked. */
+static bool is_special(struct io_send *io, struct conn *conn, bool may_insert)
+{
+	size_t total = may_insert && conn->mode != CONN_OPAQUE ? total_of(io->iov, io->count) : 0;
+
+	return conn->pending != NULL || (total > 0 && (find_spot(io, conn, 0) || io->spot.end < total));
+}
+
 static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 {
 	struct request *answered;
-	struct stream_spot spot;
-	bool special = false;
+	bool special;
 
 	if (!conn_lock(io->handle))
 		return IO_PLAIN;
-	answered = request_ref(served_answering(conn));
-	if (config.response_header.len > 0 && answered != NULL)
-		special =
-			served_find_spot(conn, io->iov, io->count, 0, &spot) || spot.end < total_of(io->iov, io->count);
-	special = special || conn->pending != NULL;
-	conn_unlock(conn);
+	answered = served_answering(conn);
+	special = is_special(io, conn, config.response_header.len > 0 && answered != NULL);
 	current_begin_response(answered, conn_is_blocking(conn, io->fd));
-	request_unref(answered);
+	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
 }
 
 static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 {
 	struct request *bound;
-	struct stream_spot spot;
 	bool special;
 
 	if (!conn_lock(io->handle))
 		return IO_PLAIN;
 	bound = bound_to(conn);
-	conn_unlock(conn);
 	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
-	request_unref(bound);
-	if (!conn_lock(io->handle)) {
-		request_unref(io->caller);
-		return IO_PLAIN;
-	}
-	special = conn->pending != NULL || (io->caller != NULL && (call_find_spot(conn, io->iov, io->count, 0, &spot) ||
-	                                                           spot.end < total_of(io->iov, io->count)));
+	special = is_special(io, conn, io->caller != NULL);
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
 }
@@ -138,7 +146,13 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 		return IO_PLAIN;
 	if (fds_kind(word) == FD_UNKNOWN)
 		word = fds_learn(fd);
-	*io = (struct io_send){ .iov = iov, .count = count, .fd = fd, .word = word };
+	io->handle.conn = NULL;
+	io->iov = iov;
+	io->count = count;
+	io->fd = fd;
+	io->word = word;
+	io->caller = NULL;
+	io->looked = false;
 	if (fds_kind(word) == FD_LOG) {
 		verdict = total_of(iov, count) > 0 ? IO_SPECIAL : IO_PLAIN;
 	} else if (fds_kind(word) == FD_CONN) {
@@ -154,6 +168,13 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	return verdict;
 }
 
+/* Is what was sent just what was looked at before, and the connection as it was then? Locked. */
+static bool is_as_foreseen(const struct io_send *io, const struct conn *conn, size_t offset, size_t len)
+{
+	return io->looked && io->spot.known && io->from == offset && io->spot.end == offset + len &&
+	       io->sends == conn->sends && conn->mode != CONN_OPAQUE;
+}
+
 /* The kernel took `len` bytes of the vectors from `offset` on: the scanners may have them. Locks. */
 static void commit(struct io_send *io, size_t offset, size_t len)
 {
@@ -162,6 +183,16 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 
 	if (len == 0 || !conn_lock(io->handle))
 		return;
+	if (is_as_foreseen(io, conn, offset, len)) {
+		conn->sends++;
+		if (conn->role == CONN_SERVED)
+			served_sent_known(conn, &io->spot);
+		else
+			call_sent_known(conn, &io->spot, io->caller);
+		conn_unlock(conn);
+		return;
+	}
+	conn->sends++;
 	for (i = 0; i < io->count && len > 0; i++) {
 		size_t skip = offset < io->iov[i].iov_len ? offset : io->iov[i].iov_len;
 		size_t part = io->iov[i].iov_len - skip < len ? io->iov[i].iov_len - skip : len;
@@ -226,24 +257,25 @@ static size_t format_response_insertion(const struct conn *conn, const struct st
 static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, size_t total)
 {
 	struct conn *conn = io->handle.conn;
-	struct stream_spot spot = { .end = SIZE_MAX };
 	bool found;
 
-	*piece = (struct piece){ .from = from, .at = from, .end = total };
+	piece->count = 0;
+	piece->from = piece->at = from;
+	piece->end = total;
+	piece->ins = NULL;
 	if (!conn_lock(io->handle))
 		return false;
-	found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &spot) :
-	                                    call_find_spot(conn, io->iov, io->count, from, &spot);
-	if (spot.end < total)
-		piece->end = spot.end;
+	found = find_spot(io, conn, from);
+	if (io->spot.end < total)
+		piece->end = io->spot.end;
 	if (conn->pending != NULL) {
 		piece->ins = conn->pending;
 		conn->pending = NULL;
 	} else if (found && (piece->ins = insertion_new()) != NULL) {
-		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &spot, piece->ins->text) :
-		                                         format_call_insertion(io, &spot, piece->ins->text);
+		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &io->spot, piece->ins->text) :
+		                                         format_call_insertion(io, &io->spot, piece->ins->text);
 
-		piece->at = spot.at;
+		piece->at = io->spot.at;
 		piece->ins->len = (uint32_t)len;
 		if (len == 0) {
 			insertion_free(piece->ins);

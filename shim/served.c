@@ -12,6 +12,17 @@
 #include "current.h"
 #include "stream.h"
 
+static struct http1_filter request_filter, response_filter;
+
+void served_prepare(void)
+{
+	http1_filter_init(&request_filter);
+	propagate_each_wanted(stream_expect_field, &request_filter);
+	http1_filter_init(&response_filter);
+	if (config.response_header.len > 0)
+		http1_expect_field(&response_filter, config.response_header.text, config.response_header.len);
+}
+
 static bool head_wants(void *owner, const char *name, size_t len)
 {
 	(void)owner;
@@ -107,7 +118,7 @@ static bool starts_http(struct conn *conn, const char *in, size_t len)
 
 struct request *served_received(struct conn *conn, const char *in, size_t len)
 {
-	static const struct http1_sink sink = { .wants = head_wants, .field = head_field };
+	struct http1_sink sink = { .wants = head_wants, .field = head_field, .filter = &request_filter };
 	bool had_unanswered = conn->first != NULL;
 
 	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
@@ -116,19 +127,18 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		return config.raw ? raw_received(conn) : NULL;
 	while (len > 0) {
 		struct exchange *ex = receiving(conn);
-		struct http1_sink mine = sink;
 		enum http1_status status;
 		size_t used;
 
 		if (ex == NULL)
 			return NULL;
-		mine.owner = ex;
-		status = http1_feed(&ex->up, &mine, conn_line_buffer, in, len, &used);
+		sink.owner = ex;
+		status = http1_feed(&ex->up, &sink, conn_line_buffer, in, len, &used);
 		in += used;
 		len -= used;
 		if (status == HTTP1_HEAD) {
 			request_complete_head(ex);
-			status = http1_feed(&ex->up, &mine, conn_line_buffer, in, 0, &used); /* no body: done at once */
+			status = http1_feed(&ex->up, &sink, conn_line_buffer, in, 0, &used); /* no body: done at once */
 		}
 		if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
@@ -219,7 +229,7 @@ struct request *served_answering(const struct conn *conn)
 
 void served_sent(struct conn *conn, const char *out, size_t len)
 {
-	struct http1_sink sink = { .wants = response_wants, .field = response_field };
+	struct http1_sink sink = { .wants = response_wants, .field = response_field, .filter = &response_filter };
 
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);
@@ -261,6 +271,22 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 	}
 }
 
+void served_sent_known(struct conn *conn, const struct stream_spot *spot)
+{
+	struct exchange *ex = sending(conn);
+	char *line;
+	size_t used;
+
+	if (ex == NULL)
+		return;
+	line = ex->down.line;
+	ex->down = spot->after;
+	ex->down.line = line;
+	ex->own_response_header = spot->own_response_header;
+	if (http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used) == HTTP1_DONE)
+		finish_response(conn, ex);
+}
+
 void served_shut(struct conn *conn)
 {
 	struct exchange *ex = conn->first;
@@ -274,11 +300,13 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 {
 	struct http1_sink sink = { .wants = response_wants,
 		                   .field = response_field,
-		                   .owner = &spot->own_response_header };
+		                   .owner = &spot->own_response_header,
+		                   .filter = &response_filter };
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
 	struct http1 scanner;
 
 	spot->end = SIZE_MAX;
+	spot->known = false;
 	if (ex == NULL)
 		return false;
 	if (ex->response_begun)

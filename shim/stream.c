@@ -1,11 +1,22 @@
 /*
  * The dry run that finds where to insert: at the blank line that ends a head, and nowhere else (traps 29 and 30).
  *
- * The program's bytes are fed to a fork of the direction's scanner before they are sent; the real scanner is fed after the
- * write, with what the kernel took. A head is so read twice, bodies are skipped by count both times. What follows the
+ * The program's bytes are fed to a fork of the direction's scanner before they are sent. When the kernel took them all, which
+ * is the rule, the fork becomes the real scanner; else that one is fed with what the kernel took. What follows the
  * message in the same buffer is left for the next round: its head may need an insertion of its own.
  */
 #include "stream.h"
+
+void stream_expect_field(void *filter, const char *name, size_t len)
+{
+	http1_expect_field(filter, name, len);
+}
+
+void stream_prepare(void)
+{
+	served_prepare();
+	call_prepare();
+}
 
 static size_t iov_total(const struct iovec *iov, int count)
 {
@@ -20,7 +31,7 @@ static size_t iov_total(const struct iovec *iov, int count)
 bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset, struct stream_spot *spot)
 {
-	bool found = false, ended = false;
+	bool found = false, ended = false, sound = true;
 	size_t base = 0;
 	int i;
 
@@ -53,10 +64,17 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 				/* A head that is unsafe to read gets nothing; what follows a good head is no matter here. */
 				found = found && status == HTTP1_TUNNEL;
 				ended = true;
+				sound = false;
 			}
 		}
 	}
-	if (scanner->line != NULL)
+	/* A scanner in the midst of a split line has it in a buffer that is not the connection's. */
+	spot->known = sound && scanner->line == NULL && scanner->inherited == NULL;
+	if (spot->known) {
+		spot->after = *scanner;
+		spot->after.options &= (uint8_t)~HTTP1_STOP_AT_BLANK;
+	} else if (scanner->line != NULL) {
 		conn_line_buffer_free(scanner->line);
+	}
 	return found;
 }

@@ -9,6 +9,13 @@
 
 #include "conn.h"
 
+/* What the heads are read for, by the configuration. After config_load; until then every field is looked at. */
+void stream_prepare(void);
+void served_prepare(void);
+void call_prepare(void);
+/* A propagate_visit that enters a name into a struct http1_filter. */
+void stream_expect_field(void *filter, const char *name, size_t len);
+
 /*
  * served.c: what the peer sent (requests). Returns the request that the reading thread works for now, or NULL when that is
  * not known (none, or several unanswered ones); borrowed from the connection.
@@ -38,11 +45,19 @@ struct stream_spot {
 	size_t at, end;
 	uint32_t own;
 	bool host_allowed, own_response_header;
+	bool known; /* `after` is what the scanner will be like when all bytes up to `end` were sent */
+	struct http1 after;
 };
 /* stream.c: the dry run itself; `scanner` is a fork, used up by it; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
 bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset, struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
+/*
+ * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
+ * instead of reading the same bytes again. Only where spot->known.
+ */
+void served_sent_known(struct conn *conn, const struct stream_spot *spot);
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller);
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 
 #endif
