@@ -13,23 +13,29 @@
 
 EXPORT int close(int fd)
 {
-	if (io_active() && fds_word(fd) != FD_UNKNOWN)
+	if (io_active() && fds_word(fd) != FD_UNKNOWN) {
+		io_closing(fd);
 		fds_death(fd);
+	}
 	return REAL(close)(fd);
 }
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
 	/* With CLOSE_RANGE_CLOEXEC nothing is closed yet. */
-	if (io_active() && flags == 0)
+	if (io_active() && flags == 0) {
+		io_closing_range(first, last);
 		fds_death_range(first, last);
+	}
 	return REAL(close_range)(first, last, flags);
 }
 
 EXPORT void closefrom(int first)
 {
-	if (io_active())
+	if (io_active()) {
+		io_closing_range(first < 0 ? 0 : (unsigned)first, LIMIT_FDS - 1);
 		fds_death_range(first < 0 ? 0 : (unsigned)first, LIMIT_FDS - 1);
+	}
 	REAL(closefrom)(first);
 }
 
@@ -47,13 +53,22 @@ EXPORT int dup(int fd)
 	return copied(fd, REAL(dup)(fd));
 }
 
+/* A log that another descriptor is put upon; not when it is put upon itself. */
+static void replacing(int fd, int to)
+{
+	if (fd != to && io_active() && fds_kind(fds_word(to)) == FD_LOG && REAL(fcntl)(fd, F_GETFD) >= 0)
+		io_closing(to);
+}
+
 EXPORT int dup2(int fd, int to)
 {
+	replacing(fd, to);
 	return copied(fd, REAL(dup2)(fd, to));
 }
 
 EXPORT int dup3(int fd, int to, int flags)
 {
+	replacing(fd, to);
 	return copied(fd, REAL(dup3)(fd, to, flags));
 }
 
@@ -248,8 +263,12 @@ EXPORT int memfd_create(const char *name, unsigned flags)
 /* daemon(3) points 0, 1 and 2 at /dev/null from inside libc. */
 EXPORT int daemon(int stay, int keep)
 {
-	int result = REAL(daemon)(stay, keep);
-	int fd;
+	int result, fd;
+
+	/* And its parent ends inside libc. */
+	if (io_active())
+		io_flush_logs();
+	result = REAL(daemon)(stay, keep);
 
 	if (keep == 0 && result == 0)
 		for (fd = 0; fd <= 2; fd++)

@@ -106,14 +106,10 @@ __attribute__((constructor)) static void traceshim_start(void)
 	errno = saved;
 }
 
-/*
- * libc flushes its streams after all destructors: what comes then goes out at once, whether a line is finished or not.
- */
 __attribute__((destructor)) static void traceshim_end(void)
 {
 	if (!io_active())
 		return;
-	io_ending = true;
-	io_flush_logs();
+	io_end();
 	counters_unpublish();
 }

@@ -345,9 +345,21 @@ EXPORT void _Exit(int status)
 	__builtin_unreachable();
 }
 
+/* Its handlers may print. */
 EXPORT void quick_exit(int status)
 {
+	if (io_active())
+		io_ending = true;
 	before_end();
 	REAL(quick_exit)(status);
+	__builtin_unreachable();
+}
+
+/* The signal may be caught: the process may live on. */
+EXPORT void abort(void)
+{
+	if (io_active())
+		io_flush_logs();
+	REAL(abort)();
 	__builtin_unreachable();
 }

@@ -28,6 +28,12 @@ enum slot { SLOT_XSPUTN = 7, SLOT_READ = 14, SLOT_WRITE = 15, SLOT_COUNT = 21 };
 /* struct _IO_wide_data keeps its table last, at this offset on 64-bit machines. Checked against the slot's content too. */
 #define WIDE_TABLE_OFFSET 224
 
+/* And begins with the eight pointers that struct _IO_FILE has for its narrow buffer, in the same order. */
+enum { WIDE_WRITE_BASE = 3, WIDE_WRITE_PTR = 4 };
+
+/* Keys of unfinished lines are thread ids or addresses of FILEs. Linux' PID_MAX_LIMIT is 2^22. */
+#define LARGEST_THREAD_ID (1u << 22)
+
 /* _IO_UNBUFFERED of libio.h: part of the layout that programs of decades were compiled with. */
 #define STREAM_UNBUFFERED 0x0002
 
@@ -78,6 +84,24 @@ static ssize_t read_slot(FILE *stream, void *data, ssize_t len)
 	iov.iov_len = n > 0 ? (size_t)n : 0;
 	io_receive_end(&io, &iov, 1, n, false);
 	return n;
+}
+
+/*
+ * Of a key that is a FILE's address: is something of the stream still in its buffer? Reads another thread's stream without
+ * its lock: either answer is then right. The stream cannot be gone: `closing` comes first.
+ */
+static bool has_more(logline_key key)
+{
+	const FILE *stream = (const FILE *)key;
+	const char *const *wide;
+
+	if (key <= LARGEST_THREAD_ID)
+		return false;
+	/* The characters of a wide stream become bytes when they are flushed. */
+	wide = (const char *const *)(const void *)stream->_wide_data;
+	if (stream->_mode > 0 && wide != NULL && wide[WIDE_WRITE_PTR] > wide[WIDE_WRITE_BASE])
+		return true;
+	return stream->_IO_write_ptr > stream->_IO_write_base;
 }
 
 /* Drop the first `taken` bytes from the segments. Returns the index of the first one that is left. */
@@ -194,6 +218,8 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 		stream->_flags |= _IO_ERR_SEEN;
 	if (log)
 		stdio_forget_offset(stream);
+	if (log && __builtin_expect(io_ending, 0))
+		io_flush_key((logline_key)stream);
 	return done;
 }
 
@@ -242,6 +268,7 @@ void stdio_hook(void)
 	end = (uintptr_t)(tables[0] < tables[1] ? tables[1] : tables[0]) + SLOT_COUNT * sizeof(void *);
 	if (!make_writable(first, end, true))
 		return;
+	logline_has_more = has_more;
 	tables[0][SLOT_WRITE] = tables[1][SLOT_WRITE] = (void *)write_slot;
 	tables[0][SLOT_READ] = tables[1][SLOT_READ] = (void *)read_slot;
 	tables[0][SLOT_XSPUTN] = (void *)xsputn_slot;
@@ -259,23 +286,40 @@ static FILE *opened(FILE *stream)
 	return stream;
 }
 
-/* What the stream still has goes out while its descriptor is open; then both are forgotten. */
-static void closing(FILE *stream)
+/*
+ * What the stream still has goes out while its descriptor is open; then both are forgotten. Returns the error that libc's
+ * close would have met when it flushed: it will find nothing left to flush.
+ */
+static int closing(FILE *stream)
 {
-	int saved = errno;
+	int saved = errno, error = 0;
 	int fd;
 
 	if (stream == NULL || !io_active())
-		return;
+		return 0;
 	fd = fileno(stream);
-	if (fd >= 0 && fds_kind(fds_word(fd)) == FD_LOG) {
-		(void)fflush(stream);
-		logline_flush_key((logline_key)stream, logfiles_fd_of);
-		marks_forget((uintptr_t)stream);
+	if (fd >= 0 && is_log(fd)) {
+		if (has_more((logline_key)stream) && fflush(stream) != 0)
+			error = errno;
+		io_flush_key((logline_key)stream);
+		io_closing(fd);
 	}
+	/* Whatever became of its descriptor: its address may come back as another stream. */
+	io_flush_key((logline_key)stream);
+	marks_forget((uintptr_t)stream);
 	if (fd >= 0 && fds_word(fd) != FD_UNKNOWN)
 		fds_death(fd);
 	errno = saved;
+	return error;
+}
+
+static int closed(int result, int error)
+{
+	if (result == 0 && error != 0) {
+		errno = error;
+		return EOF;
+	}
+	return result;
 }
 
 EXPORT FILE *fopen(const char *restrict path, const char *restrict mode)
@@ -290,24 +334,25 @@ EXPORT FILE *fopen64(const char *restrict path, const char *restrict mode)
 
 EXPORT FILE *freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
 {
-	closing(stream);
+	(void)closing(stream);
 	return opened(REAL(freopen)(path, mode, stream));
 }
 
 EXPORT FILE *freopen64(const char *restrict path, const char *restrict mode, FILE *restrict stream)
 {
-	closing(stream);
+	(void)closing(stream);
 	return opened(REAL(freopen64)(path, mode, stream));
 }
 
 EXPORT int fclose(FILE *stream)
 {
-	closing(stream);
-	return REAL(fclose)(stream);
+	int error = closing(stream);
+
+	return closed(REAL(fclose)(stream), error);
 }
 
 EXPORT int pclose(FILE *stream)
 {
-	closing(stream);
+	(void)closing(stream);
 	return REAL(pclose)(stream);
 }

@@ -13,7 +13,17 @@
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
-	case SYS_close: fds_death((int)arg[0]); break;
+	case SYS_close:
+		io_closing((int)arg[0]);
+		fds_death((int)arg[0]);
+		break;
+	case SYS_dup2:
+	case SYS_dup3:
+		if (arg[0] != arg[1]) {
+			io_closing((int)arg[1]);
+			fds_death((int)arg[1]);
+		}
+		break;
 	case SYS_futex:
 		if ((arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			current_wait_idle();

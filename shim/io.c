@@ -345,6 +345,43 @@ void io_flush_thread_logs(void)
 	errno = saved;
 }
 
+void io_flush_key(logline_key key)
+{
+	int saved = errno;
+
+	logline_flush_key(key, logfiles_fd_of);
+	errno = saved;
+}
+
+void io_end(void)
+{
+	int saved = errno;
+
+	io_ending = true;
+	logline_flush_settled(logfiles_fd_of);
+	errno = saved;
+}
+
+void io_closing(int fd)
+{
+	uint64_t word = fds_word(fd);
+	int saved = errno;
+
+	if (fds_kind(word) == FD_LOG && logline_is_pending(fds_log_file(word)) &&
+	    logfiles_is_last(fds_log_file(word), fd))
+		logline_flush_file(fds_log_file(word), fd);
+	errno = saved;
+}
+
+void io_closing_range(unsigned first, unsigned last)
+{
+	unsigned fd;
+
+	/* Logs are on low numbers; a sweep goes up to 2^20. */
+	for (fd = first; fd <= last && fd < LOGFILES_FDS; fd++)
+		io_closing((int)fd);
+}
+
 void io_after_fork(void)
 {
 	int saved = errno;

@@ -123,12 +123,23 @@ struct request *io_line_request(void);
 ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
                      const struct logline_segment *segments, size_t segment_count);
 
-/* The process is ending: what is written from now on (libc flushes its streams last) waits for no end of line. */
+/* The process is ending, see io_end: whoever writes a log flushes the key behind it. */
 extern bool io_ending;
 
-/* Send out what is unfinished (exit, exec, a thread's end). */
+/* Send out what is unfinished (_exit, exec, a thread's end, a FILE's). */
 void io_flush_logs(void);
 void io_flush_thread_logs(void);
+void io_flush_key(logline_key key);
+
+/*
+ * The process goes through exit(3): what nobody will add to goes out. libc flushes its streams last; a line whose rest is
+ * in one of them waits for that, and whatever is written from now on waits for no end of line.
+ */
+void io_end(void);
+
+/* A descriptor is about to be closed or replaced. What only it leads to goes out. */
+void io_closing(int fd);
+void io_closing_range(unsigned first, unsigned last);
 
 /* In the child of a fork, before anything else runs there. */
 void io_after_fork(void);

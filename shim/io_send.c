@@ -417,8 +417,6 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
 	                      segment_count);
 	saved = errno;
-	if (__builtin_expect(io_ending, 0))
-		logline_flush_key(key, logfiles_fd_of);
 	if (counters_get(lines) >= LINES_WORTH_A_PAGE)
 		counters_publish();
 	errno = saved;
@@ -459,10 +457,14 @@ static bool written_when_printed(const struct io_send *io, size_t total)
 static ssize_t send_log(struct io_send *io)
 {
 	struct logline_segment all = { .len = total_of(io->iov, io->count) };
+	ssize_t taken;
 
 	if (written_when_printed(io, all.len))
 		all.request = io_line_request();
-	return io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, &all, 1);
+	taken = io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, &all, 1);
+	if (__builtin_expect(io_ending, 0))
+		io_flush_key((logline_key)os_tid());
+	return taken;
 }
 
 ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)

@@ -204,17 +204,33 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 	return index;
 }
 
-int logfiles_fd_of(unsigned file)
+/* Is it really? What a word says of a descriptor can be old (fds.c), and these bytes must not get into another file. */
+static bool leads_to(int fd, unsigned file)
 {
-	int fd;
+	struct stat st;
 
-	if (file >= LOGLINE_FILES)
-		return -1;
-	fd = last_fd[file];
-	if (fd >= 0 && fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file)
+	return fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file && fstat(fd, &st) == 0 &&
+	       same(&files[file], st.st_dev, st.st_ino);
+}
+
+static int find_fd(unsigned file, int except)
+{
+	int fd = last_fd[file];
+
+	if (fd >= 0 && fd != except && leads_to(fd, file))
 		return fd;
-	for (fd = 1; fd < 64; fd++)
-		if (fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file)
+	for (fd = 1; fd < LOGFILES_FDS; fd++)
+		if (fd != except && leads_to(fd, file))
 			return fd;
 	return -1;
+}
+
+int logfiles_fd_of(unsigned file)
+{
+	return file < LOGLINE_FILES ? find_fd(file, -1) : -1;
+}
+
+bool logfiles_is_last(unsigned file, int fd)
+{
+	return file < LOGLINE_FILES && leads_to(fd, file) && find_fd(file, fd) < 0;
 }

@@ -5,6 +5,7 @@
 #ifndef TRACESHIM_LOGFILES_H
 #define TRACESHIM_LOGFILES_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "record.h"
@@ -26,6 +27,10 @@ void logfiles_format(char text[LOGFILES_TEXT]);
 int logfiles_match(int fd, const struct stat *st, enum record_stream *stream);
 
 /* A descriptor that is open on this log file now, or -1. For logline_flush_*; looks at few descriptors. */
+#define LOGFILES_FDS 64
 int logfiles_fd_of(unsigned file);
+
+/* Is no other descriptor (of those that logfiles_fd_of looks at) known to be open on this log file? */
+bool logfiles_is_last(unsigned file, int fd);
 
 #endif

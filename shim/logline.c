@@ -403,19 +403,26 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 	return -1;
 }
 
-static void flush_file(unsigned file, logline_key key, bool all, int (*fd_of)(unsigned file))
+bool logline_is_pending(unsigned file)
+{
+	const struct logline_file *f = &logline_files[file < LOGLINE_FILES ? file : 0];
+
+	return __atomic_load_n(&f->lines, __ATOMIC_RELAXED) != NULL || logline_backlog(f);
+}
+
+static void flush_file(unsigned file, logline_key key, enum logline_which which, int (*fd_of)(unsigned file), int fd)
 {
 	struct logline_writer w = { .file = &logline_files[file] };
 	struct logline_line *line;
 	bool ok = true;
 
-	if (!__atomic_load_n(&w.file->lines, __ATOMIC_RELAXED) && !logline_backlog(w.file))
+	if (!logline_is_pending(file))
 		return;
-	w.fd = fd_of(file);
+	w.fd = fd_of ? fd_of(file) : fd;
 	if (w.fd < 0 || !logline_backlog_send(w.file, w.fd) || !logline_writer_begin(&w))
 		return;
 	describe_source(&w, RECORD_STDOUT);
-	while (ok && (line = logline_take_any(w.file, key, all)) != NULL) {
+	while (ok && (line = logline_take_any(w.file, key, which)) != NULL) {
 		ok = send_line(&w, line);
 		release(line);
 	}
@@ -427,7 +434,15 @@ void logline_flush_all(int (*fd_of)(unsigned file))
 	unsigned i;
 
 	for (i = 0; i < LOGLINE_FILES; i++)
-		flush_file(i, 0, true, fd_of);
+		flush_file(i, 0, LINES_ALL, fd_of, -1);
+}
+
+void logline_flush_settled(int (*fd_of)(unsigned file))
+{
+	unsigned i;
+
+	for (i = 0; i < LOGLINE_FILES; i++)
+		flush_file(i, 0, LINES_SETTLED, fd_of, -1);
 }
 
 void logline_flush_key(logline_key key, int (*fd_of)(unsigned file))
@@ -435,5 +450,11 @@ void logline_flush_key(logline_key key, int (*fd_of)(unsigned file))
 	unsigned i;
 
 	for (i = 0; i < LOGLINE_FILES; i++)
-		flush_file(i, key, false, fd_of);
+		flush_file(i, key, LINES_OF_KEY, fd_of, -1);
+}
+
+void logline_flush_file(unsigned file, int fd)
+{
+	if (file < LOGLINE_FILES)
+		flush_file(file, 0, LINES_ALL, NULL, fd);
 }

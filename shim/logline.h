@@ -67,12 +67,24 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
                       int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count);
 
 /*
- * Send out unfinished lines and what earlier writes left over: of every key (exit, exec), or of one (a thread that ends, a
- * FILE that closes). fd_of maps a file index to a descriptor that is open now, or -1 (the lines then stay); it is asked
+ * Does the rest of this key's unfinished line still lie in a buffer of the program (a FILE's)? Such a line never counts as
+ * old, and logline_flush_settled leaves it out. Asked with the list's lock held, so that a FILE that is being closed, whose
+ * line is flushed first, cannot go away meanwhile. NULL, or set once before there are threads.
+ */
+extern bool (*logline_has_more)(logline_key key);
+
+/*
+ * Send out unfinished lines and what earlier writes left over: of every key (exec, _exit), of every key that has nothing
+ * more to come (exit, where libc flushes its streams later), of one key (a thread that ends, a FILE that closes), or of one
+ * file, into `fd` (its last descriptor goes away). fd_of maps a file index to a descriptor that is open now, or -1 (the lines then stay); it is asked
  * only about files that have something to send.
  */
 void logline_flush_all(int (*fd_of)(unsigned file));
+void logline_flush_settled(int (*fd_of)(unsigned file));
 void logline_flush_key(logline_key key, int (*fd_of)(unsigned file));
+void logline_flush_file(unsigned file, int fd);
+/* Is there anything that a flush would send? */
+bool logline_is_pending(unsigned file);
 
 /* In the child of a fork: forget the parent's unfinished lines (the parent will send them) and free every lock. */
 void logline_after_fork(void);

@@ -42,6 +42,9 @@ struct logline_line {
 	char bytes[LOGLINE_OBJECT_MAX];
 };
 
+/* Which lines a flush is about. */
+enum logline_which { LINES_ALL, LINES_SETTLED, LINES_OF_KEY };
+
 enum logline_who { WHO_NOT_SAID, WHO_KNOWN, WHO_NONE };
 
 /* After the record that ends at out_end, this much of the program's bytes and of the kept line is dealt with. */
@@ -85,7 +88,7 @@ extern struct logline_file logline_files[LOGLINE_FILES];
 struct logline_line *logline_line_new(void);
 void logline_line_free(struct logline_line *line); /* not the request */
 bool logline_take(struct logline_file *f, logline_key key, struct logline_line **line);
-struct logline_line *logline_take_any(struct logline_file *f, logline_key key, bool all);
+struct logline_line *logline_take_any(struct logline_file *f, logline_key key, enum logline_which which);
 struct logline_line *logline_take_aged(struct logline_file *f, logline_key except, uint64_t now_ms);
 bool logline_put(struct logline_file *f, struct logline_line *line);
 bool logline_hold(struct logline_file *f, logline_key key, char byte);

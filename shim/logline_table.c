@@ -26,6 +26,7 @@
 #define WAIT_MAX_MS 250 /* and then this long, once per holder, before it counts as stuck: many time slices */
 
 struct logline_file logline_files[LOGLINE_FILES];
+bool (*logline_has_more)(logline_key key);
 
 static struct pool line_pool = { .block = (sizeof(struct logline_line) + 15u) & ~15u, .per_chunk = 2 };
 static uint32_t lines_used;
@@ -128,14 +129,29 @@ bool logline_take(struct logline_file *f, logline_key key, struct logline_line *
 	return true;
 }
 
-struct logline_line *logline_take_any(struct logline_file *f, logline_key key, bool all)
+static bool has_more(const struct logline_line *line)
+{
+	return logline_has_more && logline_has_more(line->key);
+}
+
+static bool is_meant(const struct logline_line *line, logline_key key, enum logline_which which)
+{
+	switch (which) {
+	case LINES_ALL: return true;
+	case LINES_SETTLED: return !has_more(line);
+	case LINES_OF_KEY: break;
+	}
+	return line->key == key;
+}
+
+struct logline_line *logline_take_any(struct logline_file *f, logline_key key, enum logline_which which)
 {
 	struct logline_line **at, **oldest = NULL, *line = NULL;
 
 	if (is_empty(f) || !lock(f))
 		return NULL;
 	for (at = &f->lines; *at; at = &(*at)->next) {
-		if (all || (*at)->key == key)
+		if (is_meant(*at, key, which))
 			oldest = at;
 	}
 	if (oldest)
@@ -151,7 +167,8 @@ struct logline_line *logline_take_aged(struct logline_file *f, logline_key excep
 	if (is_empty(f) || !lock(f))
 		return NULL;
 	for (at = &f->lines; *at; at = &(*at)->next) {
-		if ((*at)->key != except && now_ms - (*at)->born_ms > LIMIT_PARTIAL_AGE_MS && now_ms > (*at)->born_ms)
+		if ((*at)->key != except && now_ms - (*at)->born_ms > LIMIT_PARTIAL_AGE_MS && now_ms > (*at)->born_ms &&
+		    !has_more(*at))
 			oldest = at;
 	}
 	if (oldest)
