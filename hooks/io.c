@@ -131,8 +131,9 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 
 	if (n >= 0 && msg->msg_controllen > 0 && io_active())
 		born_with(msg);
-	if (involved)
-		io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, n, (flags & MSG_PEEK) != 0);
+	if (involved) /* after an error, the message may be none */
+		io_receive_end(&io, n < 0 ? NULL : msg->msg_iov, n < 0 ? 0 : (int)msg->msg_iovlen, n,
+		               (flags & MSG_PEEK) != 0);
 	return n;
 }
 
@@ -202,6 +203,19 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 	return n;
 }
 
+/*
+ * A log that is sent to, not written to: records take the place of the bytes only where that is the same as a write, on a
+ * socket and without flags. Elsewhere the real call says what is wrong, or does what the flags ask for.
+ */
+static bool is_left_alone(const struct io_send *io, int flags)
+{
+	socklen_t len = sizeof(int);
+	int type;
+
+	return fds_kind(io->word) == FD_LOG &&
+	       (flags != 0 || REAL(getsockopt)(io->fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0);
+}
+
 EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
@@ -210,7 +224,7 @@ EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN || is_left_alone(&io, flags))
 		return REAL(send)(fd, buf, len, flags);
 	if (verdict == IO_SPECIAL)
 		return io_send_special(&io, &emitter);
@@ -228,7 +242,8 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 	ssize_t n;
 
 	/* An address is for datagrams, and for MSG_FASTOPEN, which we leave alone. */
-	if (addr != NULL || io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+	if (addr != NULL || io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN ||
+	    is_left_alone(&io, flags))
 		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
 	if (verdict == IO_SPECIAL)
 		return io_send_special(&io, &emitter);
@@ -245,7 +260,8 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	ssize_t n;
 
 	if (io_uninvolved(fd) || msg == NULL || msg->msg_iovlen > VECTORS_MAX ||
-	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN)
+	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN ||
+	    is_left_alone(&io, flags))
 		return REAL(sendmsg)(fd, msg, flags);
 	/* Descriptors travel with the bytes: such a message is not cut up. */
 	if (verdict == IO_SPECIAL && msg->msg_controllen == 0)
