@@ -20,6 +20,7 @@
 #include "logfiles.h"
 #include "logline.h"
 #include "marks.h"
+#include "os.h"
 #include "stdio_table.h"
 
 /* struct _IO_jump_t and the tail of struct _IO_FILE_plus, glibc 2.2 to today (libio/libioP.h). */
@@ -37,6 +38,12 @@ enum { WIDE_WRITE_BASE = 3, WIDE_WRITE_PTR = 4 };
 /* _IO_UNBUFFERED of libio.h: part of the layout that programs of decades were compiled with. */
 #define STREAM_UNBUFFERED 0x0002
 
+/*
+ * _IO_DELETE_DONT_CLOSE: the stream of a dprintf, on its caller's stack and gone when it returns. So it is no key for what is
+ * kept, and not to be looked at later. What it prints is written within the call.
+ */
+#define STREAM_OF_ONE_CALL 0x0040
+
 typedef size_t (*xsputn_function)(FILE *stream, const void *data, size_t len);
 typedef ssize_t (*read_function)(FILE *stream, void *data, ssize_t len);
 typedef ssize_t (*write_function)(FILE *stream, const void *data, ssize_t len);
@@ -46,6 +53,18 @@ extern size_t _IO_file_xsputn(FILE *stream, const void *data, size_t len) __attr
 extern size_t _IO_wfile_xsputn(FILE *stream, const void *data, size_t len) __attribute__((weak));
 extern ssize_t _IO_file_read(FILE *stream, void *data, ssize_t len) __attribute__((weak));
 extern ssize_t _IO_file_write(FILE *stream, const void *data, ssize_t len) __attribute__((weak));
+
+/* Is what is printed to the stream written at once, in the name of the thread that prints it? */
+static bool is_written_at_once(const FILE *stream)
+{
+	return (stream->_flags & (STREAM_UNBUFFERED | STREAM_OF_ONE_CALL)) != 0;
+}
+
+/* What an unfinished line of the stream is kept under. */
+static logline_key key_of(const FILE *stream)
+{
+	return (stream->_flags & STREAM_OF_ONE_CALL) != 0 ? (logline_key)os_tid() : (logline_key)stream;
+}
 
 static bool is_log(int fd)
 {
@@ -58,8 +77,8 @@ static bool is_log(int fd)
 
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
-	/* An unbuffered stream is written within this call: the request is then the thread's at that time. */
-	if (io_active() && (stream->_flags & STREAM_UNBUFFERED) == 0) {
+	/* Else the request is the thread's at the time of the write. */
+	if (io_active() && !is_written_at_once(stream)) {
 		int saved = errno;
 
 		if (is_log(stream->_fileno))
@@ -127,7 +146,7 @@ static size_t write_segments(FILE *stream, const char *data, struct logline_segm
 
 		for (i = first; i < count; i++)
 			iov.iov_len += segments[i].len;
-		n = io_write_log(stream->_fileno, word, (logline_key)stream, &iov, 1, segments + first, count - first);
+		n = io_write_log(stream->_fileno, word, key_of(stream), &iov, 1, segments + first, count - first);
 		if (n <= 0)
 			break;
 		first = trim(segments, first, count, (size_t)n);
@@ -141,7 +160,7 @@ static size_t write_log(FILE *stream, const char *data, size_t len)
 	struct logline_segment all = { .len = len };
 	size_t done = 0;
 
-	if ((stream->_flags & STREAM_UNBUFFERED) != 0) {
+	if (is_written_at_once(stream)) {
 		all.request = io_line_request();
 		return write_segments(stream, data, &all, 1);
 	}
@@ -219,7 +238,7 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 	if (log)
 		stdio_forget_offset(stream);
 	if (log && __builtin_expect(io_ending, 0))
-		io_flush_key((logline_key)stream);
+		io_flush_key(key_of(stream));
 	return done;
 }
 
