@@ -199,6 +199,7 @@ struct marks_taken *marks_take(uintptr_t key, size_t len)
 		if (s != NULL)
 			__atomic_store_n(&s->lost, 1, __ATOMIC_RELAXED);
 		push(t, len, NULL);
+		t->segment[0].neutral = false; /* somebody printed it, and we do not know who */
 		return t;
 	}
 	take_ranges(s, t, len);
