@@ -73,6 +73,7 @@ static void atfork_child(void)
 static void unbuffer_python(void)
 {
 	if (config.unbuffer && config.log_mode != LOG_OFF && dlsym(RTLD_DEFAULT, "Py_Initialize") != NULL)
+		/* lint: allow setenv: once, before main */
 		(void)setenv("PYTHONUNBUFFERED", "1", 0);
 }
 

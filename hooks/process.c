@@ -153,7 +153,8 @@ static char **extend(char *room, char *const envp[], const struct extension *pla
  */
 #define CHILD_ENVIRONMENT(envp)                                                                                        \
 	struct extension plan = plan_extension(envp);                                                                  \
-	char *const *environment = plan.size == 0 ? (envp) : extend(alloca(plan.size), envp, &plan)
+	char *const *environment = /* lint: allow alloca: ENTRIES_MAX and CARRIER_MAX bound it */                      \
+		plan.size == 0 ? (envp) : extend(alloca(plan.size), envp, &plan)
 
 static void before_exec(void)
 {
@@ -233,7 +234,7 @@ static void collect_arguments(char **argv, const char *first, size_t n, va_list 
 		errno = E2BIG;                                                                                         \
 		return -1;                                                                                             \
 	}                                                                                                              \
-	argv = alloca((n + 1) * sizeof(*argv));                                                                        \
+	argv = alloca((n + 1) * sizeof(*argv)); /* lint: allow alloca: ARGUMENTS_MAX, as in libc */                    \
 	va_start(args, first);                                                                                         \
 	collect_arguments(argv, first, n, args)
 
@@ -293,6 +294,7 @@ static void before_shell(void)
 	char *stdio = io_active() && getenv("TRACESHIM_STDIO") == NULL ? environment_stdio() : NULL;
 
 	if (stdio != NULL && getenv("LD_PRELOAD") != NULL)
+		/* lint: allow setenv: the program itself is about to start a shell */
 		(void)setenv("TRACESHIM_STDIO", strchr(stdio, '=') + 1, 0);
 }
 

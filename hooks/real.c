@@ -32,8 +32,7 @@ void *real_find(const char *name)
  * dlsym without a version may answer with the oldest one. Of our functions only the pthread_cond ones have two, and the old
  * ones (before glibc 2.3.2) take another structure.
  */
-extern void *dlvsym(void *restrict handle, const char *restrict name, const char *restrict version)
-	__attribute__((weak)); /* musl has none, and no versions */
+#pragma weak dlvsym /* musl has none, and no versions */
 
 static void *find_newest(const char *name)
 {

@@ -318,6 +318,7 @@ static int closing(FILE *stream)
 		return 0;
 	fd = fileno(stream);
 	if (fd >= 0 && is_log(fd)) {
+		/* lint: allow fflush: the program is closing it */
 		if (has_more((logline_key)stream) && fflush(stream) != 0)
 			error = errno;
 		io_flush_key((logline_key)stream);

@@ -25,14 +25,15 @@ static uint64_t first_chunk[FDS_CHUNK];
 
 static uint64_t *slot_of(int fd)
 {
-	uint64_t **chunk = &fds_chunk[(unsigned)fd / FDS_CHUNK];
 	uint64_t *slots, *none = NULL;
+	uint64_t **chunk;
 
 	if ((unsigned)fd >= LIMIT_FDS) {
 		if (fd >= 0)
 			counters_count(fd_limit_skipped);
 		return NULL;
 	}
+	chunk = &fds_chunk[(unsigned)fd / FDS_CHUNK];
 	slots = __atomic_load_n(chunk, __ATOMIC_ACQUIRE);
 	if (slots == NULL) {
 		/* Two threads that come here at once leave one unused chunk behind: rarer than it is worth mending. */

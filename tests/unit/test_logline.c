@@ -1,6 +1,8 @@
 /*
  * The bytes of a program into records: through a write that fails as told, through real pipes, by many threads at once,
  * and from a signal handler.
+ *
+ * long: a test for each way that a write can end, in one file because they share the scripted log.
  */
 #include <setjmp.h>
 #include <stdarg.h>
