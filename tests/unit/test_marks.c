@@ -20,22 +20,32 @@ static void let_go(void)
 	request_unref(b);
 }
 
-/* What a flush says, as text: "a3 ?2 -1": 3 bytes of a, 2 that say nothing, 1 that is known to be nobody's. */
+/*
+ * What a flush says, as text: "a3 ?2 -1": 3 bytes of a, 2 that say nothing, 1 that is known to be nobody's. Where one range
+ * ends and the next of the same request begins depends on the clock, and is not told.
+ */
 static const char *taken(uintptr_t stream, size_t len)
 {
 	static char text[8192];
-	size_t at = 0, sum = 0;
+	size_t at = 0, sum = 0, same = 0;
 	struct marks_taken *t = marks_take(stream, len);
+	char before = 0;
 	uint32_t i;
 
 	CHECK(t != NULL);
 	text[0] = '\0';
-	for (i = 0; i < t->count; i++) {
+	for (i = 0; i <= t->count; i++) {
 		const struct logline_segment *s = &t->segment[i];
-		char who = s->request == a ? 'a' : s->request == b ? 'b' : s->neutral ? '?' : '-';
+		char who = i == t->count ? 0 : s->request == a ? 'a' : s->request == b ? 'b' : s->neutral ? '?' : '-';
 
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%c%zu", i ? " " : "", who, s->len);
-		sum += s->len;
+		if (who != before && before != 0)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%c%zu", at > 0 ? " " : "", before,
+			                       same);
+		if (who != before)
+			same = 0;
+		before = who;
+		if (who != 0)
+			same += s->len, sum += s->len;
 	}
 	CHECK_INT(t->len, sum);
 	CHECK(t->len <= len);
