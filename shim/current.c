@@ -19,14 +19,16 @@
  * of the loop proves something only if all of these hold:
  *   - the loop had nothing queued: it was prepared to wait (a timeout of 0 means that it had);
  *   - no timer was due: loops pass the time until their next timer as the timeout, so none is while that has not elapsed
- *     (for loops that look at the clock again after the handlers, as libuv does, at the moment of the answer);
- *   - one event was returned, and one connection touched since: whatever runs now was caused by it.
- * The last is too little under load, where an iteration has many events. A loop that runs each handler to its end before it
- * touches the next connection ('inline': nginx, lighttpd) may be believed event by event. Which loops are inline is known
- * for some programs from their source (inline_programs); others must prove it: in iterations with several events, whoever
- * the thread was thought to work for must be whom it answers, LOOP_PROOFS times; the first contradiction ends
- * the trust, for good. Programs with a scheduler of their own (Python, Ruby, a JVM) are never believed beyond the one-event
- * rule, and Node, whose microtasks interleave everything, not at all: its async context answers instead.
+ *     (for loops that look at the clock again after the handlers, as libuv does, at the moment of the answer; loops round
+ *     the timeout up, by a millisecond or two);
+ *   - one event was returned, and one connection touched since: whatever runs now was caused by it;
+ *   - no other request is waiting for its answer in this process: what an event causes may be the work of another, which
+ *     waited for a batch to fill up, or for a connection that this one gives back.
+ * A loop that runs each handler to its end before it touches the next connection, for one request at a time ('inline':
+ * nginx, lighttpd), may be believed event by event. That is known for some programs from their source (inline_programs);
+ * a user can say it of others. It is not learned: a loop that answers whoever it was thought to work for a thousand times
+ * may have run another's work each time before that, or begin to when it gets busy. The first contradiction ends what
+ * trust there was. Node, whose microtasks interleave everything, is not believed at all: its async context answers instead.
  *
  * Ruled out: binding backwards from the response (wrong in 25 % of lines on event loops), following wake-ups (up to 97 %),
  * a map keyed by thread as eBPF agents use (84 to 99 % wrong in a loaded pool).
@@ -45,8 +47,8 @@
 #include "counters.h"
 #include "os.h"
 
-/* Agreements in iterations with several events before an unknown loop is believed to be inline. */
-#define LOOP_PROOFS 64
+/* Loops round the time until their next timer up to milliseconds, and some add the clock's own step. */
+#define TIMER_ROUNDING_NS 2000000
 
 enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED };
 
@@ -65,9 +67,8 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, managed, inline_loop, writes_events;
+static bool serves, blind, inline_loop, writes_events;
 static uint32_t bindings, bound_threads;
-static uint32_t agreed;
 static uint8_t contradicted;
 
 /* Event loops that run a handler to its end before they touch the next connection; from their sources. */
@@ -148,7 +149,6 @@ void current_init(const char *program, void *(*resolve)(const char *name))
 	blind = resolve("napi_create_function") != NULL;
 	python = resolve("Py_Initialize") != NULL;
 	writes_events = resolve("JNI_CreateJavaVM") != NULL || (python && getenv("PYTHONUNBUFFERED") != NULL);
-	managed = python || writes_events || resolve("ruby_init") != NULL || resolve("uv_run") != NULL;
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -202,21 +202,15 @@ bool current_serves(void)
 	return serves;
 }
 
-static bool believes_many(void)
-{
-	if (inline_loop)
-		return true;
-	return config.loop_trust == LOOP_AUTO && !managed && __atomic_load_n(&contradicted, __ATOMIC_RELAXED) == 0 &&
-	       __atomic_load_n(&agreed, __ATOMIC_RELAXED) >= LOOP_PROOFS;
-}
-
 static bool loop_proven(struct current *me)
 {
 	if (me->unproven || config.loop_trust == LOOP_OFF)
 		return false;
-	if (believes_many())
+	if (inline_loop)
 		return true;
 	if (me->events != 1 || me->touched != 1 || __atomic_load_n(&contradicted, __ATOMIC_RELAXED) != 0)
+		return false;
+	if (request_others_wait(me->request))
 		return false;
 	if (me->deadline_ns != UINT64_MAX && os_monotonic_ns() >= me->deadline_ns) {
 		me->unproven = true;
@@ -286,8 +280,8 @@ void current_read_reply(struct request *owner, bool blocking)
 }
 
 /*
- * The thread answers `request`. That is the touchstone of what we believed: agreement counts in favour of the loop when the
- * iteration had several events, contradiction ends our trust. For a loop known to be inline it is an event like any other.
+ * The thread answers `request`. That is the touchstone of what we believed: agreement is counted, and the first contradiction
+ * ends our trust in the loop. For a loop known to be inline it is an event like any other.
  */
 void current_begin_response(struct request *request, bool blocking)
 {
@@ -300,10 +294,8 @@ void current_begin_response(struct request *request, bool blocking)
 	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
 		current_clear(); /* on to the next one of its connection: no contradiction */
 	if (me->request == request && request != NULL) {
-		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1)) {
-			__atomic_add_fetch(&agreed, 1, __ATOMIC_RELAXED);
+		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
 			counters_count(context_multi_agreed);
-		}
 		return;
 	}
 	if (me->in_loop && !blocking && inline_loop && me->class != CLASS_READ) {
@@ -346,7 +338,11 @@ void current_wait_loop(int64_t timeout_ns)
 	me->touched = 0;
 	me->events = 0;
 	me->unproven = timeout_ns == 0;
-	me->deadline_ns = timeout_ns <= 0 ? UINT64_MAX : os_monotonic_ns() + (uint64_t)timeout_ns;
+	me->deadline_ns = UINT64_MAX;
+	if (timeout_ns > TIMER_ROUNDING_NS)
+		me->deadline_ns = os_monotonic_ns() + (uint64_t)timeout_ns - TIMER_ROUNDING_NS;
+	else if (timeout_ns > 0)
+		me->unproven = true;
 }
 
 void current_wait_loop_done(int events)

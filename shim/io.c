@@ -392,6 +392,7 @@ void io_after_fork(void)
 	logline_after_fork();
 	marks_after_fork();
 	counters_after_fork();
+	request_after_fork();
 	current_after_fork();
 	errno = saved;
 }

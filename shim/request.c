@@ -15,6 +15,9 @@
 static struct pool requests = { .block = (sizeof(struct request) + 15) & ~15u, .per_chunk = 64 };
 static struct pool large_texts = { .block = LIMIT_TEXT_LARGE, .per_chunk = 8 };
 
+static uint32_t waiting;     /* requests that wait for their answer in this process */
+static uint16_t process = 1; /* counts forks; never 0 */
+
 struct request *request_new(void)
 {
 	struct request *r = pool_take(&requests);
@@ -25,6 +28,7 @@ struct request *request_new(void)
 	}
 	r->refs = 1;
 	r->state = REQUEST_HEAD;
+	r->waiting = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx));
 	r->ctx.text.data = r->inline_text;
 	r->ctx.text.cap = sizeof(r->inline_text);
@@ -59,6 +63,7 @@ void request_unref(struct request *r)
 {
 	if (r == NULL || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
+	request_end_waiting(r);
 	if (r->ctx.text.data != r->inline_text)
 		pool_give(&large_texts, r->ctx.text.data);
 	pool_give(&requests, r);
@@ -68,7 +73,37 @@ void request_advance(struct request *r, enum request_state to)
 {
 	uint8_t state = __atomic_load_n(&r->state, __ATOMIC_RELAXED);
 
+	if (to >= REQUEST_ENDED)
+		request_end_waiting(r);
 	while (state < to)
 		if (__atomic_compare_exchange_n(&r->state, &state, (uint8_t)to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 			return;
+}
+
+void request_begin_waiting(struct request *r)
+{
+	__atomic_store_n(&r->waiting, process, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
+}
+
+void request_end_waiting(struct request *r)
+{
+	uint16_t where = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED);
+
+	/* What a child has inherited of its parent's requests was never counted there. */
+	if (where != 0 && __atomic_exchange_n(&r->waiting, 0, __ATOMIC_RELAXED) == process)
+		__atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
+}
+
+bool request_others_wait(const struct request *r)
+{
+	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == process;
+
+	return __atomic_load_n(&waiting, __ATOMIC_RELAXED) != own;
+}
+
+void request_after_fork(void)
+{
+	process = process == UINT16_MAX ? 1 : (uint16_t)(process + 1);
+	waiting = 0;
 }

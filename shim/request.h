@@ -21,6 +21,7 @@ struct request {
 	uint32_t pool_word; /* the pool's */
 	uint32_t refs;      /* atomic */
 	uint8_t state;      /* enum request_state, atomic; only grows */
+	uint16_t waiting;   /* the process (count of forks plus 1) in which it waits for its answer, else 0; atomic */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };
@@ -41,5 +42,15 @@ static inline enum request_state request_state(const struct request *r)
 
 /* Move the state forward, never back. */
 void request_advance(struct request *r, enum request_state to);
+
+/*
+ * Served requests that wait for their answer, over all threads. `begin_waiting` once a request, when its head is complete;
+ * `end_waiting` when it is answered, or will not be; again is nothing. A forked child starts with none.
+ */
+void request_begin_waiting(struct request *r);
+void request_end_waiting(struct request *r);
+/* Does any request but this one wait? */
+bool request_others_wait(const struct request *r);
+void request_after_fork(void);
 
 #endif

@@ -66,6 +66,7 @@ static void request_complete_head(struct exchange *ex)
 	propagate_end(&ex->in, &ex->request->ctx);
 	ex->request_headed = true;
 	request_advance(ex->request, REQUEST_LIVE);
+	request_begin_waiting(ex->request);
 	counters_count(requests);
 	if (ex->request->ctx.remote)
 		counters_count(requests_continued);
@@ -97,6 +98,7 @@ static struct request *raw_received(struct conn *conn)
 		if (fresh != NULL) {
 			propagate_fresh(&fresh->ctx);
 			request_advance(fresh, REQUEST_LIVE);
+			request_begin_waiting(fresh);
 			counters_count(requests);
 			counters_count(requests_raw);
 		}
@@ -234,6 +236,9 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);
 	if (conn->mode == CONN_OPAQUE) {
+		/* Where such an answer ends is not known: its first bytes have to do. */
+		if (conn->owner != NULL && len > 0)
+			request_end_waiting(conn->owner);
 		conn->raw_in = false;
 		return;
 	}

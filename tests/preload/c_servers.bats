@@ -1,0 +1,130 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash
+#
+# Servers in C: those whose threads and processes work for one request at a time, which must be right line by line; and
+# those made to mislead, which may have lines without an id, but not one with another request's.
+
+load servers
+
+setup() {
+    servers_setup
+    port=$(free_port)
+    url=http://127.0.0.1:$port/
+}
+
+teardown() {
+    servers_teardown
+}
+
+# right PROGRAM MODE LINES: all lines of all requests have the right id
+right() {
+    serve guest "$port" "$programs/$1" "$2" "$port"
+    burst "$url" --requests 400 --connections 24 --per-connection 5 --numbered
+    until_lines $((400 * $3)) "$tmp/guest.log"
+    count "$tmp/guest.log" --requests 400 --lines "$3"
+    counted requests "${4:-400}"
+    undegraded
+}
+
+# never_wrong PROGRAM MODE LINES [ARGUMENT]...: lines may lack an id; --least-right through $least
+never_wrong() {
+    serve guest "$port" "$programs/$1" "$2" "$port" "${@:4}"
+    # One at a time, a few, and many: what is queued and what is not differs.
+    burst "$url" --requests 100 --connections 1 --numbered
+    burst "$url" --first 101 --requests 300 --connections 5 --numbered
+    burst "$url" --first 401 --requests 800 --connections 50 --numbered
+    until_lines $((1200 * $3)) "$tmp/guest.log"
+    count "$tmp/guest.log" --requests "${counted:-1200}" --lines "$3" --none any --least-right "${least:-0}"
+    counted requests 1200
+    undegraded
+}
+
+@test "a thread a connection" {
+    right server_blocking thread 2
+}
+
+@test "several processes that accept" {
+    right server_blocking prefork 2
+}
+
+@test "a process a connection" {
+    # The processes end with their connections, and take their counts along.
+    right server_blocking fork 2 0
+}
+
+@test "a listener that was opened before an exec" {
+    right server_blocking exec 2
+}
+
+@test "connections handed over by another process" {
+    right server_blocking handed 2
+}
+
+@test "helper threads have their request's id until its response begins, and then none" {
+    serve guest "$port" "$programs/server_blocking" workers "$port"
+    burst "$url" --requests 400 --connections 8 --per-connection 50 --numbered
+    until_lines 1600 "$tmp/guest.log"
+    grep -v '"message":"\(helper\|late\) ' "$tmp/guest.log" >"$tmp/handlers"
+    count "$tmp/handlers" --requests 400 --lines 2
+    grep '"message":"late ' "$tmp/guest.log" >"$tmp/late"
+    count "$tmp/late" --requests 400 --lines 1 --none any --all-none
+    count "$tmp/guest.log" --requests 400 --lines 4 --none any
+    undegraded
+}
+
+@test "a loop with inline handlers" {
+    least=900 never_wrong server_loop inline 3
+}
+
+@test "a loop that answers in the reverse order of reading is never wrong" {
+    never_wrong server_loop deferred 3
+}
+
+@test "a loop that logs at the end of an iteration is never wrong" {
+    never_wrong server_loop late 3
+}
+
+@test "a loop that waits for a batch is never wrong" {
+    never_wrong server_loop batch 3
+}
+
+@test "a loop that answers by timers is never wrong" {
+    never_wrong server_loop timers 3
+}
+
+@test "a loop that does one queued job an iteration is never wrong" {
+    never_wrong server_loop step 3
+}
+
+@test "a loop that is inline until it is busy is never wrong" {
+    never_wrong server_loop polite 3
+}
+
+@test "a loop that asks for all its requests on one connection is never wrong" {
+    up=$(free_port)
+    shim='' serve lines "$up" socat "TCP-LISTEN:$up,bind=127.0.0.1,fork,reuseaddr" EXEC:cat
+    never_wrong server_loop shared 5 "$up"
+}
+
+@test "a loop whose requests wait for each other's upstream connection is never wrong, nor are its calls" {
+    start_upstream
+    never_wrong server_loop pool 4 "$up"
+    calls --requests 1200 --none any
+}
+
+@test "jobs handed from a reader to workers are never wrong" {
+    never_wrong server_handoff queue 2
+}
+
+@test "a pool whose threads are created in the first requests is never wrong" {
+    never_wrong server_handoff lazy 3
+}
+
+@test "kept connections that change threads" {
+    least=2400 never_wrong server_handoff wander 2
+}
+
+@test "a thread that logs for others after its response is never wrong" {
+    # The last few notes stay unwritten.
+    counted=1190 never_wrong server_handoff tail 2
+}

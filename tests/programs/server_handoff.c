@@ -1,0 +1,211 @@
+/*
+ * Threads that hand requests to each other: who logs and answers is not who read.
+ *
+ *   queue PORT    one thread reads whole requests and queues jobs for four workers, which log and answer
+ *   lazy PORT     a thread a connection reads; jobs go to a pool whose threads are created by the first requests that find
+ *                 no idle one
+ *   wander PORT   keep-alive connections: a poller hands each readable connection to any worker, which reads, answers and
+ *                 gives it back
+ *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
+ */
+#include "server_kit.h"
+
+#include <poll.h>
+
+#define WORKERS 4
+#define QUEUE 4096
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
+static struct peer *jobs[QUEUE];
+static unsigned head, tail;
+static int idle, threads;
+static int epoll_fd, wandering, looping;
+static long notes[QUEUE];
+static unsigned noted;
+
+static void push(struct peer *peer)
+{
+	jobs[tail++ % QUEUE] = peer;
+	pthread_cond_signal(&filled);
+}
+
+static struct peer *pop(void)
+{
+	struct peer *peer;
+
+	pthread_mutex_lock(&lock);
+	idle++;
+	while (head == tail)
+		pthread_cond_wait(&filled, &lock);
+	idle--;
+	peer = jobs[head++ % QUEUE];
+	pthread_mutex_unlock(&lock);
+	return peer;
+}
+
+static void watch_again(struct peer *peer, int operation)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = peer };
+
+	if (epoll_ctl(epoll_fd, operation, peer->fd, &event) != 0)
+		die("epoll_ctl");
+}
+
+static void *worker(void *arg)
+{
+	(void)arg;
+	for (;;) {
+		struct peer *peer = pop();
+		bool close_it;
+
+		if (wandering && peer_read(peer) <= 0) {
+			peer_end(peer);
+			continue;
+		}
+		say("work", peer->n);
+		work_us(300);
+		say("answer", peer->n);
+		close_it = peer->close;
+		peer_answer(peer);
+		pthread_mutex_lock(&lock);
+		peer->queued = false;
+		pthread_cond_broadcast(&done);
+		pthread_mutex_unlock(&lock);
+		if (!looping)
+			continue;
+		if (close_it)
+			peer_end(peer);
+		else
+			watch_again(peer, EPOLL_CTL_MOD);
+	}
+	return NULL;
+}
+
+static void add_worker(void)
+{
+	pthread_t thread;
+
+	threads++;
+	pthread_create(&thread, NULL, worker, NULL);
+}
+
+static void *read_lazily(void *arg)
+{
+	struct peer *peer = arg;
+
+	while (peer_read(peer) > 0) {
+		say("read", peer->n);
+		pthread_mutex_lock(&lock);
+		peer->queued = true;
+		push(peer);
+		if (idle == 0 && threads < WORKERS)
+			add_worker();
+		while (peer->queued)
+			pthread_cond_wait(&done, &lock);
+		pthread_mutex_unlock(&lock);
+		if (peer->close)
+			break;
+	}
+	peer_end(peer);
+	return NULL;
+}
+
+static void *answer_and_tail(void *arg)
+{
+	struct peer *peer = arg;
+	unsigned i;
+
+	while (peer_read(peer) > 0) {
+		say("begin", peer->n);
+		pthread_mutex_lock(&lock);
+		notes[noted++ % QUEUE] = peer->n;
+		pthread_mutex_unlock(&lock);
+		peer_answer(peer);
+		/* The next one who waits here writes what all have left: after its own response. */
+		pthread_mutex_lock(&lock);
+		if (noted >= 8) {
+			struct timespec soon;
+
+			clock_gettime(CLOCK_REALTIME, &soon);
+			pthread_cond_timedwait(&done, &lock, &soon);
+			for (i = 0; i < noted; i++)
+				say("note", notes[i]);
+			noted = 0;
+		}
+		pthread_mutex_unlock(&lock);
+		if (peer->close)
+			break;
+	}
+	peer_end(peer);
+	return NULL;
+}
+
+static void thread_per_connection(int listener, void *(*routine)(void *))
+{
+	pthread_t thread;
+	int fd;
+
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		pthread_create(&thread, NULL, routine, peer_new(fd));
+		pthread_detach(thread);
+	}
+}
+
+/* The reader: a loop that reads each request in full, and gives it away. */
+static void loop(int listener)
+{
+	struct epoll_event events[32], event = { .events = EPOLLIN };
+	int i, n;
+
+	epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
+	for (i = 0; i < WORKERS; i++)
+		add_worker();
+	for (;;) {
+		n = epoll_wait(epoll_fd, events, 32, -1);
+		for (i = 0; i < n; i++) {
+			struct peer *peer = events[i].data.ptr;
+			int got;
+
+			if (peer == NULL) {
+				int fd = accept(listener, NULL, NULL);
+
+				if (fd >= 0)
+					watch_again(peer_new(fd), EPOLL_CTL_ADD);
+				continue;
+			}
+			got = wandering ? 1 : peer_read(peer);
+			if (got < 0) {
+				peer_end(peer);
+				continue;
+			}
+			if (got > 0) {
+				pthread_mutex_lock(&lock);
+				push(peer);
+				pthread_mutex_unlock(&lock);
+			} else {
+				watch_again(peer, EPOLL_CTL_MOD);
+			}
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int listener = argc > 2 ? listen_on(atoi(argv[2])) : -1;
+	const char *mode = argv[1];
+
+	if (listener < 0)
+		return 2;
+	signal(SIGPIPE, SIG_IGN);
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+	epoll_fd = epoll_create1(0);
+	if (strcmp(mode, "lazy") == 0)
+		thread_per_connection(listener, read_lazily);
+	else if (strcmp(mode, "tail") == 0)
+		thread_per_connection(listener, answer_and_tail);
+	wandering = strcmp(mode, "wander") == 0;
+	looping = 1;
+	loop(listener);
+	return 0;
+}
