@@ -7,6 +7,7 @@
 #include "real.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "config.h"
@@ -37,9 +38,88 @@ static bool another_is_first(void)
 	return strcmp(name == NULL ? info.dli_fname : name + 1, "libtraceshim.so") == 0;
 }
 
-static void *find_anywhere(const char *name)
+/*
+ * What is in this program? References that may stay empty, because dlsym allocates, and leaves an error behind, for what it
+ * does not find: that is the answer to all of these in nearly every process.
+ */
+extern void napi_create_function(void) __attribute__((weak));
+extern void Py_Initialize(void) __attribute__((weak));
+extern void JNI_CreateJavaVM(void) __attribute__((weak));
+extern void ruby_init(void) __attribute__((weak));
+extern void uv_run(void) __attribute__((weak));
+
+static void *find_runtime(const char *name)
 {
-	return dlsym(RTLD_DEFAULT, name);
+	static const struct {
+		char name[24];
+		void (*function)(void);
+	} runtimes[] = {
+		{ "napi_create_function", napi_create_function },
+		{ "Py_Initialize", Py_Initialize },
+		{ "JNI_CreateJavaVM", JNI_CreateJavaVM },
+		{ "ruby_init", ruby_init },
+		{ "uv_run", uv_run },
+	};
+
+	for (size_t i = 0; i < sizeof(runtimes) / sizeof(runtimes[0]); i++)
+		if (strcmp(runtimes[i].name, name) == 0)
+			return (void *)runtimes[i].function;
+	return NULL;
+}
+
+/* What shim/ calls: each is bound at its first use, as the hooks' are. */
+
+static ssize_t os_write(int fd, const void *buf, size_t len)
+{
+	return REAL(write)(fd, buf, len);
+}
+
+static ssize_t os_writev(int fd, const struct iovec *iov, int count)
+{
+	return REAL(writev)(fd, iov, count);
+}
+
+static ssize_t os_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return REAL(sendmsg)(fd, msg, flags);
+}
+
+static ssize_t os_read(int fd, void *buf, size_t len)
+{
+	return REAL(read)(fd, buf, len);
+}
+
+static int os_close(int fd)
+{
+	return REAL(close)(fd);
+}
+
+/* The third argument is passed on whether it is there or not, as libc does. */
+static int os_open(const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = va_arg(args, mode_t);
+	va_end(args);
+	return REAL(open)(path, flags, mode);
+}
+
+static int os_fcntl(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	return REAL(fcntl)(fd, command, arg);
+}
+
+static int os_getsockopt(int fd, int level, int option, void *value, socklen_t *len)
+{
+	return REAL(getsockopt)(fd, level, option, value, len);
 }
 
 /*
@@ -48,14 +128,15 @@ static void *find_anywhere(const char *name)
  */
 extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
 	__attribute__((weak));
-extern void *__dso_handle __attribute__((visibility("hidden")));
+/* The object is linked without the compiler's start files: nothing of theirs is needed, and each name costs a look-up. */
+static void *const dso_handle = (void *)&dso_handle;
 
 static bool watch_forks(void (*child)(void))
 {
 	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
 
 	if (__register_atfork != NULL)
-		return __register_atfork(NULL, NULL, child, &__dso_handle) == 0;
+		return __register_atfork(NULL, NULL, child, (void *)&dso_handle) == 0;
 	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
 	return atfork != NULL && atfork(NULL, NULL, child) == 0;
 }
@@ -72,7 +153,7 @@ static void atfork_child(void)
  */
 static void unbuffer_python(void)
 {
-	if (config.unbuffer && config.log_mode != LOG_OFF && dlsym(RTLD_DEFAULT, "Py_Initialize") != NULL)
+	if (config.unbuffer && config.log_mode != LOG_OFF && Py_Initialize != NULL)
 		/* lint: allow setenv: once, before main */
 		(void)setenv("PYTHONUNBUFFERED", "1", 0);
 }
@@ -82,7 +163,7 @@ __attribute__((constructor)) static void traceshim_start(void)
 	const char *program = program_invocation_short_name;
 	int saved = errno;
 
-	os_bind(real_find);
+	os = (struct os){ os_write, os_writev, os_sendmsg, os_close, os_open, os_read, os_fcntl, os_getsockopt };
 	if (program == NULL)
 		program = "";
 	config_load(environ, program);
@@ -90,7 +171,7 @@ __attribute__((constructor)) static void traceshim_start(void)
 	                  config.service.len > 0 ? config.service.text : program);
 	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
 		unbuffer_python();
-		current_init(program, find_anywhere);
+		current_init(program, find_runtime);
 		current_watch_threads(io_flush_thread_logs);
 		stream_prepare();
 		record_init();

@@ -4,14 +4,30 @@
 #include "real.h"
 
 #include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "counters.h"
 
 void *real_function[REAL_COUNT];
 
-static const char *const real_name[REAL_COUNT] = {
+/*
+ * The names, one behind the other, and where each begins: a table of pointers would cost each process a relocation and eight
+ * bytes of a private page a name.
+ */
+static const struct {
+#define REAL_ENTRY(name) char REAL_##name##_text[sizeof(#name)];
+#include "real_table.h"
+#undef REAL_ENTRY
+} real_names = {
 #define REAL_ENTRY(name) #name,
+#include "real_table.h"
+#undef REAL_ENTRY
+};
+
+static const uint16_t real_name_at[REAL_COUNT] = {
+#define REAL_ENTRY(name) offsetof(__typeof__(real_names), REAL_##name##_text),
 #include "real_table.h"
 #undef REAL_ENTRY
 };
@@ -21,11 +37,6 @@ static long missing(void)
 {
 	errno = ENOSYS;
 	return -1;
-}
-
-void *real_find(const char *name)
-{
-	return dlsym(RTLD_NEXT, name);
 }
 
 /*
@@ -45,7 +56,7 @@ static void *find_newest(const char *name)
 
 void *real_bind(enum real_index index)
 {
-	void *found = find_newest(real_name[index]);
+	void *found = find_newest((const char *)&real_names + real_name_at[index]);
 
 	if (found == NULL) {
 		counters_count(symbols_missing);

@@ -62,8 +62,6 @@ extern void *real_function[REAL_COUNT];
 /* Bind one entry, now. Never NULL: a function that does not exist becomes one that fails with ENOSYS (and is counted). */
 void *real_bind(enum real_index index);
 void real_bind_all(void);
-/* The real function of that name, interposed by us or not; NULL when there is none. For os_bind. */
-void *real_find(const char *name);
 
 static inline void *real_get(enum real_index index)
 {
