@@ -25,6 +25,7 @@ struct log_identity {
 	dev_t dev;
 	ino_t ino;
 	bool present;
+	uint64_t birth; /* of a file: its time of birth in ns; 0: not known */
 };
 
 static struct log_identity tree[2]; /* stdout, stderr */
@@ -47,13 +48,13 @@ static const char *parse_number(const char *at, uint64_t *value)
 	return at == start ? NULL : at;
 }
 
-/* "dev:ino,dev:ino"; "-" for an absent one. Anything else: none. */
+/* "dev:ino[:birth],dev:ino[:birth]"; "-" for an absent one. Anything else: none. */
 static void parse_tree(const char *text)
 {
 	unsigned i;
 
 	for (i = 0; i < 2 && text != NULL && *text != '\0'; i++) {
-		uint64_t dev, ino;
+		uint64_t dev, ino, birth = 0;
 
 		if (*text == '-') {
 			text++;
@@ -64,7 +65,9 @@ static void parse_tree(const char *text)
 			text = parse_number(text, &ino);
 			if (text == NULL)
 				return;
-			tree[i] = (struct log_identity){ (dev_t)dev, (ino_t)ino, true };
+			if (*text == ':' && (text = parse_number(text + 1, &birth)) == NULL)
+				return;
+			tree[i] = (struct log_identity){ (dev_t)dev, (ino_t)ino, true, birth };
 		}
 		if (*text == ',')
 			text++;
@@ -90,6 +93,30 @@ static bool may_be_log(int fd, const struct stat *st)
 	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX;
 }
 
+/*
+ * When the file was born: a number of a deleted file soon belongs to another one (ext4 takes the first that is free), and a
+ * descendant that outlives the tree's output must not take a file of its own for it. 0: not a file, or not known.
+ */
+static uint64_t birth_of(int fd, const struct stat *st)
+{
+	struct statx more;
+
+	if (!S_ISREG(st->st_mode) || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 ||
+	    (more.stx_mask & STATX_BTIME) == 0)
+		return 0;
+	return (uint64_t)more.stx_btime.tv_sec * 1000000000u + more.stx_btime.tv_nsec;
+}
+
+static bool is_tree(unsigned which, int fd, const struct stat *st)
+{
+	uint64_t birth;
+
+	if (!same(&tree[which], st->st_dev, st->st_ino))
+		return false;
+	birth = tree[which].birth == 0 ? 0 : birth_of(fd, st);
+	return birth == 0 || birth == tree[which].birth;
+}
+
 void logfiles_init(void)
 {
 	int fd;
@@ -105,7 +132,7 @@ void logfiles_init(void)
 		struct stat st;
 
 		if (fstat(fd, &st) == 0 && may_be_log(fd, &st))
-			tree[fd - 1] = (struct log_identity){ st.st_dev, st.st_ino, true };
+			tree[fd - 1] = (struct log_identity){ st.st_dev, st.st_ino, true, birth_of(fd, &st) };
 	}
 }
 
@@ -138,6 +165,10 @@ void logfiles_format(char text[LOGFILES_TEXT])
 		at = put_number(at, tree[i].dev);
 		*at++ = ':';
 		at = put_number(at, tree[i].ino);
+		if (tree[i].birth == 0)
+			continue;
+		*at++ = ':';
+		at = put_number(at, tree[i].birth);
 	}
 	*at = '\0';
 }
@@ -159,6 +190,19 @@ static bool named_by_user(int fd)
 	return config_is_log_file(path);
 }
 
+/* A place for one more log file: the next one, or that of a file that nothing leads to any more (logs are rotated). */
+static int find_place(void)
+{
+	unsigned i;
+
+	if (file_count < LOGLINE_FILES)
+		return (int)file_count;
+	for (i = 0; i < LOGLINE_FILES; i++)
+		if (logfiles_fd_of(i) < 0)
+			return (int)i;
+	return -1;
+}
+
 static int file_index(const struct stat *st)
 {
 	unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
@@ -170,11 +214,12 @@ static int file_index(const struct stat *st)
 			return (int)i;
 	if (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) != 0)
 		return -1;
-	if (file_count == count && count < LOGLINE_FILES) {
-		files[count] = (struct log_identity){ st->st_dev, st->st_ino, true };
-		logline_open(count, S_ISREG(st->st_mode));
-		__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
-		found = (int)count;
+	found = file_count == count ? find_place() : -1;
+	if (found >= 0) {
+		files[found] = (struct log_identity){ st->st_dev, st->st_ino, true, 0 };
+		logline_open((unsigned)found, S_ISREG(st->st_mode));
+		if ((unsigned)found == count)
+			__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
 	return found;
@@ -186,9 +231,9 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 
 	if (config.log_mode == LOG_OFF)
 		return -1;
-	if (same(&tree[0], st->st_dev, st->st_ino))
+	if (is_tree(0, fd, st))
 		*stream = fd == 2 && same(&tree[1], st->st_dev, st->st_ino) ? RECORD_STDERR : RECORD_STDOUT;
-	else if (same(&tree[1], st->st_dev, st->st_ino))
+	else if (is_tree(1, fd, st))
 		*stream = RECORD_STDERR;
 	else if (S_ISREG(st->st_mode) && named_by_user(fd))
 		*stream = RECORD_FILE;

@@ -16,8 +16,8 @@
  */
 void logfiles_init(void);
 
-/* The identities as "dev:ino,dev:ino" for the environment of children (TRACESHIM_STDIO), NUL-terminated; "" for none. */
-#define LOGFILES_TEXT 96
+/* The identities as "dev:ino[:birth],dev:ino[:birth]" for the environment of children (TRACESHIM_STDIO), NUL-terminated; "" for none. */
+#define LOGFILES_TEXT 136
 void logfiles_format(char text[LOGFILES_TEXT]);
 
 /*

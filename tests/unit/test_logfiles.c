@@ -103,6 +103,44 @@ CORE_TEST(an_absent_file_is_no_log)
 	remove_files();
 }
 
+CORE_TEST(a_file_that_got_the_number_of_a_deleted_log_is_no_log)
+{
+	enum record_stream stream;
+	char text[LOGFILES_TEXT];
+
+	open_files();
+	CHECK(dup2(file_fd[0], 1) == 1);
+	config.stdio_files = (struct config_name){ "", 0 };
+	logfiles_init();
+	logfiles_format(text);
+	CHECK(strchr(strchr(text, ':') + 1, ':') != NULL); /* this file system tells births */
+	CHECK(match(file_fd[0], &stream) >= 0);
+	/* The same number, born at another time. */
+	name_tree("%llu:%llu:12345,%llu:%llu:12345", file_fd[0], file_fd[1]);
+	CHECK_INT(match(file_fd[0], &stream), -1);
+	CHECK_INT(match(file_fd[1], &stream), -1);
+	remove_files();
+}
+
+CORE_TEST(logs_may_be_rotated_for_ever)
+{
+	enum record_stream stream;
+	int i;
+
+	open_files();
+	config.log_files = CORE_NAME("/tmp/logfiles.*");
+	for (i = 0; i < 3 * LOGLINE_FILES; i++) {
+		char path[] = "/tmp/logfiles.XXXXXX";
+		int fd = mkstemp(path);
+
+		CHECK(match(fd, &stream) >= 0);
+		CHECK_INT(stream, RECORD_FILE);
+		close(fd);
+		unlink(path);
+	}
+	remove_files();
+}
+
 CORE_TEST(what_is_no_pair_of_identities_names_no_file)
 {
 	static const char *const hostile[] = {
@@ -210,7 +248,6 @@ CORE_TEST(files_that_the_user_names_are_logs)
 
 CORE_TEST(more_files_than_there_is_room_for_pass_through)
 {
-	enum record_stream stream;
 	char name[64];
 	int i, fd;
 
@@ -221,7 +258,7 @@ CORE_TEST(more_files_than_there_is_room_for_pass_through)
 	for (i = 0; i < LOGLINE_FILES + 2; i++) {
 		snprintf(name, sizeof(name), "/tmp/logfiles.%d.XXXXXX", i);
 		fd = mkstemp(name);
-		CHECK_INT(match(fd, &stream), i < LOGLINE_FILES ? i : -1);
+		CHECK_INT(fds_kind(fds_learn(fd)), i < LOGLINE_FILES ? FD_LOG : FD_NOTHING);
 		unlink(name);
 	}
 	remove_files();
@@ -268,6 +305,8 @@ int main(void)
 		TEST(an_absent_file_is_no_log),
 		TEST(what_is_no_pair_of_identities_names_no_file),
 		TEST(the_longest_identities_fit_their_text),
+		TEST(a_file_that_got_the_number_of_a_deleted_log_is_no_log),
+		TEST(logs_may_be_rotated_for_ever),
 		TEST(the_first_process_looks_at_its_own_streams),
 		TEST(a_connection_is_no_log_but_a_journal_is),
 		TEST(files_that_the_user_names_are_logs),
