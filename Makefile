@@ -184,11 +184,11 @@ $(BUILD)/tsan/%.o: %.c Makefile VERSION
 $(TSANS): $(BUILD)/tsan/%: $(BUILD)/tsan/tests/unit/%.o $(TSAN_SHIM_O)
 	$(call say,LD-TSAN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(TSAN_CFLAGS) -pthread -o $@ $^ -lcmocka
+	$(Q)$(CC) $(TSAN_CFLAGS) -pthread -o $@ $^ $(call wrap_pools,tests/unit/$*.c) -lcmocka
 
 # Tests that drive the core put functions of their own in front of the pools: to count blocks, to let ASan see each of
 # them, and to have none. The linker does it, so that what ships knows nothing of it.
-wrap_pools = $(if $(shell grep -l core_fixture.h $(1)),-Wl$(comma)--wrap=pool_take -Wl$(comma)--wrap=pool_give)
+wrap_pools = $(if $(shell grep -l core_fixture.h $(1) | xargs -r grep -L CORE_REAL_POOLS),-Wl$(comma)--wrap=pool_take -Wl$(comma)--wrap=pool_give)
 comma := ,
 
 # libFuzzer calls the entry point; nobody declares it.

@@ -35,19 +35,25 @@ void conn_after_fork(void)
 	epoch = (epoch + 1) & ((1u << (32 - TID_BITS)) - 1);
 }
 
+/*
+ * A block is as bury left it, or all zero. Its generation and its lock are not ours to set: somebody with a stale handle may
+ * be at them, about to see that the generation is another one.
+ */
 struct conn *conn_new(enum conn_role role)
 {
 	struct conn *conn = pool_take(&conns);
-	uint32_t gen;
 
 	if (conn == NULL) {
 		counters_count(no_memory_skipped);
 		return NULL;
 	}
-	gen = conn->gen;
-	memset(conn, 0, sizeof(*conn));
-	conn->gen = gen;
-	conn->role = (uint8_t)role;
+	conn->mode = CONN_FRESH;
+	conn->raw_in = false;
+	conn->sends = 0;
+	conn->opener = 0;
+	__atomic_store_n(&conn->blocking, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&conn->missed, false, __ATOMIC_RELAXED);
+	conn_decide_role(conn, role);
 	__atomic_store_n(&conn->refs, 1, __ATOMIC_RELEASE);
 	return conn;
 }
@@ -89,7 +95,7 @@ static void bury(struct conn *conn)
 	if (conn->pending != NULL)
 		insertion_free(conn->pending);
 	conn->pending = NULL;
-	conn->zombie = false;
+	__atomic_store_n(&conn->zombie, false, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&conn->gen, 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
 	pool_give(&conns, conn);
@@ -137,10 +143,13 @@ void conn_release(struct conn *conn)
 {
 	if (__atomic_sub_fetch(&conn->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
-	if (lock_spin(conn))
+	if (lock_spin(conn)) {
 		bury(conn);
-	else
-		__atomic_store_n(&conn->zombie, true, __ATOMIC_RELEASE);
+		return;
+	}
+	__atomic_store_n(&conn->zombie, true, __ATOMIC_SEQ_CST);
+	if (lock_spin(conn))
+		conn_unlock(conn); /* the owner of the lock let go of it before it could see that */
 }
 
 bool conn_share(struct conn *conn)
@@ -174,13 +183,16 @@ bool conn_lock(struct conn_handle handle)
 	struct conn *conn = handle.conn;
 
 	if (!lock_spin(conn)) {
-		/* We are about to miss bytes. A plain store: it only ever moves towards 'hands off'. */
-		__atomic_store_n(&conn->mode, CONN_OPAQUE, __ATOMIC_RELEASE);
+		if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
+			__atomic_store_n(&conn->missed, true, __ATOMIC_RELEASE);
 		counters_count(busy_skipped);
 		return false;
 	}
-	if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
+	if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen) {
+		if (__builtin_expect(__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE), 0))
+			conn_make_opaque(conn, true);
 		return true;
+	}
 	conn_unlock(conn);
 	counters_count(stale_skipped);
 	return false;

@@ -56,16 +56,19 @@ struct insertion {
 struct conn {
 	uint32_t pool_word;
 	uint32_t refs; /* descriptors; atomic */
-	uint32_t gen;  /* bumped when the block dies */
-	uint32_t lock; /* epoch << 22 | thread id, 0 when free */
+	uint32_t gen;  /* bumped when the block dies; never set back: who holds a stale handle must notice */
 	uint32_t
-		sends; /* changes of the sending direction: a number that is still the same means that there were none */
-	uint8_t role, mode; /* enum conn_role, enum conn_mode */
-	uint8_t blocking;   /* 0 not known, 1 blocking, 2 non-blocking */
-	bool zombie;        /* died while locked: the owner of the lock frees it */
-	bool raw_in;        /* TRACESHIM_RAW: the last bytes came in */
-	uint16_t depth;     /* exchanges in the queue */
-	int32_t opener;     /* outgoing: the thread that connected, while no request was sent yet */
+		lock; /* epoch << 22 | thread id, 0 when free; left alone when the block comes back: a stale holder frees it */
+	/* changes of the sending direction: a number that is still the same means that there were none */
+	uint32_t sends;
+	uint8_t role;     /* enum conn_role; read without the lock too: conn_role */
+	uint8_t mode;     /* enum conn_mode */
+	uint8_t blocking; /* 0 not known, 1 blocking, 2 non-blocking */
+	bool zombie;      /* died while locked: the owner of the lock frees it; atomic */
+	bool missed;    /* somebody who could not wait for the lock missed bytes: hands off at the next look; atomic */
+	bool raw_in;    /* TRACESHIM_RAW: the last bytes came in */
+	uint16_t depth; /* exchanges in the queue */
+	int32_t opener; /* outgoing: the thread that connected, while no request was sent yet */
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
@@ -75,6 +78,26 @@ struct conn_handle {
 	struct conn *conn;
 	uint32_t gen;
 };
+
+/*
+ * What is looked at without the lock, on the way into a wait: a connection that another thread uses too may give an answer
+ * of a moment ago. TSan is told so.
+ */
+#ifdef __SANITIZE_THREAD__
+#define CONN_UNLOCKED_LOOK __attribute__((no_sanitize("thread"), noinline))
+#else
+#define CONN_UNLOCKED_LOOK
+#endif
+
+static inline enum conn_role conn_role(const struct conn *conn)
+{
+	return (enum conn_role)__atomic_load_n(&conn->role, __ATOMIC_RELAXED);
+}
+
+static inline void conn_decide_role(struct conn *conn, enum conn_role role)
+{
+	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);
+}
 
 /* A connection with one reference. NULL: no memory (counted). */
 struct conn *conn_new(enum conn_role role);

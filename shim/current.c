@@ -189,17 +189,18 @@ bool current_is_blind(void)
 
 struct request *current_ambient(void)
 {
-	return serves ? NULL : ambient;
+	return current_serves() ? NULL : ambient;
 }
 
 void current_serve(void)
 {
-	serves = true;
+	if (!current_serves())
+		__atomic_store_n(&serves, true, __ATOMIC_RELAXED);
 }
 
 bool current_serves(void)
 {
-	return serves;
+	return __atomic_load_n(&serves, __ATOMIC_RELAXED);
 }
 
 static bool loop_proven(struct current *me)
@@ -382,7 +383,7 @@ void current_read_channel(void)
 	}
 }
 
-bool current_is_own_wait(const struct conn *conn)
+CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 {
 	struct request *request = self()->request;
 	const struct exchange *ex = conn->first;

@@ -25,8 +25,7 @@ static uint64_t first_chunk[FDS_CHUNK];
 
 static uint64_t *slot_of(int fd)
 {
-	uint64_t *slots, *none = NULL;
-	uint64_t **chunk;
+	uint64_t **chunk, *slots, *none = NULL;
 
 	if ((unsigned)fd >= LIMIT_FDS) {
 		if (fd >= 0)

@@ -23,7 +23,7 @@ __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
 /* ---- receiving ---- */
 
-static void before_served_read(struct conn *conn)
+CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn)
 {
 	/* More of the request at hand (its body) is no wait for new work; anything else is. */
 	if (!current_is_own_wait(conn) || (conn->first != NULL && conn->first->request_done))
@@ -44,7 +44,7 @@ bool io_receive_begin(struct io_receive *io, int fd)
 		current_read_channel();
 	else if (fds_kind(word) == FD_CONN)
 		io->handle = conn_find(fd);
-	if (io->handle.conn != NULL && io->handle.conn->role == CONN_SERVED)
+	if (io->handle.conn != NULL && conn_role(io->handle.conn) == CONN_SERVED)
 		before_served_read(io->handle.conn);
 	errno = saved;
 	return io->handle.conn != NULL;
@@ -103,7 +103,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 	int saved = errno;
 
 	/* End of stream needs nothing on a served connection: a half-closed client still gets its response. */
-	if ((received <= 0 || peek) && conn->role != CONN_OUTGOING)
+	if ((received <= 0 || peek) && conn_role(conn) != CONN_OUTGOING)
 		return;
 	if (conn_lock(io->handle)) {
 		if (received <= 0 || peek) {
@@ -112,11 +112,11 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 			errno = saved;
 			return;
 		}
-		if (conn->role == CONN_UNDECIDED) {
-			conn->role = CONN_SERVED; /* the peer spoke first */
+		if (conn_role(conn) == CONN_UNDECIDED) {
+			conn_decide_role(conn, CONN_SERVED); /* the peer spoke first */
 			current_serve();
 		}
-		if (conn->role == CONN_SERVED)
+		if (conn_role(conn) == CONN_SERVED)
 			received_served(conn, io->fd, iov, count, (size_t)received);
 		else
 			received_reply(conn, io->fd, iov, count, (size_t)received);
@@ -131,8 +131,8 @@ void io_receive_unseen(int fd, ssize_t received)
 	int saved = errno;
 
 	if (received > 0 && (handle = conn_find(fd)).conn != NULL && conn_lock(handle)) {
-		struct exchange *ex = handle.conn->role == CONN_SERVED ? handle.conn->last : handle.conn->first;
-		struct http1 *scanner = ex == NULL ? NULL : handle.conn->role == CONN_SERVED ? &ex->up : &ex->down;
+		struct exchange *ex = conn_role(handle.conn) == CONN_SERVED ? handle.conn->last : handle.conn->first;
+		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
 		uint64_t used = 0;
 
 		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
@@ -163,7 +163,7 @@ void io_accepted(int listener, int fd, bool nonblocking)
 	if (!current_is_blind()) {
 		conn = conn_new(CONN_SERVED);
 		if (conn != NULL)
-			conn->blocking = nonblocking ? 2 : 1;
+			__atomic_store_n(&conn->blocking, nonblocking ? 2 : 1, __ATOMIC_RELAXED);
 	}
 	fds_birth_conn(fd, conn);
 	counters_publish();
@@ -209,7 +209,7 @@ void io_asked(int fd)
 	int saved = errno;
 
 	if (fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
-	    handle.conn->role == CONN_OUTGOING && conn_lock(handle)) {
+	    conn_role(handle.conn) == CONN_OUTGOING && conn_lock(handle)) {
 		/*
 		 * Between two calls it is a look whether a kept connection still works, and no event. Of one that is not HTTP
 		 * nobody can say whether it is between two.
@@ -239,7 +239,7 @@ void io_shut(int fd, int how)
 	int saved = errno;
 
 	if (how != SHUT_RD && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
-	    handle.conn->role == CONN_SERVED && conn_lock(handle)) {
+	    conn_role(handle.conn) == CONN_SERVED && conn_lock(handle)) {
 		handle.conn->sends++;
 		served_shut(handle.conn);
 		conn_unlock(handle.conn);
@@ -265,7 +265,7 @@ static bool is_work(int fd)
 
 	if (fds_kind(word) == FD_LISTENER)
 		return true;
-	return conn != NULL && conn->role == CONN_SERVED && !current_is_own_wait(conn);
+	return conn != NULL && conn_role(conn) == CONN_SERVED && !current_is_own_wait(conn);
 }
 
 bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns)

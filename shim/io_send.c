@@ -83,8 +83,8 @@ static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
 	io->looked = true;
 	io->from = from;
 	io->sends = conn->sends;
-	io->found = conn->role == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &io->spot) :
-	                                        call_find_spot(conn, io->iov, io->count, from, &io->spot);
+	io->found = conn_role(conn) == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &io->spot) :
+	                                             call_find_spot(conn, io->iov, io->count, from, &io->spot);
 	return io->found;
 }
 
@@ -128,9 +128,9 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 static void decide_role(struct io_send *io, struct conn *conn)
 {
 	if (io->count > 0 && http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES) {
-		conn->role = CONN_OUTGOING;
+		conn_decide_role(conn, CONN_OUTGOING);
 	} else {
-		conn->role = CONN_SERVED;
+		conn_decide_role(conn, CONN_SERVED);
 		current_serve();
 	}
 }
@@ -159,9 +159,9 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 		io->handle = conn_find(fd);
 		conn = io->handle.conn;
 		if (conn != NULL) {
-			if (conn->role == CONN_UNDECIDED)
+			if (conn_role(conn) == CONN_UNDECIDED)
 				decide_role(io, conn);
-			verdict = conn->role == CONN_SERVED ? begin_served(io, conn) : begin_call(io, conn);
+			verdict = conn_role(conn) == CONN_SERVED ? begin_served(io, conn) : begin_call(io, conn);
 		}
 	}
 	errno = saved;
@@ -185,7 +185,7 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 		return;
 	if (is_as_foreseen(io, conn, offset, len)) {
 		conn->sends++;
-		if (conn->role == CONN_SERVED)
+		if (conn_role(conn) == CONN_SERVED)
 			served_sent_known(conn, &io->spot);
 		else
 			call_sent_known(conn, &io->spot, io->caller);
@@ -201,7 +201,7 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 		offset -= skip;
 		if (part == 0)
 			continue;
-		if (conn->role == CONN_SERVED)
+		if (conn_role(conn) == CONN_SERVED)
 			served_sent(conn, bytes, part);
 		else
 			call_sent(conn, bytes, part, io->caller);
@@ -272,8 +272,9 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 		piece->ins = conn->pending;
 		conn->pending = NULL;
 	} else if (found && (piece->ins = insertion_new()) != NULL) {
-		size_t len = conn->role == CONN_SERVED ? format_response_insertion(conn, &io->spot, piece->ins->text) :
-		                                         format_call_insertion(io, &io->spot, piece->ins->text);
+		size_t len = conn_role(conn) == CONN_SERVED ?
+		                     format_response_insertion(conn, &io->spot, piece->ins->text) :
+		                     format_call_insertion(io, &io->spot, piece->ins->text);
 
 		piece->at = io->spot.at;
 		piece->ins->len = (uint32_t)len;
@@ -334,7 +335,7 @@ static void lay_out(const struct io_send *io, struct piece *piece)
 
 static void inserted(const struct conn *conn)
 {
-	if (conn->role == CONN_SERVED)
+	if (conn_role(conn) == CONN_SERVED)
 		counters_count(response_headers);
 	else
 		counters_count(calls_injected);
@@ -500,7 +501,7 @@ void io_send_unseen_end(int fd, ssize_t sent)
 
 	if (sent > 0 && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
 	    conn_lock(handle)) {
-		if (handle.conn->role == CONN_SERVED)
+		if (conn_role(handle.conn) == CONN_SERVED)
 			served_sent(handle.conn, NULL, (size_t)sent);
 		else
 			call_sent(handle.conn, NULL, (size_t)sent, NULL);

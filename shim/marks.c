@@ -222,7 +222,7 @@ void marks_forget(uintptr_t key)
 	size_t i;
 
 	for (i = 0; i < MARKS_STREAMS; i++) {
-		if (table[i].key != key)
+		if (__atomic_load_n(&table[i].key, __ATOMIC_ACQUIRE) != key)
 			continue;
 		s = __atomic_exchange_n(&table[i].stream, NULL, __ATOMIC_ACQ_REL);
 		__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);

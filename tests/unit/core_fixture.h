@@ -8,7 +8,7 @@
  *
  * Pools: linked with --wrap (Makefile, WRAP_POOLS), so that each block but connections is an allocation of its own: ASan
  * sees what is used after it was given back. Connections are read when stale by design, and stay in the real pool.
- * core_fail_take makes one or all of the next takes fail.
+ * core_fail_takes makes some of the next takes fail. With CORE_REAL_POOLS defined before, the pools are the real ones.
  */
 #ifndef CORE_FIXTURE_H
 #define CORE_FIXTURE_H
@@ -60,11 +60,6 @@ static const char *core_case = ""; /* which case of a table is run: shown with a
 
 /* ---- pools ---- */
 
-void *__real_pool_take(struct pool *pool);
-void __real_pool_give(struct pool *pool, void *block);
-void *__wrap_pool_take(struct pool *pool);
-void __wrap_pool_give(struct pool *pool, void *block);
-
 static long core_blocks_out; /* blocks that are not in their pools */
 static long core_takes;      /* pool_take calls so far */
 static long core_fail_first; /* number of the first take that fails; 0: none */
@@ -76,6 +71,12 @@ static inline void core_fail_takes(long first, long last)
 	core_fail_first = first;
 	core_fail_last = last;
 }
+
+#ifndef CORE_REAL_POOLS
+void *__real_pool_take(struct pool *pool);
+void __real_pool_give(struct pool *pool, void *block);
+void *__wrap_pool_take(struct pool *pool);
+void __wrap_pool_give(struct pool *pool, void *block);
 
 void *__wrap_pool_take(struct pool *pool)
 {
@@ -100,6 +101,8 @@ void __wrap_pool_give(struct pool *pool, void *block)
 	else
 		free(block);
 }
+
+#endif
 
 /* ---- the world ---- */
 
