@@ -9,6 +9,8 @@
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
  *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
  *              the program takes the next one out of its own buffer, by no call that we see.
+ *              Once a thread has answered another request than the one it read, before any answer to that (stages of
+ *              work in one pool of threads), reading proves something only while no other request waits.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind, and for threads at most until the response begins to leave: a pool's thread, created lazily in
  *              some request, outlives it.
@@ -28,7 +30,8 @@
  * nginx, lighttpd), may be believed event by event. That is known for some programs from their source (inline_programs);
  * a user can say it of others. It is not learned: a loop that answers whoever it was thought to work for a thousand times
  * may have run another's work each time before that, or begin to when it gets busy. The first contradiction ends what
- * trust there was. Node, whose microtasks interleave everything, is not believed at all: its async context answers instead.
+ * trust there was. And while a request that was read along with another (pipelining) is not answered, no loop is believed.
+ * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead.
  *
  * Ruled out: binding backwards from the response (wrong in 25 % of lines on event loops), following wake-ups (up to 97 %),
  * a map keyed by thread as eBPF agents use (84 to 99 % wrong in a loaded pool).
@@ -67,7 +70,7 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events;
+static bool serves, blind, inline_loop, writes_events, staged;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 
@@ -208,7 +211,7 @@ static bool loop_proven(struct current *me)
 	if (me->unproven || config.loop_trust == LOOP_OFF)
 		return false;
 	if (inline_loop)
-		return true;
+		return !request_any_behind();
 	if (me->events != 1 || me->touched != 1 || __atomic_load_n(&contradicted, __ATOMIC_RELAXED) != 0)
 		return false;
 	if (request_others_wait(me->request))
@@ -228,7 +231,7 @@ struct request *current_known(void)
 	if (__builtin_expect(request == NULL, 1) || request_state(request) == REQUEST_FOLLOWED)
 		return NULL;
 	switch (me->class) {
-	case CLASS_READ: return request;
+	case CLASS_READ: return staged && request_others_wait(request) ? NULL : request;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
 	case CLASS_INHERITED: return me->child || request_state(request) < REQUEST_RESPONDING ? request : NULL;
 	default: return NULL;
@@ -308,6 +311,8 @@ void current_begin_response(struct request *request, bool blocking)
 	counters_count(context_contradictions);
 	if (me->class == CLASS_LOOP)
 		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
+	else if (me->class == CLASS_READ && request != NULL && request_state(me->request) < REQUEST_RESPONDING)
+		staged = true;
 	current_clear();
 }
 

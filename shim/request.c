@@ -15,8 +15,8 @@
 static struct pool requests = { .block = (sizeof(struct request) + 15) & ~15u, .per_chunk = 64 };
 static struct pool large_texts = { .block = LIMIT_TEXT_LARGE, .per_chunk = 8 };
 
-static uint32_t waiting;     /* requests that wait for their answer in this process */
-static uint16_t process = 1; /* counts forks; never 0 */
+static uint32_t waiting, behind; /* requests of this process that are counted as such */
+static uint16_t process = 1;     /* counts forks; never 0 */
 
 struct request *request_new(void)
 {
@@ -28,7 +28,7 @@ struct request *request_new(void)
 	}
 	r->refs = 1;
 	r->state = REQUEST_HEAD;
-	r->waiting = 0;
+	r->waiting = r->behind = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx));
 	r->ctx.text.data = r->inline_text;
 	r->ctx.text.cap = sizeof(r->inline_text);
@@ -69,30 +69,30 @@ void request_unref(struct request *r)
 	pool_give(&requests, r);
 }
 
-void request_advance(struct request *r, enum request_state to)
+static void count(uint16_t *where, uint32_t *counter)
 {
-	uint8_t state = __atomic_load_n(&r->state, __ATOMIC_RELAXED);
-
-	if (to >= REQUEST_ENDED)
-		request_end_waiting(r);
-	while (state < to)
-		if (__atomic_compare_exchange_n(&r->state, &state, (uint8_t)to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-			return;
+	__atomic_store_n(where, process, __ATOMIC_RELAXED);
+	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
-void request_begin_waiting(struct request *r)
+/* What a child has inherited of its parent's requests was never counted there. */
+static void uncount(uint16_t *where, uint32_t *counter)
 {
-	__atomic_store_n(&r->waiting, process, __ATOMIC_RELAXED);
-	__atomic_add_fetch(&waiting, 1, __ATOMIC_RELAXED);
+	if (__atomic_load_n(where, __ATOMIC_RELAXED) != 0 && __atomic_exchange_n(where, 0, __ATOMIC_RELAXED) == process)
+		__atomic_sub_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+void request_begin_waiting(struct request *r, bool is_behind)
+{
+	count(&r->waiting, &waiting);
+	if (is_behind)
+		count(&r->behind, &behind);
 }
 
 void request_end_waiting(struct request *r)
 {
-	uint16_t where = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED);
-
-	/* What a child has inherited of its parent's requests was never counted there. */
-	if (where != 0 && __atomic_exchange_n(&r->waiting, 0, __ATOMIC_RELAXED) == process)
-		__atomic_sub_fetch(&waiting, 1, __ATOMIC_RELAXED);
+	uncount(&r->waiting, &waiting);
+	uncount(&r->behind, &behind);
 }
 
 bool request_others_wait(const struct request *r)
@@ -102,8 +102,26 @@ bool request_others_wait(const struct request *r)
 	return __atomic_load_n(&waiting, __ATOMIC_RELAXED) != own;
 }
 
+bool request_any_behind(void)
+{
+	return __atomic_load_n(&behind, __ATOMIC_RELAXED) != 0;
+}
+
+void request_advance(struct request *r, enum request_state to)
+{
+	uint8_t state = __atomic_load_n(&r->state, __ATOMIC_RELAXED);
+
+	if (to >= REQUEST_RESPONDING)
+		uncount(&r->behind, &behind);
+	if (to >= REQUEST_ENDED)
+		uncount(&r->waiting, &waiting);
+	while (state < to)
+		if (__atomic_compare_exchange_n(&r->state, &state, (uint8_t)to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return;
+}
+
 void request_after_fork(void)
 {
 	process = process == UINT16_MAX ? 1 : (uint16_t)(process + 1);
-	waiting = 0;
+	waiting = behind = 0;
 }

@@ -21,7 +21,9 @@ struct request {
 	uint32_t pool_word; /* the pool's */
 	uint32_t refs;      /* atomic */
 	uint8_t state;      /* enum request_state, atomic; only grows */
-	uint16_t waiting;   /* the process (count of forks plus 1) in which it waits for its answer, else 0; atomic */
+	/* The process (count of forks plus 1) in which it is counted as such, else 0; atomic. */
+	uint16_t waiting; /* for its answer */
+	uint16_t behind;  /* read along behind another one of its connection, and its answer has not begun */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };
@@ -45,12 +47,15 @@ void request_advance(struct request *r, enum request_state to);
 
 /*
  * Served requests that wait for their answer, over all threads. `begin_waiting` once a request, when its head is complete;
+ * `behind`: another one of its connection is not answered yet, so the program will take this one up by no call that we see.
  * `end_waiting` when it is answered, or will not be; again is nothing. A forked child starts with none.
  */
-void request_begin_waiting(struct request *r);
+void request_begin_waiting(struct request *r, bool behind);
 void request_end_waiting(struct request *r);
 /* Does any request but this one wait? */
 bool request_others_wait(const struct request *r);
+/* Is there any request that the program has read along, and may have taken up unseen? */
+bool request_any_behind(void);
 void request_after_fork(void);
 
 #endif

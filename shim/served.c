@@ -61,12 +61,12 @@ static struct exchange *receiving(struct conn *conn)
 	return ex;
 }
 
-static void request_complete_head(struct exchange *ex)
+static void request_complete_head(const struct conn *conn, struct exchange *ex)
 {
 	propagate_end(&ex->in, &ex->request->ctx);
 	ex->request_headed = true;
 	request_advance(ex->request, REQUEST_LIVE);
-	request_begin_waiting(ex->request);
+	request_begin_waiting(ex->request, conn->first != ex);
 	counters_count(requests);
 	if (ex->request->ctx.remote)
 		counters_count(requests_continued);
@@ -98,7 +98,7 @@ static struct request *raw_received(struct conn *conn)
 		if (fresh != NULL) {
 			propagate_fresh(&fresh->ctx);
 			request_advance(fresh, REQUEST_LIVE);
-			request_begin_waiting(fresh);
+			request_begin_waiting(fresh, false);
 			counters_count(requests);
 			counters_count(requests_raw);
 		}
@@ -139,7 +139,7 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		in += used;
 		len -= used;
 		if (status == HTTP1_HEAD) {
-			request_complete_head(ex);
+			request_complete_head(conn, ex);
 			status = http1_feed(&ex->up, &sink, conn_line_buffer, in, 0, &used); /* no body: done at once */
 		}
 		if (status == HTTP1_ALIEN) {

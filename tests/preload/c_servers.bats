@@ -124,6 +124,16 @@ never_wrong() {
     least=2400 never_wrong server_handoff wander 2
 }
 
+@test "a pool that reads and answers in different tasks is found out by its first answers" {
+    serve guest "$port" "$programs/server_handoff" stages "$port"
+    burst "$url" --requests 800 --connections 40 --numbered
+    run count "$tmp/guest.log" --requests 800 --lines 2 --none any
+    echo "$output"
+    # No call tells the first tasks from a handler: each thread may be wrong once, until it answers.
+    wrong=$(grep -oP 'wrong=\K\d+' <<<"$output")
+    [ "$wrong" -le 8 ]
+}
+
 @test "a thread that logs for others after its response is never wrong" {
     # The last few notes stay unwritten.
     counted=1190 never_wrong server_handoff tail 2

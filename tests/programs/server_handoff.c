@@ -6,6 +6,7 @@
  *                 no idle one
  *   wander PORT   keep-alive connections: a poller hands each readable connection to any worker, which reads, answers and
  *                 gives it back
+ *   stages PORT   one pool of threads reads requests and, as another task, answers them; no thread keeps what it read
  *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
  */
 #include "server_kit.h"
@@ -20,7 +21,7 @@ static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INI
 static struct peer *jobs[QUEUE];
 static unsigned head, tail;
 static int idle, threads;
-static int epoll_fd, wandering, looping;
+static int epoll_fd, wandering, looping, staged;
 static long notes[QUEUE];
 static unsigned noted;
 
@@ -59,8 +60,15 @@ static void *worker(void *arg)
 		struct peer *peer = pop();
 		bool close_it;
 
-		if (wandering && peer_read(peer) <= 0) {
+		if (wandering && !peer->queued && peer_read(peer) <= 0) {
 			peer_end(peer);
+			continue;
+		}
+		if (staged && !peer->queued) {
+			pthread_mutex_lock(&lock);
+			peer->queued = true;
+			push(peer);
+			pthread_mutex_unlock(&lock);
 			continue;
 		}
 		say("work", peer->n);
@@ -204,7 +212,8 @@ int main(int argc, char **argv)
 		thread_per_connection(listener, read_lazily);
 	else if (strcmp(mode, "tail") == 0)
 		thread_per_connection(listener, answer_and_tail);
-	wandering = strcmp(mode, "wander") == 0;
+	staged = strcmp(mode, "stages") == 0;
+	wandering = staged || strcmp(mode, "wander") == 0;
 	looping = 1;
 	loop(listener);
 	return 0;
