@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "counters.h"
+#include "current.h"
 #include "logfiles.h"
 #include "logline.h"
 #include "marks.h"
@@ -77,8 +78,11 @@ static bool is_log(int fd)
 
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
-	/* Else the request is the thread's at the time of the write. */
-	if (io_active() && !is_written_at_once(stream)) {
+	/*
+	 * Else the request is the thread's at the time of the write; and a process that does not serve has no requests to tell
+	 * apart.
+	 */
+	if (io_active() && current_serves() && !is_written_at_once(stream)) {
 		int saved = errno;
 
 		if (is_log(stream->_fileno))
@@ -160,7 +164,7 @@ static size_t write_log(FILE *stream, const char *data, size_t len)
 	struct logline_segment all = { .len = len };
 	size_t done = 0;
 
-	if (is_written_at_once(stream)) {
+	if (is_written_at_once(stream) || !current_serves()) {
 		all.request = io_line_request();
 		return write_segments(stream, data, &all, 1);
 	}
