@@ -3,7 +3,8 @@
  *
  * Proof, by class:
  *
- *   READ       The thread read the request on a blocking connection, or has never waited in an event loop. It works for
+ *   READ       The thread read the request on a blocking connection, or has never waited in an event loop (a poll on one
+ *              connection, or on listeners only, is none: Apache and gunicorn wait so). It works for
  *              that request until it waits for new work: reads, accepts or polls for another request, or, once the
  *              response is complete, waits for another thread (condition, semaphore, futex). Before the response is
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
@@ -12,8 +13,8 @@
  *              Once a thread has answered another request than the one it read, before any answer to that (stages of
  *              work in one pool of threads), reading proves something only while no other request waits.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
- *              any kind, and for threads at most until the response begins to leave: a pool's thread, created lazily in
- *              some request, outlives it.
+ *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
+ *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
  *   LOOP       The thread waited in an event loop and then read (or resumed) the request on a non-blocking connection.
  *
  * LOOP is the hard one, because a loop may run code of another request after the read without any call that we see:
@@ -233,7 +234,10 @@ struct request *current_known(void)
 	switch (me->class) {
 	case CLASS_READ: return staged && request_others_wait(request) ? NULL : request;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
-	case CLASS_INHERITED: return me->child || request_state(request) < REQUEST_RESPONDING ? request : NULL;
+	case CLASS_INHERITED:
+		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
+		               request :
+		               NULL;
 	default: return NULL;
 	}
 }
@@ -349,6 +353,15 @@ void current_wait_loop(int64_t timeout_ns)
 		me->deadline_ns = os_monotonic_ns() + (uint64_t)timeout_ns - TIMER_ROUNDING_NS;
 	else if (timeout_ns > 0)
 		me->unproven = true;
+}
+
+/* A thread that waits for nothing else is no loop; but a loop may have nothing else to wait for at times. */
+void current_wait_alone(int64_t timeout_ns)
+{
+	if (self()->in_loop)
+		current_wait_loop(timeout_ns);
+	else
+		current_clear();
 }
 
 void current_wait_loop_done(int events)

@@ -23,10 +23,14 @@ __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
 /* ---- receiving ---- */
 
-CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn)
+CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn, int fd)
 {
-	/* More of the request at hand (its body) is no wait for new work; anything else is. */
-	if (!current_is_own_wait(conn) || (conn->first != NULL && conn->first->request_done))
+	/*
+	 * More of the request at hand (its body) is no wait for new work; nor is a look for the next request that finds none
+	 * (Apache looks before it answers). Anything else is.
+	 */
+	if (!current_is_own_wait(conn) ||
+	    (conn->first != NULL && conn->first->request_done && conn_is_blocking(conn, fd)))
 		current_clear();
 }
 
@@ -45,7 +49,7 @@ bool io_receive_begin(struct io_receive *io, int fd)
 	else if (fds_kind(word) == FD_CONN)
 		io->handle = conn_find(fd);
 	if (io->handle.conn != NULL && conn_role(io->handle.conn) == CONN_SERVED)
-		before_served_read(io->handle.conn);
+		before_served_read(io->handle.conn, fd);
 	errno = saved;
 	return io->handle.conn != NULL;
 }
@@ -257,31 +261,48 @@ void io_set_nonblocking(int fd, bool nonblocking)
 
 /* ---- waiting ---- */
 
-/* Does a wait on this descriptor mean a wait for new work? */
-static bool is_work(int fd)
+/* What a wait is for. */
+struct waited {
+	unsigned listeners, connections, others; /* connections: served ones, but for that of the request at hand */
+};
+
+static void add_waited(struct waited *waited, int fd)
 {
 	uint64_t word = fds_word(fd);
 	struct conn *conn = fds_conn(word);
 
 	if (fds_kind(word) == FD_LISTENER)
-		return true;
-	return conn != NULL && conn_role(conn) == CONN_SERVED && !current_is_own_wait(conn);
+		waited->listeners++;
+	else if (conn != NULL && conn_role(conn) == CONN_SERVED && !current_is_own_wait(conn))
+		waited->connections++;
+	else
+		waited->others++;
+}
+
+/* Returns whether it is a wait for new work. */
+static bool begin_wait(const struct waited *waited, int64_t timeout_ns)
+{
+	if (waited->listeners + waited->connections == 0) {
+		current_wait_nested();
+		return false;
+	}
+	/* For whoever connects next, or for the next request of one connection: as a blocking read or accept would. */
+	if (waited->connections == 0 || (waited->connections == 1 && waited->listeners + waited->others == 0))
+		current_wait_alone(timeout_ns);
+	else
+		current_wait_loop(timeout_ns);
+	return true;
 }
 
 bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
 {
+	struct waited waited = { 0 };
 	nfds_t i;
 
-	if (fds != NULL) {
-		for (i = 0; i < count; i++) {
-			if (fds[i].fd >= 0 && is_work(fds[i].fd)) {
-				current_wait_loop(timeout_ns);
-				return true;
-			}
-		}
-	}
-	current_wait_nested();
-	return false;
+	for (i = 0; fds != NULL && i < count; i++)
+		if (fds[i].fd >= 0)
+			add_waited(&waited, fds[i].fd);
+	return begin_wait(&waited, timeout_ns);
 }
 
 /* Not FD_ISSET: programs pass sets larger than fd_set, for which its fortified variant ends the process. */
@@ -295,16 +316,13 @@ static bool in_set(const fd_set *set, int fd)
 
 bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns)
 {
+	struct waited waited = { 0 };
 	int fd;
 
-	for (fd = 0; fd < count; fd++) {
-		if ((in_set(reads, fd) || in_set(writes, fd)) && is_work(fd)) {
-			current_wait_loop(timeout_ns);
-			return true;
-		}
-	}
-	current_wait_nested();
-	return false;
+	for (fd = 0; fd < count; fd++)
+		if (in_set(reads, fd) || in_set(writes, fd))
+			add_waited(&waited, fd);
+	return begin_wait(&waited, timeout_ns);
 }
 
 void io_epoll_begin(int64_t timeout_ns)
