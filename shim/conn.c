@@ -262,8 +262,12 @@ bool conn_is_blocking(struct conn *conn, int fd)
 
 char *conn_line_buffer(void *owner)
 {
+	char *line = pool_take(&lines);
+
 	(void)owner;
-	return pool_take(&lines);
+	if (line == NULL)
+		counters_count(no_memory_skipped);
+	return line;
 }
 
 void conn_line_buffer_free(char *line)
