@@ -200,6 +200,9 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		} else if (status == HTTP1_DONE) {
 			ex->response_done = true;
 			conn_pop_done(conn);
+			/* Kept for later: whoever called last need not be kept with it. */
+			if (conn->first == NULL)
+				set_owner(conn, NULL);
 		}
 	}
 	if (conn->mode == CONN_FRESH)

@@ -140,9 +140,11 @@ void io_receive_unseen(int fd, ssize_t received)
 		uint64_t used = 0;
 
 		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
-		if (handle.conn->mode == CONN_HTTP1 &&
-		    (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
-		     used != (uint64_t)received))
+		if (handle.conn->mode == CONN_FRESH)
+			conn_make_opaque(handle.conn, false);
+		else if (handle.conn->mode == CONN_HTTP1 &&
+		         (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
+		          used != (uint64_t)received))
 			conn_make_opaque(handle.conn, true);
 		conn_unlock(handle.conn);
 	}
