@@ -21,6 +21,9 @@
 #define LOCK_SPINS 2000
 #define LOCK_YIELDS 200
 
+/* So many times that, where giving up would leave half a head line with the peer. */
+#define LOCK_PATIENCE 500
+
 #define TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
 
 static struct pool conns = { .block = ROUND16(sizeof(struct conn)), .per_chunk = 64 };
@@ -178,11 +181,13 @@ struct conn_handle conn_find(int fd)
 	return handle;
 }
 
-bool conn_lock(struct conn_handle handle)
+static bool lock_within(struct conn_handle handle, int attempts)
 {
 	struct conn *conn = handle.conn;
 
-	if (!lock_spin(conn)) {
+	while (!lock_spin(conn)) {
+		if (--attempts > 0)
+			continue;
 		if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
 			__atomic_store_n(&conn->missed, true, __ATOMIC_RELEASE);
 		counters_count(busy_skipped);
@@ -196,6 +201,21 @@ bool conn_lock(struct conn_handle handle)
 	conn_unlock(conn);
 	counters_count(stale_skipped);
 	return false;
+}
+
+bool conn_lock(struct conn_handle handle)
+{
+	return lock_within(handle, 1);
+}
+
+CONN_UNLOCKED_LOOK bool conn_lock_to_send(struct conn_handle handle)
+{
+	return lock_within(handle, handle.conn->pending != NULL ? LOCK_PATIENCE : 1);
+}
+
+bool conn_lock_patiently(struct conn_handle handle)
+{
+	return lock_within(handle, LOCK_PATIENCE);
 }
 
 void conn_unlock(struct conn *conn)

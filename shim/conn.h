@@ -110,6 +110,12 @@ struct conn_handle conn_find(int fd);
 
 /* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
 bool conn_lock(struct conn_handle handle);
+/*
+ * The same where giving up would break the program's own stream, because half an insertion is out: waits much longer, but
+ * still not for ever, and not above the owner. _to_send: if the connection has such a one pending.
+ */
+bool conn_lock_patiently(struct conn_handle handle);
+bool conn_lock_to_send(struct conn_handle handle);
 void conn_unlock(struct conn *conn);
 
 /* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */

@@ -101,7 +101,7 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 	struct request *answered;
 	bool special;
 
-	if (!conn_lock(io->handle))
+	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
 	answered = served_answering(conn);
 	special = is_special(io, conn, config.response_header.len > 0 && answered != NULL);
@@ -115,7 +115,7 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 	struct request *bound;
 	bool special;
 
-	if (!conn_lock(io->handle))
+	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
 	bound = bound_to(conn);
 	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
@@ -263,7 +263,7 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 	piece->from = piece->at = from;
 	piece->end = total;
 	piece->ins = NULL;
-	if (!conn_lock(io->handle))
+	if (!conn_lock_to_send(io->handle))
 		return false;
 	found = find_spot(io, conn, from);
 	if (io->spot.end < total)
@@ -363,7 +363,7 @@ static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 		return sent - rest;
 	}
 	ins->sent += (uint32_t)(sent - before);
-	if (!conn_lock(io->handle)) {
+	if (!conn_lock_patiently(io->handle)) {
 		insertion_free(ins); /* closed by another thread: nobody will miss it */
 	} else {
 		io->handle.conn->pending = ins;

@@ -2,6 +2,8 @@
  * Sending: whatever the kernel takes, the peer gets the program's bytes with each insertion whole and once, and the program
  * gets its own counts.
  */
+#include <sched.h>
+
 #include "core_fixture.h"
 
 #define GET "GET /next HTTP/1.1\r\nHost: peer.example\r\n"
@@ -490,6 +492,60 @@ CORE_TEST(a_send_of_nothing_returns_nothing)
 	core_close(served);
 }
 
+/* ---- a connection that another thread is at ---- */
+
+static struct conn *held; /* its lock is free again after so many yields */
+static long yields_left;
+
+/* In front of libc's: what the lock does while it waits. */
+int sched_yield(void)
+{
+	if (held != NULL && --yields_left == 0)
+		__atomic_store_n(&held->lock, 0, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static ssize_t emit_and_lose_the_lock(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	if (yields_left == 0) {
+		held = core_conn(emitter->fd);
+		yields_left = 1000;
+		__atomic_store_n(&held->lock, 12345, __ATOMIC_RELEASE);
+	}
+	return wire_emit(emitter, iov, count);
+}
+
+/* Whose lock is not to be had for a while, be it after the first piece or before the next one: no half insertion is left. */
+CORE_TEST(a_half_sent_insertion_waits_for_the_other_thread)
+{
+	int after;
+
+	begin_request(CORE_PARENT);
+	for (after = 0; after < 2; after++) {
+		int script[] = { (int)sizeof(GET) - 1 + 9, 0 };
+		struct wire w = { .script = script };
+		struct io_send io;
+		struct iovec iov = { message, strlen(message) };
+		int fd = core_connect();
+
+		w.emitter = (struct io_emitter){ .emit = after ? wire_emit : emit_and_lose_the_lock, .fd = fd };
+		held = NULL;
+		yields_left = 0;
+		CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+		CHECK_INT(io_send_special(&io, &w.emitter), sizeof(GET) - 1);
+		if (after) {
+			held = core_conn(fd);
+			yields_left = 1000;
+			held->lock = 12345;
+		}
+		CHECK_INT(wire_send(&w, fd, "\r\n", 2), 2);
+		CHECK_WIRE(&w, EXPECTED);
+		wire_free(&w);
+		core_close(fd);
+	}
+	core_close(served);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -514,6 +570,7 @@ int main(void)
 		TEST(a_response_that_has_the_header_already_is_left_alone),
 		TEST(errno_survives_a_call_that_succeeds),
 		TEST(a_send_of_nothing_returns_nothing),
+		TEST(a_half_sent_insertion_waits_for_the_other_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
