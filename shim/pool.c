@@ -86,7 +86,7 @@ static uint32_t index_of(const struct pool *pool, const char *block)
 {
 	unsigned c;
 
-	for (c = 0; c + 1 < POOL_CHUNKS; c++) {
+	for (c = 0; c < POOL_CHUNKS; c++) {
 		const char *base = __atomic_load_n(&pool->chunk[c], __ATOMIC_ACQUIRE);
 
 		if (base != NULL && block >= base && block < base + chunk_bytes(pool, c))

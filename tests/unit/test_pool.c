@@ -1,0 +1,141 @@
+/*
+ * Pools and the requests in them.
+ */
+#define CORE_REAL_POOLS
+#include "core_fixture.h"
+
+CORE_TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_what_was_left)
+{
+	static struct pool pool = { .block = 48, .per_chunk = 2 };
+	unsigned char *block[100];
+	int i, k;
+
+	for (i = 0; i < 100; i++) {
+		block[i] = pool_take(&pool);
+		CHECK(block[i] != NULL && (uintptr_t)block[i] % 16 == 0);
+		for (k = 0; k < 48; k++)
+			CHECK_INT(block[i][k], 0);
+		memset(block[i], i + 1, 48);
+	}
+	for (i = 0; i < 100; i++)
+		for (k = 0; k < 48; k++)
+			CHECK_INT(block[i][k], i + 1);
+	pool_give(&pool, block[40]);
+	pool_give(&pool, block[70]);
+	CHECK(pool_take(&pool) == block[70]);
+	CHECK(pool_take(&pool) == block[40]);
+	CHECK_INT(block[40][4], 41);
+	CHECK_INT(pool.used, 100);
+}
+
+CORE_TEST(an_exhausted_pool_has_nothing_until_any_block_comes_back)
+{
+	static struct pool pool = { .block = 16, .per_chunk = 1 };
+	const uint32_t all = (1u << POOL_CHUNKS) - 1;
+	void *first = NULL, *last = NULL;
+	uint32_t i;
+
+	for (i = 0; i < all; i++) {
+		last = pool_take(&pool);
+		CHECK(last != NULL);
+		if (i == 0)
+			first = last;
+	}
+	CHECK(pool_take(&pool) == NULL);
+	CHECK(pool_take(&pool) == NULL);
+	pool_give(&pool, last); /* of the last chunk */
+	CHECK(pool_take(&pool) == last);
+	CHECK(pool_take(&pool) == NULL);
+	pool_give(&pool, first);
+	CHECK(pool_take(&pool) == first);
+}
+
+CORE_TEST(what_is_no_block_of_the_pool_is_not_handed_out)
+{
+	static struct pool pool = { .block = 32, .per_chunk = 2 };
+	char foreign[32] __attribute__((aligned(16)));
+	void *block = pool_take(&pool);
+
+	memset(foreign, 'x', sizeof(foreign));
+	pool_give(&pool, foreign);
+	CHECK(foreign[0] == 'x');
+	CHECK(pool_take(&pool) != (void *)foreign);
+	pool_give(&pool, block);
+	CHECK(pool_take(&pool) == block);
+}
+
+CORE_TEST(a_request_only_moves_forward)
+{
+	struct request *r = request_new();
+
+	CHECK_INT(request_state(r), REQUEST_HEAD);
+	request_advance(r, REQUEST_RESPONDING);
+	request_advance(r, REQUEST_LIVE);
+	CHECK_INT(request_state(r), REQUEST_RESPONDING);
+	request_advance(r, REQUEST_FOLLOWED);
+	request_advance(r, REQUEST_ENDED);
+	CHECK_INT(request_state(r), REQUEST_FOLLOWED);
+	request_unref(r);
+}
+
+CORE_TEST(a_request_comes_back_clean)
+{
+	struct request *r = request_new(), *again;
+
+	r->ctx.trace_id[0] = 1;
+	r->ctx.baggage.len = 7;
+	CHECK_INT(request_grow_text(r), 0);
+	CHECK_INT(r->ctx.text.cap, LIMIT_TEXT_LARGE);
+	request_advance(r, REQUEST_ENDED);
+	request_unref(r);
+	again = request_new();
+	CHECK(again == r);
+	CHECK_INT(again->refs, 1);
+	CHECK_INT(request_state(again), REQUEST_HEAD);
+	CHECK_INT(again->ctx.trace_id[0], 0);
+	CHECK_INT(again->ctx.baggage.len, 0);
+	CHECK(again->ctx.text.data == again->inline_text && again->ctx.text.len == 0);
+	request_unref(again);
+}
+
+CORE_TEST(a_text_grows_once_and_keeps_what_is_in_it)
+{
+	struct request *r = request_new();
+
+	memcpy(r->ctx.text.data, "hello", 5);
+	r->ctx.text.len = 5;
+	CHECK_INT(request_grow_text(r), 0);
+	CHECK(r->ctx.text.data != r->inline_text && memcmp(r->ctx.text.data, "hello", 5) == 0);
+	CHECK_INT(request_grow_text(r), -1);
+	CHECK_INT(r->ctx.text.len, 5);
+	request_unref(r);
+}
+
+CORE_TEST(a_request_lives_as_long_as_its_last_reference)
+{
+	struct request *r = request_new();
+
+	CHECK(request_ref(r) == r);
+	CHECK(request_ref(NULL) == NULL);
+	request_unref(NULL);
+	request_unref(r);
+	CHECK(request_new() != r);
+	request_unref(r);
+	CHECK(request_new() == r);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_what_was_left),
+		TEST(an_exhausted_pool_has_nothing_until_any_block_comes_back),
+		TEST(what_is_no_block_of_the_pool_is_not_handed_out),
+		TEST(a_request_only_moves_forward),
+		TEST(a_request_comes_back_clean),
+		TEST(a_text_grows_once_and_keeps_what_is_in_it),
+		TEST(a_request_lives_as_long_as_its_last_reference),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
