@@ -1,5 +1,5 @@
 /*
- * Which request a thread works for: each rule, driven by the calls that programs make.
+ * Which request a thread works for: each rule, driven by the calls that programs make. long: a test a rule, on one fixture.
  */
 #include <poll.h>
 #include <pthread.h>
