@@ -32,7 +32,8 @@
  * a user can say it of others. It is not learned: a loop that answers whoever it was thought to work for a thousand times
  * may have run another's work each time before that, or begin to when it gets busy. The first contradiction ends what
  * trust there was. And while a request that was read along with another (pipelining) is not answered, no loop is believed.
- * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead.
+ * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead. Nor are threads
+ * that carry Java's virtual ones.
  *
  * Ruled out: binding backwards from the response (wrong in 25 % of lines on event loops), following wake-ups (up to 97 %),
  * a map keyed by thread as eBPF agents use (84 to 99 % wrong in a loaded pool).
@@ -45,6 +46,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "config.h"
 #include "conn.h"
@@ -71,7 +73,7 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events, staged;
+static bool serves, blind, inline_loop, writes_events, java, staged;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 
@@ -152,7 +154,9 @@ void current_init(const char *program, void *(*resolve)(const char *name))
 
 	blind = resolve("napi_create_function") != NULL;
 	python = resolve("Py_Initialize") != NULL;
-	writes_events = resolve("JNI_CreateJavaVM") != NULL || (python && getenv("PYTHONUNBUFFERED") != NULL);
+	/* The `java` launcher loads the machine later. */
+	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
+	writes_events = java || (python && getenv("PYTHONUNBUFFERED") != NULL);
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -232,7 +236,8 @@ struct request *current_known(void)
 	if (__builtin_expect(request == NULL, 1) || request_state(request) == REQUEST_FOLLOWED)
 		return NULL;
 	switch (me->class) {
-	case CLASS_READ: return staged && request_others_wait(request) ? NULL : request;
+	case CLASS_READ:
+		return __atomic_load_n(&staged, __ATOMIC_RELAXED) && request_others_wait(request) ? NULL : request;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
 	case CLASS_INHERITED:
 		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
@@ -259,10 +264,25 @@ static void touch(struct request *request)
 	}
 }
 
+/*
+ * Does this thread carry Java's virtual threads? They change on it without a call that we see. The JDK names their carriers
+ * "ForkJoinPool-N-worker-M", which the kernel cuts to 15 characters.
+ */
+static bool carries_virtual_threads(void)
+{
+	char name[16] = "";
+
+	return java && prctl(PR_GET_NAME, name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
+}
+
 void current_read_request(struct request *request, bool blocking)
 {
 	if (blind)
 		return;
+	if (carries_virtual_threads()) {
+		current_clear();
+		return;
+	}
 	if (self()->in_loop && !blocking)
 		touch(request);
 	else
@@ -316,7 +336,7 @@ void current_begin_response(struct request *request, bool blocking)
 	if (me->class == CLASS_LOOP)
 		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
 	else if (me->class == CLASS_READ && request != NULL && request_state(me->request) < REQUEST_RESPONDING)
-		staged = true;
+		__atomic_store_n(&staged, true, __ATOMIC_RELAXED);
 	current_clear();
 }
 

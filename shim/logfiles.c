@@ -93,6 +93,8 @@ static bool may_be_log(int fd, const struct stat *st)
 	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX;
 }
 
+#pragma weak statx /* older libcs have none */
+
 /*
  * When the file was born: a number of a deleted file soon belongs to another one (ext4 takes the first that is free), and a
  * descendant that outlives the tree's output must not take a file of its own for it. 0: not a file, or not known.
@@ -101,7 +103,7 @@ static uint64_t birth_of(int fd, const struct stat *st)
 {
 	struct statx more;
 
-	if (!S_ISREG(st->st_mode) || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 ||
+	if (statx == NULL || !S_ISREG(st->st_mode) || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 ||
 	    (more.stx_mask & STATX_BTIME) == 0)
 		return 0;
 	return (uint64_t)more.stx_btime.tv_sec * 1000000000u + more.stx_btime.tv_nsec;

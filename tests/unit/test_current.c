@@ -3,6 +3,7 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 
 #include "core_fixture.h"
 
@@ -37,6 +38,19 @@ CORE_TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next)
 	core_send_text(fd, "k");
 	CHECK_KNOWN(CORE_TRACE); /* the access log */
 	io_receive_begin(&(struct io_receive){ 0 }, fd);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST_FOR(a_carrier_of_virtual_threads_works_for_nobody, "java")
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE); /* a thread of the usual kind */
+	core_send_text(fd, OK);
+	CHECK_INT(prctl(PR_SET_NAME, "ForkJoinPool-1-worker-1"), 0);
+	core_receive_text(fd, GET1);
 	CHECK_NOTHING_KNOWN();
 	core_close(fd);
 }
@@ -708,6 +722,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
 		TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next),
+		TEST(a_carrier_of_virtual_threads_works_for_nobody),
 		TEST(reading_the_body_is_no_wait_for_new_work),
 		TEST(each_wait_for_new_work_ends_it),
 		TEST(waits_within_a_handler_do_not_end_it),
