@@ -17,14 +17,19 @@ static int64_t of_timespec(const struct timespec *timeout)
 	return timeout == NULL ? -1 : (int64_t)timeout->tv_sec * NS_PER_S + timeout->tv_nsec;
 }
 
+EXPORT int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+	int result = REAL(epoll_ctl)(epoll, operation, fd, event);
+
+	if (result == 0 && operation == EPOLL_CTL_ADD && io_active())
+		io_epoll_added(epoll, fd);
+	return result;
+}
+
 EXPORT int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout)
 {
-	bool ours = io_active();
-	int n;
-
-	if (ours)
-		io_epoll_begin(of_ms(timeout));
-	n = REAL(epoll_wait)(epoll, events, max, timeout);
+	bool ours = io_active() && io_epoll_begin(epoll, of_ms(timeout));
+	int n = REAL(epoll_wait)(epoll, events, max, timeout);
 	if (ours)
 		io_wait_done(n);
 	return n;
@@ -32,12 +37,8 @@ EXPORT int epoll_wait(int epoll, struct epoll_event *events, int max, int timeou
 
 EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
 {
-	bool ours = io_active();
-	int n;
-
-	if (ours)
-		io_epoll_begin(of_ms(timeout));
-	n = REAL(epoll_pwait)(epoll, events, max, timeout, mask);
+	bool ours = io_active() && io_epoll_begin(epoll, of_ms(timeout));
+	int n = REAL(epoll_pwait)(epoll, events, max, timeout, mask);
 	if (ours)
 		io_wait_done(n);
 	return n;
@@ -46,12 +47,8 @@ EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int max, int timeo
 EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int max, const struct timespec *timeout,
                         const sigset_t *mask)
 {
-	bool ours = io_active();
-	int n;
-
-	if (ours)
-		io_epoll_begin(of_timespec(timeout));
-	n = REAL(epoll_pwait2)(epoll, events, max, timeout, mask);
+	bool ours = io_active() && io_epoll_begin(epoll, of_timespec(timeout));
+	int n = REAL(epoll_pwait2)(epoll, events, max, timeout, mask);
 	if (ours)
 		io_wait_done(n);
 	return n;

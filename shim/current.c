@@ -403,6 +403,14 @@ void current_wait_idle(void)
 		current_clear();
 }
 
+void current_wait_private(void)
+{
+	if (self()->class == CLASS_READ)
+		current_wait_idle();
+	else
+		current_clear();
+}
+
 void current_wait_nested(void)
 {
 	if (self()->class == CLASS_INHERITED)

@@ -61,6 +61,7 @@ void current_clear(void);
  * Waits. Each is called before the real call, because that may never return.
  *   _loop   for new work of any connection: epoll_wait, poll or select on several served connections, or one and more
  *   _alone  for the next request of one connection, or for the next connection: a poll or select on that only
+ *   _private an epoll set without served connections and listeners: for what a handler has started, or for work
  *   _idle   on a condition, semaphore or futex: for work from another thread, or for a lock within a request
  *   _nested a poll or select on something else: for an inherited request that is its first wait
  *   current_read_channel: a read of a pipe, eventfd or the like: maybe a hand-over
@@ -68,6 +69,7 @@ void current_clear(void);
 void current_wait_loop(int64_t timeout_ns); /* negative: no timeout */
 void current_wait_alone(int64_t timeout_ns);
 void current_wait_loop_done(int events);
+void current_wait_private(void);
 void current_wait_idle(void);
 void current_wait_nested(void);
 void current_read_channel(void);

@@ -79,6 +79,18 @@ void fds_birth_conn(int fd, struct conn *conn)
 	replace(fd, conn == NULL ? FD_NOTHING : (uint64_t)(uintptr_t)conn | FD_CONN);
 }
 
+void fds_epoll_add(int epoll, uint64_t what)
+{
+	uint64_t word = fds_word(epoll);
+	uint64_t *slot;
+
+	if (fds_kind(word) != FD_CHANNEL || (word & what) == what || (slot = slot_of(epoll)) == NULL)
+		return;
+	while (fds_kind(word) == FD_CHANNEL &&
+	       !__atomic_compare_exchange_n(slot, &word, word | what, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+}
+
 void fds_death(int fd)
 {
 	replace(fd, FD_UNKNOWN);

@@ -48,6 +48,18 @@ static inline struct conn *fds_conn(uint64_t word)
 	return fds_kind(word) == FD_CONN ? (struct conn *)(uintptr_t)(word & ~(uint64_t)15) : NULL;
 }
 
+/*
+ * An epoll set is a channel that remembers what was put into it, as far as we have seen: served connections and listeners, or
+ * other things. Some programs put descriptors in by io_uring, so a set of which nothing was seen may hold anything.
+ */
+#define FDS_EPOLL_SERVED 0x100u
+#define FDS_EPOLL_OTHER 0x200u
+
+static inline bool fds_epoll_serves_nobody(uint64_t word)
+{
+	return fds_kind(word) == FD_CHANNEL && (word & (FDS_EPOLL_SERVED | FDS_EPOLL_OTHER)) == FDS_EPOLL_OTHER;
+}
+
 static inline unsigned fds_log_file(uint64_t word)
 {
 	return (unsigned)(word >> 8) & 0xffu;
@@ -71,6 +83,8 @@ uint64_t fds_learn(int fd);
  */
 void fds_birth(int fd, enum fd_kind kind);
 void fds_birth_conn(int fd, struct conn *conn); /* takes over the caller's reference */
+/* Something was put into an epoll set: FDS_EPOLL_*. */
+void fds_epoll_add(int epoll, uint64_t what);
 void fds_death(int fd);
 void fds_death_range(unsigned first, unsigned last);
 void fds_dup(int from, int to);

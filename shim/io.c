@@ -327,9 +327,25 @@ bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64
 	return begin_wait(&waited, timeout_ns);
 }
 
-void io_epoll_begin(int64_t timeout_ns)
+bool io_epoll_begin(int epoll, int64_t timeout_ns)
 {
+	/* A set of one's own pipes and calls: mod_cgi waits so for the program that it has started. */
+	if (fds_epoll_serves_nobody(fds_word(epoll))) {
+		current_wait_private();
+		return false;
+	}
 	current_wait_loop(timeout_ns);
+	return true;
+}
+
+void io_epoll_added(int epoll, int fd)
+{
+	uint64_t word = fds_word(fd);
+	struct conn *conn = fds_conn(word);
+	bool serves = fds_kind(word) == FD_UNKNOWN || fds_kind(word) == FD_LISTENER ||
+	              (conn != NULL && conn_role(conn) != CONN_OUTGOING);
+
+	fds_epoll_add(epoll, serves ? FDS_EPOLL_SERVED : FDS_EPOLL_OTHER);
 }
 
 void io_wait_done(int events)

@@ -110,7 +110,8 @@ void io_set_nonblocking(int fd, bool nonblocking);
 /* Is this a wait for new work? (`fds` is only read: libc declares poll's as write-only, and gcc believes it.) Then the thread's request is cleared, and `done` must hear the number of events. */
 bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns);
 bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns);
-void io_epoll_begin(int64_t timeout_ns);
+bool io_epoll_begin(int epoll, int64_t timeout_ns);
+void io_epoll_added(int epoll, int fd);
 void io_wait_done(int events);
 
 /* ---- logs ---- */

@@ -18,7 +18,7 @@ enum { BLOCKING = 0, NONBLOCKING = 1 };
 /* A wait of an event loop that returns `events`. */
 static void loop(int64_t timeout_ns, int events)
 {
-	io_epoll_begin(timeout_ns);
+	io_epoll_begin(-1, timeout_ns);
 	io_wait_done(events);
 }
 
@@ -90,7 +90,7 @@ CORE_TEST(each_wait_for_new_work_ends_it)
 		case 1: CHECK(io_poll_begin(&listener, 1, -1)); break;
 		case 2: CHECK(io_poll_begin(&served, 1, 1000)); break;
 		case 3: CHECK(io_select_begin(other + 1, &set, NULL, -1)); break;
-		case 4: io_epoll_begin(-1); break;
+		case 4: io_epoll_begin(-1, -1); break;
 		default: CHECK(io_receive_begin(&(struct io_receive){ 0 }, other));
 		}
 		CHECK_NOTHING_KNOWN();
@@ -266,7 +266,7 @@ CORE_TEST(an_inherited_request_lasts_until_the_first_wait_of_any_kind)
 		case 0: current_wait_idle(); break;
 		case 1: CHECK(!io_receive_begin(&(struct io_receive){ 0 }, channel)); break;
 		case 2: CHECK(!io_poll_begin(&nothing, 1, 5)); break;
-		case 3: io_epoll_begin(5); break;
+		case 3: io_epoll_begin(-1, 5); break;
 		case 4: io_accept_begin(); break;
 		default: CHECK(!io_select_begin(0, NULL, NULL, 5));
 		}
@@ -376,13 +376,13 @@ CORE_TEST(a_loop_whose_timer_is_due_proves_nothing)
 {
 	int fd = core_accept(NONBLOCKING), other = core_accept(NONBLOCKING);
 
-	io_epoll_begin(1); /* a nanosecond: it is over by the time the wait returns */
+	io_epoll_begin(-1, 1); /* a nanosecond: it is over by the time the wait returns */
 	usleep(1);
 	io_wait_done(1);
 	core_receive_text(fd, GET1);
 	CHECK_NOTHING_KNOWN();
 
-	io_epoll_begin(50 * 1000000); /* it becomes due while the handler runs */
+	io_epoll_begin(-1, 50 * 1000000); /* it becomes due while the handler runs */
 	io_wait_done(1);
 	core_receive_text(other, GET2);
 	usleep(60 * 1000);

@@ -249,7 +249,7 @@ static void *loop_on_own_connections(void *arg)
 
 	io_accepted(CORE_LISTENER, fd, true);
 	for (i = 0; i < ROUNDS / 4; i++) {
-		io_epoll_begin(-1);
+		io_epoll_begin(-1, -1);
 		io_wait_done(1 + i % 2);
 		core_receive_text(fd, GET1);
 		known = current_known(); /* other threads' unanswered requests may be a reason to say nothing */
