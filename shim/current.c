@@ -73,7 +73,7 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events, java, staged;
+static bool serves, blind, inline_loop, writes_events, java, staged, wakes_by_pipe;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 
@@ -157,6 +157,7 @@ void current_init(const char *program, void *(*resolve)(const char *name))
 	/* The `java` launcher loads the machine later. */
 	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
 	writes_events = java || (python && getenv("PYTHONUNBUFFERED") != NULL);
+	wakes_by_pipe = resolve("ruby_init") != NULL;
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -188,6 +189,11 @@ uint32_t current_bindings(void)
 bool current_writes_events(void)
 {
 	return writes_events;
+}
+
+bool current_wakes_by_pipe(void)
+{
+	return wakes_by_pipe;
 }
 
 bool current_is_blind(void)

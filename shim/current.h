@@ -38,6 +38,9 @@ uint32_t current_threads(void);
  */
 bool current_writes_events(void);
 
+/* Does this runtime put a pipe of its own beside the one descriptor that a thread waits for? Ruby does. */
+bool current_wakes_by_pipe(void);
+
 /* The trace of the process itself (TRACEPARENT at start), as long as it does not serve; NULL when there is none. */
 struct request *current_ambient(void);
 

@@ -289,7 +289,8 @@ static bool begin_wait(const struct waited *waited, int64_t timeout_ns)
 		return false;
 	}
 	/* For whoever connects next, or for the next request of one connection: as a blocking read or accept would. */
-	if (waited->connections == 0 || (waited->connections == 1 && waited->listeners + waited->others == 0))
+	if (waited->connections == 0 ||
+	    (waited->connections + waited->listeners == 1 && waited->others <= (current_wakes_by_pipe() ? 1u : 0u)))
 		current_wait_alone(timeout_ns);
 	else
 		current_wait_loop(timeout_ns);
