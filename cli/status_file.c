@@ -38,7 +38,8 @@ const char *status_counter_name(unsigned i)
 
 bool status_counter_is_degradation(const char *name)
 {
-	static const char *const endings[] = { "_lost", "_skipped", "_poisoned", "_invalid" };
+	static const char *const endings[] = { "_lost", "_skipped", "_poisoned", "_invalid", "_unhooked", "_missing" };
+	static const char *const others[] = { "config_unknown", "lines_raw" };
 	size_t len = strlen(name);
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
@@ -47,6 +48,9 @@ bool status_counter_is_degradation(const char *name)
 		if (len > n && strcmp(name + len - n, endings[i]) == 0)
 			return true;
 	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(name, others[i]) == 0)
+			return true;
 	return false;
 }
 

@@ -16,7 +16,7 @@
 
 /*
  * Every counter: C name, text that `status` prints. Order is the layout: append only.
- * A counter ends in _lost, _skipped, _poisoned, _invalid when it means a degradation.
+ * A degradation ends in _lost, _skipped, _poisoned, _invalid, _unhooked or _missing, or is listed in cli/status_file.c.
  */
 #define STATUS_COUNTERS(X)                                                                                             \
 	X(requests, "requests served")                                                                                 \

@@ -238,6 +238,9 @@ static void degradations_are_known_by_their_names(void **state)
 	assert_true(status_counter_is_degradation("busy_skipped"));
 	assert_true(status_counter_is_degradation("config_invalid"));
 	assert_true(status_counter_is_degradation("spans_lost"));
+	assert_true(status_counter_is_degradation("stdio_unhooked"));
+	assert_true(status_counter_is_degradation("lines_raw"));
+	assert_false(status_counter_is_degradation("requests_raw"));
 	assert_false(status_counter_is_degradation("requests"));
 	assert_false(status_counter_is_degradation("_lost"));
 	assert_string_equal(status_counter_name(STATUS_requests), "requests");
