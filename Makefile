@@ -52,7 +52,7 @@ OBJECT_CFLAGS = $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ftls-model=initial-exec
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
 OBJECT_LDFLAGS = -shared -nostartfiles -static-libgcc -Wl,-soname,libtraceshim.so -Wl,--version-script,$(BUILD)/gen/exports.map \
 	-Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text -Wl,-z,noseparate-code \
-	-Wl,--hash-style=gnu -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id -Wl,-O1 $(LDFLAGS)
+	-Wl,--hash-style=gnu -Wl,--sort-section=name -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id -Wl,-O1 $(LDFLAGS)
 
 CLI_CFLAGS = $(CFLAGS_ALL) -fPIE -DTRACESHIM_LIBDIR='"$(LIBDIR)/traceshim"'
 CLI_LIBS = -lcjson

@@ -16,9 +16,7 @@
 #include "environment.h"
 #include "logfiles.h"
 #include "os.h"
-#include "record.h"
 #include "stdio_table.h"
-#include "stream.h"
 
 /*
  * Is a second copy of this object (another path: ld.so loads the same file once) in front of us? Then that one works, and
@@ -173,8 +171,6 @@ __attribute__((constructor)) static void traceshim_start(void)
 		unbuffer_python();
 		current_init(program, find_runtime);
 		current_watch_threads(io_flush_thread_logs);
-		stream_prepare();
-		record_init();
 		logfiles_init();
 		environment_remember(environ);
 		if (watch_forks(atfork_child)) {

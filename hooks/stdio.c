@@ -250,7 +250,11 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 
 static bool make_writable(uintptr_t first, uintptr_t end, bool writable)
 {
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+#ifdef __x86_64__
+	const uintptr_t page = 4096; /* by the architecture: sysconf alone would map another page of libc in */
+#else
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+#endif
 
 	first &= ~(page - 1);
 	end = (end + page - 1) & ~(page - 1);

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "counters.h"
+#include "layout.h"
 #include "stream.h"
 
 /* What a head has told so far; the part of an exchange that a dry run needs a copy of. */
@@ -16,7 +17,7 @@ struct call_head {
 	bool host_allowed;
 };
 
-static struct http1_filter filter;
+static struct http1_filter filter LAYOUT_LATER;
 
 void call_prepare(void)
 {
@@ -133,7 +134,7 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 		} else {
 			struct call_head head = { ex->own, ex->host_allowed };
 			struct http1_sink sink = {
-				.wants = head_wants, .field = head_field, .owner = &head, .filter = &filter
+				.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
 			};
 
 			status = http1_feed(&ex->up, &sink, conn_line_buffer, out, len, &used);
@@ -213,7 +214,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 {
 	const struct exchange *ex = conn->last;
 	struct call_head head = { 0, config.propagate_hosts.len == 0 };
-	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head, .filter = &filter };
+	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter) };
 	struct http1 scanner;
 	bool found;
 

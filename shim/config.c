@@ -20,14 +20,16 @@
 
 #include "config_internal.h"
 #include "counters.h"
+#include "layout.h"
 
 #define CONFIG_STORAGE 16384
+#define CONFIG_KEPT 4096 /* for config_keep, whatever the values take */
 #define NOTED_VALUE 40 /* bytes of a wrong value that a note shows */
 #define KEY_LEN_MAX 48
 
 struct config config;
 
-static char storage[CONFIG_STORAGE];
+static char storage[CONFIG_STORAGE + CONFIG_KEPT] LAYOUT_STORE;
 static size_t storage_used;
 
 static const struct config_piece keys[CONFIG_KEY_COUNT] = {
@@ -51,13 +53,23 @@ const char *config_key_text(enum config_key key)
 	return keys[key].text;
 }
 
+char *config_keep(const char *text, size_t len)
+{
+	char *kept = storage + storage_used;
+
+	if (len > sizeof(storage) - storage_used)
+		return NULL;
+	storage_used += len;
+	return memcpy(kept, text, len);
+}
+
 struct config_name config_store(struct config_piece piece)
 {
 	struct config_name name = { "", 0 };
 
 	if (piece.len == 0)
 		return name;
-	if (piece.len >= sizeof(storage) - storage_used) {
+	if (storage_used > CONFIG_STORAGE || piece.len >= CONFIG_STORAGE - storage_used) {
 		counters_count(config_invalid);
 		counters_note("the configuration is too long: a value of %u bytes is left out", (unsigned)piece.len);
 		return name;

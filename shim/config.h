@@ -84,6 +84,12 @@ extern struct config config;
 void config_load(char *const envp[], const char *program);
 
 /*
+ * A copy of `len` bytes that stays, in the configuration's storage; at least 4,096 bytes in all, after config_load. NULL: full.
+ * Constructor only.
+ */
+char *config_keep(const char *text, size_t len);
+
+/*
  * Does TRACESHIM_PROPAGATE allow this host? `host` is the value of a Host header (port allowed, any case), `len` bytes.
  * Patterns: "*", exact names, "*.example.com" (below it), ".example.com" (it and all below), IP literals; each with
  * ":port" or without (any port). A host without a port matches ":80" and ":443". A list of which no entry was valid

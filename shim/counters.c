@@ -18,11 +18,12 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "layout.h"
 #include "os.h"
 
 #define PATH_ROOM 320
 
-static struct status_page private_page __attribute__((aligned(64)));
+static struct status_page private_page LAYOUT_STATUS __attribute__((aligned(64)));
 struct status_page *counters_page = &private_page;
 
 static uint8_t published; /* atomic: 0 not yet, 1 tried */

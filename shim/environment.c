@@ -1,6 +1,6 @@
 /*
  * The environment of descendants; see environment.h. Copies, because programs overwrite their own environment (nginx and
- * redis use its room for the process title). Bounded: one page of text.
+ * redis use its room for the process title). Bounded: one page of text, in the configuration's store.
  */
 #include "environment.h"
 
@@ -9,9 +9,9 @@
 #include "config.h"
 #include "logfiles.h"
 
+#define TEXT_MAX 4096
 #define STDIO_NAME "TRACESHIM_STDIO="
 
-static char text[4096];
 static size_t text_len;
 static char *entry[ENVIRONMENT_RESTORED_MAX];
 static size_t entry_count;
@@ -34,9 +34,12 @@ void environment_remember(char *const envp[])
 		if ((envp[i][0] != 'L' && envp[i][0] != 'T' && envp[i][0] != 'O') || !is_ours(envp[i]))
 			continue;
 		len = strlen(envp[i]) + 1;
-		if (entry_count == ENVIRONMENT_RESTORED_MAX || text_len + len > sizeof(text))
+		if (entry_count == ENVIRONMENT_RESTORED_MAX || text_len + len > TEXT_MAX)
 			continue;
-		entry[entry_count++] = memcpy(text + text_len, envp[i], len);
+		entry[entry_count] = config_keep(envp[i], len);
+		if (entry[entry_count] == NULL)
+			continue;
+		entry_count++;
 		text_len += len;
 	}
 }

@@ -15,13 +15,15 @@
 
 #include "conn.h"
 #include "counters.h"
+#include "layout.h"
 #include "logfiles.h"
 #include "os.h"
+#include "stream.h"
 
-uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK];
+uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK] LAYOUT_LATER;
 
 /* The first 1,024 descriptors need no mmap: most processes have no others. */
-static uint64_t first_chunk[FDS_CHUNK];
+static uint64_t first_chunk[FDS_CHUNK] LAYOUT_LATER;
 
 static uint64_t *slot_of(int fd)
 {
@@ -140,6 +142,7 @@ static uint64_t learn_socket(int fd)
 	len = sizeof(peer);
 	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
 		return FD_STREAM;
+	stream_prepare();
 	conn = conn_new(CONN_UNDECIDED);
 	return conn == NULL ? FD_NOTHING : (uint64_t)(uintptr_t)conn | FD_CONN;
 }

@@ -167,6 +167,7 @@ void io_accepted(int listener, int fd, bool nonblocking)
 	if (fds_kind(fds_word(listener)) != FD_LISTENER)
 		fds_birth(listener, FD_LISTENER); /* inherited, or handed over */
 	if (!current_is_blind()) {
+		stream_prepare();
 		conn = conn_new(CONN_SERVED);
 		if (conn != NULL)
 			__atomic_store_n(&conn->blocking, nonblocking ? 2 : 1, __ATOMIC_RELAXED);
@@ -191,6 +192,7 @@ bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
 	/* A second connect asks how the first one goes; a datagram socket has no stream. */
 	conn = fds_kind(word) == FD_STREAM ? conn_new(CONN_OUTGOING) : NULL;
 	if (conn != NULL) {
+		stream_prepare();
 		known = current_known();
 		conn->owner = request_ref(known);
 		conn->opener = os_tid();
@@ -370,7 +372,8 @@ void io_flush_logs(void)
 {
 	int saved = errno;
 
-	logline_flush_all(logfiles_fd_of);
+	if (logfiles_any())
+		logline_flush_all(logfiles_fd_of);
 	errno = saved;
 }
 

@@ -18,6 +18,7 @@
 #include "config.h"
 #include "counters.h"
 #include "fds.h"
+#include "layout.h"
 #include "logline.h"
 #include "os.h"
 
@@ -29,8 +30,8 @@ struct log_identity {
 };
 
 static struct log_identity tree[2]; /* stdout, stderr */
-static struct log_identity files[LOGLINE_FILES];
-static int last_fd[LOGLINE_FILES];
+static struct log_identity files[LOGLINE_FILES] LAYOUT_LATER;
+static int last_fd[LOGLINE_FILES] LAYOUT_LATER; /* one more than the number; 0: none */
 static unsigned file_count;
 static uint8_t adding;
 
@@ -123,7 +124,9 @@ void logfiles_init(void)
 {
 	int fd;
 
-	memset(last_fd, 0xff, sizeof(last_fd));
+	/* What it may have to say about fields is said now; else it can wait: most processes never write a line. */
+	if (config.field_count > 0)
+		record_init();
 	if (config.log_mode == LOG_OFF)
 		return;
 	if (config.stdio_files.len > 0) {
@@ -218,6 +221,8 @@ static int file_index(const struct stat *st)
 		return -1;
 	found = file_count == count ? find_place() : -1;
 	if (found >= 0) {
+		if (count == 0 && config.field_count == 0)
+			record_init();
 		files[found] = (struct log_identity){ st->st_dev, st->st_ino, true, 0 };
 		logline_open((unsigned)found, S_ISREG(st->st_mode));
 		if ((unsigned)found == count)
@@ -245,10 +250,15 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 		return -1;
 	index = file_index(st);
 	if (index >= 0) {
-		last_fd[index] = fd;
+		last_fd[index] = fd + 1;
 		counters_count(log_files);
 	}
 	return index;
+}
+
+bool logfiles_any(void)
+{
+	return __atomic_load_n(&file_count, __ATOMIC_ACQUIRE) != 0;
 }
 
 /* Is it really? What a word says of a descriptor can be old (fds.c), and these bytes must not get into another file. */
@@ -262,7 +272,7 @@ static bool leads_to(int fd, unsigned file)
 
 static int find_fd(unsigned file, int except)
 {
-	int fd = last_fd[file];
+	int fd = last_fd[file] - 1;
 
 	if (fd >= 0 && fd != except && leads_to(fd, file))
 		return fd;

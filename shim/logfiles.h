@@ -33,4 +33,7 @@ int logfiles_fd_of(unsigned file);
 /* Is no other descriptor (of those that logfiles_fd_of looks at) known to be open on this log file? */
 bool logfiles_is_last(unsigned file, int fd);
 
+/* Was there a log file yet? */
+bool logfiles_any(void);
+
 #endif

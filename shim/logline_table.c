@@ -17,6 +17,7 @@
  */
 #include <sched.h>
 
+#include "layout.h"
 #include "logline_internal.h"
 #include "os.h"
 #include "pool.h"
@@ -25,7 +26,7 @@
 #define SPINS 200       /* looks at a lock of list work before giving way */
 #define WAIT_MAX_MS 250 /* and then this long, once per holder, before it counts as stuck: many time slices */
 
-struct logline_file logline_files[LOGLINE_FILES];
+struct logline_file logline_files[LOGLINE_FILES] LAYOUT_LATER;
 bool (*logline_has_more)(logline_key key);
 
 static struct pool line_pool = { .block = (sizeof(struct logline_line) + 15u) & ~15u, .per_chunk = 2 };

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "layout.h"
 #include "os.h"
 #include "pool.h"
 #include "request.h"
@@ -38,7 +39,7 @@ struct entry {
 
 static struct pool streams = { .block = (sizeof(struct stream) + 15) & ~15u, .per_chunk = 2 };
 static struct pool takings = { .block = (sizeof(struct marks_taken) + 15) & ~15u, .per_chunk = 2 };
-static struct entry table[MARKS_STREAMS];
+static struct entry table[MARKS_STREAMS] LAYOUT_LATER;
 
 static struct stream *find(uintptr_t key, bool make)
 {

@@ -10,7 +10,7 @@
  * number precision, duplicate keys and spacing do. Only members are added before the last '}', and none that is there.
  * The program's own trace id wins over ours, under whatever well-known name it has: two ids in a record would be a lie.
  *
- * Who may call: record_init the constructor; the rest anybody, signal handlers included. Memory: a few KiB of constants;
+ * Who may call: record_init see record.h; the rest anybody, signal handlers included. Memory: a few KiB of constants;
  * under 300 bytes of stack. Nothing is kept between calls.
  *
  * Source: the field names of OpenTelemetry's log data model (JSON of its non-OTLP formats), ECS 8.11, Datadog's log
@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "ids.h"
 #include "json.h"
+#include "layout.h"
 #include "record_digits.h"
 #include "severity.h"
 
@@ -142,7 +143,7 @@ static struct {
 	} known[12 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
 	uint32_t known_count;
 	uint64_t first_bytes;
-} parts;
+} parts LAYOUT_LATER;
 
 static void part_add(struct part *part, const char *text)
 {

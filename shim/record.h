@@ -23,7 +23,8 @@ struct record_source {
 };
 
 /*
- * Prepare the constant parts (service, version, ...) from `config`. Constructor only. A mapped field whose name the format
+ * Prepare the constant parts (service, version, ...) from `config`. Once, before the first line; where
+ * fields are mapped in the constructor: what is said about them is said there. A mapped field whose name the format
  * or an earlier field uses already is left out, counted (config_invalid) and noted: records have each key once. A
  * correlation id that is not the trace id itself is a field too, under its header's name, unless that header is mapped.
  */

@@ -10,9 +10,10 @@
 #include "config.h"
 #include "counters.h"
 #include "current.h"
+#include "layout.h"
 #include "stream.h"
 
-static struct http1_filter request_filter, response_filter;
+static struct http1_filter request_filter LAYOUT_LATER, response_filter LAYOUT_LATER;
 
 void served_prepare(void)
 {
@@ -120,7 +121,7 @@ static bool starts_http(struct conn *conn, const char *in, size_t len)
 
 struct request *served_received(struct conn *conn, const char *in, size_t len)
 {
-	struct http1_sink sink = { .wants = head_wants, .field = head_field, .filter = &request_filter };
+	struct http1_sink sink = { .wants = head_wants, .field = head_field, .filter = stream_filter(&request_filter) };
 	bool had_unanswered = conn->first != NULL;
 
 	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
@@ -231,7 +232,7 @@ struct request *served_answering(const struct conn *conn)
 
 void served_sent(struct conn *conn, const char *out, size_t len)
 {
-	struct http1_sink sink = { .wants = response_wants, .field = response_field, .filter = &response_filter };
+	struct http1_sink sink = { .wants = response_wants, .field = response_field, .filter = stream_filter(&response_filter) };
 
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);
@@ -306,7 +307,7 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	struct http1_sink sink = { .wants = response_wants,
 		                   .field = response_field,
 		                   .owner = &spot->own_response_header,
-		                   .filter = &response_filter };
+		                   .filter = stream_filter(&response_filter) };
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
 	struct http1 scanner;
 

@@ -12,10 +12,18 @@ void stream_expect_field(void *filter, const char *name, size_t len)
 	http1_expect_field(filter, name, len);
 }
 
+uint8_t stream_prepared;
+
 void stream_prepare(void)
 {
+	uint8_t not_yet = STREAM_UNPREPARED;
+
+	if (__atomic_load_n(&stream_prepared, __ATOMIC_RELAXED) != STREAM_UNPREPARED ||
+	    !__atomic_compare_exchange_n(&stream_prepared, &not_yet, STREAM_PREPARING, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return;
 	served_prepare();
 	call_prepare();
+	__atomic_store_n(&stream_prepared, STREAM_PREPARED, __ATOMIC_RELEASE);
 }
 
 static size_t iov_total(const struct iovec *iov, int count)

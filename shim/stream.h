@@ -9,10 +9,21 @@
 
 #include "conn.h"
 
-/* What the heads are read for, by the configuration. After config_load; until then every field is looked at. */
+/*
+ * Make the filters: what heads are read for is a matter of the configuration. Before the first connection's first byte, and
+ * cheap afterwards. While another thread is at it, and in its forked child, every field is looked at.
+ */
+enum stream_prepared { STREAM_UNPREPARED, STREAM_PREPARING, STREAM_PREPARED };
+extern uint8_t stream_prepared; /* atomic */
 void stream_prepare(void);
 void served_prepare(void);
 void call_prepare(void);
+
+static inline const struct http1_filter *stream_filter(const struct http1_filter *filter)
+{
+	return __atomic_load_n(&stream_prepared, __ATOMIC_ACQUIRE) == STREAM_PREPARED ? filter : NULL;
+}
+
 /* A propagate_visit that enters a name into a struct http1_filter. */
 void stream_expect_field(void *filter, const char *name, size_t len);
 
