@@ -32,6 +32,10 @@
 #include <sys/auxv.h>
 #include <sys/random.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "os.h"
 
 struct generator {
@@ -118,6 +122,19 @@ void ids_after_fork(void)
 #define TOP EACH(0x80)
 #define IN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 
+#ifdef __SSE2__
+static void hex_eight(char out[16], const uint8_t bytes[8])
+{
+	const __m128i nibble = _mm_set1_epi8(15);
+	__m128i v = _mm_loadl_epi64((const __m128i *)(const void *)bytes);
+
+	v = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(v, 4), nibble), _mm_and_si128(v, nibble));
+	v = _mm_add_epi8(_mm_add_epi8(v, _mm_set1_epi8('0')),
+	                 _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '9' - 1)));
+	_mm_storeu_si128((__m128i *)(void *)out, v);
+}
+#endif
+
 static void hex_four(char out[8], const uint8_t bytes[4])
 {
 	uint32_t four;
@@ -136,6 +153,10 @@ char *ids_hex(char *out, const uint8_t *bytes, size_t n)
 {
 	static const char digits[16] = "0123456789abcdef";
 
+#ifdef __SSE2__
+	for (; n >= 8; out += 16, bytes += 8, n -= 8)
+		hex_eight(out, bytes);
+#endif
 	for (; IN_WORDS && n >= 4; out += 8, bytes += 4, n -= 4)
 		hex_four(out, bytes);
 	for (; n > 0; n--, bytes++) {
