@@ -29,17 +29,24 @@ static inline bool is_special(unsigned char c)
 #ifdef __SSE2__
 #define STEP 16
 
-/* Copy 16 bytes (unless out is NULL); which of them is the first special one? 16: none. */
-static inline unsigned step_plain(char *out, const char *in)
+/* Bit i: byte i of the 16 is special. */
+static inline unsigned find_special(const char *in)
 {
 	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)in);
 	__m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
 	                           _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
 	                                        _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-	unsigned mask = (unsigned)_mm_movemask_epi8(bad);
+
+	return (unsigned)_mm_movemask_epi8(bad);
+}
+
+/* Copy 16 bytes (unless out is NULL); which of them is the first special one? 16: none. */
+static inline unsigned step_plain(char *out, const char *in)
+{
+	unsigned mask = find_special(in);
 
 	if (out)
-		_mm_storeu_si128((__m128i *)(void *)out, v);
+		memcpy(out, in, 16);
 	return mask ? (unsigned)__builtin_ctz(mask) : 16;
 }
 #else
@@ -63,6 +70,26 @@ static inline unsigned step_plain(char *out, const char *in)
 	for (i = 0; i < 8 && !is_special((unsigned char)in[i]); i++)
 		;
 	return i;
+}
+#endif
+
+#ifdef __SSE2__
+/* As plain_span for fewer than 16 bytes of which the 16 that end with the last one may be read; copies all of them. */
+static inline size_t plain_tail(char *out, const char *in, size_t len)
+{
+	unsigned special = find_special(in + len - 16) >> (16 - len);
+
+	if (len >= 8) {
+		memcpy(out, in, 8);
+		memcpy(out + len - 8, in + len - 8, 8);
+	} else if (len >= 4) {
+		memcpy(out, in, 4);
+		memcpy(out + len - 4, in + len - 4, 4);
+	} else {
+		for (size_t i = 0; i < len; i++)
+			out[i] = in[i];
+	}
+	return special ? (size_t)__builtin_ctz(special) : len;
 }
 #endif
 
@@ -154,12 +181,23 @@ char *json_escape(char *out, const char *in, size_t len)
 	const char *end = in + len;
 
 	for (;;) {
-		size_t n = plain_span(out, in, (size_t)(end - in));
+		size_t n;
 
+#ifdef __SSE2__
+		if (end - in < STEP && len >= STEP)
+			n = plain_tail(out, in, (size_t)(end - in));
+		else
+#endif
+			n = plain_span(out, in, (size_t)(end - in));
 		in += n;
 		out += n;
 		if (in == end)
 			return out;
+		if (*in == '"' || *in == '\\') {
+			*out++ = '\\';
+			*out++ = *in++;
+			continue;
+		}
 		/* Characters beyond ASCII come in runs: stay here while they do. */
 		do {
 			size_t k = (unsigned char)*in < 0x80 ? 0 : json_utf8_char(in, (size_t)(end - in));

@@ -23,6 +23,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /* Words as the eight lower-case bytes at their front, zeros behind; the few longer ones are told by those and by len. */
 #define WORD(a, b, c, d, e, f, g, h)                                                                                   \
 	((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32 |        \
@@ -122,11 +126,11 @@ static const char *skip_blanks(const char *p, const char *end)
 }
 
 /* Blanks and terminal colours ("\033[31m"). */
-static const char *skip_unseen(const char *p, const char *end)
+static inline const char *skip_unseen(const char *p, const char *end)
 {
 	for (;;) {
 		p = skip_blanks(p, end);
-		if (end - p < 3 || p[0] != '\033' || p[1] != '[')
+		if (p == end || *p != '\033' || end - p < 3 || p[1] != '[')
 			return p;
 		for (p += 2; p < end && (is_digit(*p) || *p == ';'); p++)
 			;
@@ -169,6 +173,44 @@ static enum severity letter_layout(const char *p, const char *end)
 	if (p[5] != ' ' || !is_digit(p[6]) || !is_digit(p[7]) || p[8] != ':')
 		return SEVERITY_NONE;
 	return (enum severity)levels[which - letters];
+}
+
+#ifdef __SSE2__
+/* Bit i: byte i of the 16 is a letter. */
+static unsigned find_letters(const char *p)
+{
+	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i from_a = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+
+	return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(from_a, _mm_set1_epi8(25)), from_a));
+}
+#endif
+
+/*
+ * Can a level stand in a group? It is three letters or more in front of the group's end or a blank: nearly all groups that
+ * hold none (dates, numbers, names) are told by their letters alone.
+ */
+static bool may_hold_level(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	size_t len = (size_t)(end - p);
+	uint32_t letters;
+
+	if (len < 3)
+		return false;
+	if (len < 16 || len > 32)
+		return true;
+	letters = find_letters(p) | find_letters(end - 16) << (len - 16);
+	for (letters &= letters >> 1 & letters >> 2; letters; letters &= letters - 1) {
+		const char *to = p + (unsigned)__builtin_ctz(letters) + 3;
+
+		if (to == end || *to == ' ' || *to == '\t')
+			return true;
+	}
+	return false;
+#else
+	return end - p >= 3;
+#endif
 }
 
 /* The inside of a bracketed group: a level alone, behind a colon (Apache's core:error), or in capitals among others. */
@@ -279,7 +321,7 @@ static enum severity bracket_token(const char *p, const char *end, const char **
 	const char *close = memchr(p + 1, *p == '[' ? ']' : ')', (size_t)(end - p - 1));
 
 	*next = close ? close + 1 : NULL;
-	return close ? in_brackets(p + 1, close) : SEVERITY_NONE;
+	return close && may_hold_level(p + 1, close) ? in_brackets(p + 1, close) : SEVERITY_NONE;
 }
 
 enum severity severity_detect(const char *line, size_t len)
