@@ -72,7 +72,7 @@ static int stub_getsockopt(int fd, int level, int option, void *value, socklen_t
 struct os os = { stub_write, stub_writev, stub_sendmsg, stub_close, stub_open, stub_read, stub_fcntl, stub_getsockopt };
 
 static int32_t cached_pid;
-static __thread int32_t cached_tid __attribute__((tls_model("initial-exec")));
+__thread int32_t os_cached_tid __attribute__((tls_model("initial-exec")));
 
 void os_bind(void *(*resolve)(const char *name))
 {
@@ -120,11 +120,10 @@ uint64_t os_monotonic_ms(void)
 	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
-int32_t os_tid(void)
+int32_t os_ask_tid(void)
 {
-	if (__builtin_expect(cached_tid == 0, 0))
-		cached_tid = gettid();
-	return cached_tid;
+	os_cached_tid = gettid();
+	return os_cached_tid;
 }
 
 int32_t os_pid(void)
@@ -137,7 +136,7 @@ int32_t os_pid(void)
 void os_after_fork(void)
 {
 	cached_pid = 0;
-	cached_tid = 0;
+	os_cached_tid = 0;
 }
 
 void *os_pages(size_t len)

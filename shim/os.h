@@ -33,9 +33,17 @@ void os_bind(void *(*resolve)(const char *name));
 uint64_t os_realtime_ns(void);  /* CLOCK_REALTIME */
 uint64_t os_monotonic_ms(void); /* CLOCK_MONOTONIC_COARSE: for ages */
 uint64_t os_monotonic_ns(void); /* CLOCK_MONOTONIC: for proofs */
-int32_t os_tid(void);           /* cached per thread, refreshed in a forked child */
 int32_t os_pid(void);           /* cached, refreshed in a forked child */
 void os_after_fork(void);
+
+/* This thread's id: cached, refreshed in a forked child. */
+extern __thread int32_t os_cached_tid __attribute__((tls_model("initial-exec")));
+int32_t os_ask_tid(void);
+
+static inline int32_t os_tid(void)
+{
+	return __builtin_expect(os_cached_tid != 0, 1) ? os_cached_tid : os_ask_tid();
+}
 
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
 void *os_pages(size_t len);

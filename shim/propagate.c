@@ -277,7 +277,7 @@ static void empty_context(struct trace_context *ctx)
 
 void propagate_begin(struct propagate_in *in, struct trace_context *ctx)
 {
-	memset(in, 0, sizeof(*in));
+	memset(in, 0, offsetof(struct propagate_in, from)); /* of the rest is read only what `good` says was written */
 	empty_context(ctx);
 }
 
@@ -457,7 +457,7 @@ static uint8_t decide_sampled(const struct propagate_in *in)
 
 void propagate_end(struct propagate_in *in, struct trace_context *ctx)
 {
-	enum propagate_format format = choose_format(in);
+	enum propagate_format format = in->good != 0 ? choose_format(in) : PROPAGATE_FORMATS;
 
 	if (format < PROPAGATE_FORMATS) {
 		const struct propagate_ids *ids = &in->from[format];
