@@ -88,7 +88,6 @@ void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct r
 {
 	struct exchange *ex;
 	char *line;
-	size_t used;
 
 	set_owner(conn, caller);
 	conn->mode = CONN_HTTP1;
@@ -102,7 +101,7 @@ void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct r
 	ex->host_allowed = spot->host_allowed;
 	if (!ex->request_headed && !http1_in_head(&ex->up))
 		complete_head(ex, caller);
-	if (http1_feed(&ex->up, NULL, conn_line_buffer, "", 0, &used) == HTTP1_DONE) {
+	if (spot->done) {
 		ex->request_done = true;
 		conn_pop_done(conn);
 	}
@@ -145,7 +144,7 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 		}
 		if (status == HTTP1_HEAD) {
 			complete_head(ex, caller);
-			status = http1_feed(&ex->up, NULL, conn_line_buffer, "", 0, &used);
+			status = ex->up.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		}
 		if (status == HTTP1_DONE)
 			ex->request_done = true;
@@ -187,7 +186,7 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		in += used;
 		len -= used;
 		if (status == HTTP1_HEAD)
-			status = http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used);
+			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
 			counters_count(http_tunnels);
 			conn_make_opaque(conn, false);

@@ -124,7 +124,7 @@ static bool lock_try(struct conn *conn, uint32_t mine)
 	return true;
 }
 
-static bool lock_spin(struct conn *conn)
+static __attribute__((noinline)) bool lock_spin(struct conn *conn)
 {
 	uint32_t mine = lock_word();
 	int round;
@@ -167,25 +167,33 @@ bool conn_share(struct conn *conn)
 
 struct conn_handle conn_find(int fd)
 {
-	struct conn_handle handle = { NULL, 0 };
 	uint64_t word = fds_word(fd);
 
 	if (word == FD_UNKNOWN)
 		word = fds_learn(fd);
-	handle.conn = fds_conn(word);
-	if (handle.conn != NULL) {
-		handle.gen = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE);
-		if (fds_word(fd) != word)
-			handle.conn = NULL; /* closed between the two loads: the generation may be the next one's */
-	}
-	return handle;
+	return conn_of_word(fd, word);
 }
 
-static bool lock_within(struct conn_handle handle, int attempts)
+static __attribute__((noinline)) bool lock_stale(struct conn *conn)
+{
+	conn_unlock(conn);
+	counters_count(stale_skipped);
+	return false;
+}
+
+/* The rule: nobody has it, and one exchange does it. */
+static inline bool lock_free(struct conn *conn)
+{
+	uint32_t nobody = 0;
+
+	return __atomic_compare_exchange_n(&conn->lock, &nobody, lock_word(), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static inline bool lock_within(struct conn_handle handle, int attempts)
 {
 	struct conn *conn = handle.conn;
 
-	while (!lock_spin(conn)) {
+	while (!lock_free(conn) && !lock_spin(conn)) {
 		if (--attempts > 0)
 			continue;
 		if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
@@ -193,14 +201,12 @@ static bool lock_within(struct conn_handle handle, int attempts)
 		counters_count(busy_skipped);
 		return false;
 	}
-	if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen) {
+	if (__builtin_expect(__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen, 1)) {
 		if (__builtin_expect(__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE), 0))
 			conn_make_opaque(conn, true);
 		return true;
 	}
-	conn_unlock(conn);
-	counters_count(stale_skipped);
-	return false;
+	return lock_stale(conn);
 }
 
 bool conn_lock(struct conn_handle handle)
@@ -244,7 +250,7 @@ struct exchange *conn_push(struct conn *conn)
 		conn_make_opaque(conn, true);
 		return NULL;
 	}
-	memset(ex, 0, sizeof(*ex));
+	memset(ex, 0, offsetof(struct exchange, in)); /* what the head says begins with the head */
 	if (conn->last != NULL)
 		conn->last->next = ex;
 	else

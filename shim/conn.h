@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "fds.h"
 #include "http1.h"
 #include "propagate.h"
 #include "request.h"
@@ -107,6 +108,19 @@ bool conn_share(struct conn *conn);
 
 /* The connection of a descriptor now; .conn NULL when it has none. Learns unknown descriptors. */
 struct conn_handle conn_find(int fd);
+
+/* The same by a word that was just read (fds_word, fds_learn). */
+static inline struct conn_handle conn_of_word(int fd, uint64_t word)
+{
+	struct conn_handle handle = { fds_conn(word), 0 };
+
+	if (handle.conn != NULL) {
+		handle.gen = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE);
+		if (fds_word(fd) != word)
+			handle.conn = NULL; /* closed between the two loads: the generation may be the next one's */
+	}
+	return handle;
+}
 
 /* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
 bool conn_lock(struct conn_handle handle);

@@ -47,7 +47,7 @@ bool io_receive_begin(struct io_receive *io, int fd)
 	if (io->channel)
 		current_read_channel();
 	else if (fds_kind(word) == FD_CONN)
-		io->handle = conn_find(fd);
+		io->handle = conn_of_word(fd, word);
 	if (io->handle.conn != NULL && conn_role(io->handle.conn) == CONN_SERVED)
 		before_served_read(io->handle.conn, fd);
 	errno = saved;

@@ -156,7 +156,7 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	if (fds_kind(word) == FD_LOG) {
 		verdict = total_of(iov, count) > 0 ? IO_SPECIAL : IO_PLAIN;
 	} else if (fds_kind(word) == FD_CONN) {
-		io->handle = conn_find(fd);
+		io->handle = conn_of_word(fd, word);
 		conn = io->handle.conn;
 		if (conn != NULL) {
 			if (conn_role(conn) == CONN_UNDECIDED)

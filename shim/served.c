@@ -141,7 +141,7 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		len -= used;
 		if (status == HTTP1_HEAD) {
 			request_complete_head(conn, ex);
-			status = http1_feed(&ex->up, &sink, conn_line_buffer, in, 0, &used); /* no body: done at once */
+			status = ex->up.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		}
 		if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
@@ -262,7 +262,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 			len -= used;
 		}
 		if (status == HTTP1_HEAD)
-			status = http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used);
+			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
 			counters_count(http_tunnels);
 			conn_make_opaque(conn, false);
@@ -281,7 +281,6 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot)
 {
 	struct exchange *ex = sending(conn);
 	char *line;
-	size_t used;
 
 	if (ex == NULL)
 		return;
@@ -289,7 +288,7 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot)
 	ex->down = spot->after;
 	ex->down.line = line;
 	ex->own_response_header = spot->own_response_header;
-	if (http1_feed(&ex->down, NULL, conn_line_buffer, "", 0, &used) == HTTP1_DONE)
+	if (spot->done)
 		finish_response(conn, ex);
 }
 

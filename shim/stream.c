@@ -45,6 +45,7 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 
 	scanner->options |= HTTP1_STOP_AT_BLANK;
 	spot->end = iov_total(iov, count);
+	spot->done = false;
 	for (i = 0; i < count && !ended; base += iov[i].iov_len, i++) {
 		size_t at = offset > base ? offset - base : 0;
 
@@ -56,7 +57,7 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 
 			at += used;
 			if (status == HTTP1_HEAD)
-				status = http1_feed(scanner, sink, conn_line_buffer, "", 0, &used);
+				status = scanner->body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 			if (status == HTTP1_HEAD_END && (scanner->kind == HTTP1_REQUEST || scanner->status >= 200)) {
 				spot->at = base + at;
 				found = true;
@@ -67,7 +68,7 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 				scanner->line = line;
 			} else if (status == HTTP1_DONE) {
 				spot->end = base + at;
-				ended = true;
+				spot->done = ended = true;
 			} else if (status == HTTP1_TUNNEL || status == HTTP1_ALIEN) {
 				/* A head that is unsafe to read gets nothing; what follows a good head is no matter here. */
 				found = found && status == HTTP1_TUNNEL;

@@ -56,6 +56,7 @@ struct stream_spot {
 	size_t at, end;
 	uint32_t own;
 	bool host_allowed, own_response_header;
+	bool done;  /* a message ends at `end` */
 	bool known; /* `after` is what the scanner will be like when all bytes up to `end` were sent */
 	struct http1 after;
 };
