@@ -181,18 +181,22 @@ char *json_escape(char *out, const char *in, size_t len)
 	const char *end = in + len;
 
 	for (;;) {
-		size_t n;
+		size_t n, left = (size_t)(end - in);
 
+		if (left >= STEP)
+			n = step_plain(out, in);
 #ifdef __SSE2__
-		if (end - in < STEP && len >= STEP)
-			n = plain_tail(out, in, (size_t)(end - in));
-		else
+		else if (len >= STEP)
+			n = plain_tail(out, in, left);
 #endif
-			n = plain_span(out, in, (size_t)(end - in));
+		else
+			n = plain_span(out, in, left);
 		in += n;
 		out += n;
 		if (in == end)
 			return out;
+		if (n == STEP)
+			continue;
 		if (*in == '"' || *in == '\\') {
 			*out++ = '\\';
 			*out++ = *in++;
