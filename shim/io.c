@@ -429,6 +429,7 @@ void io_after_fork(void)
 	os_after_fork();
 	conn_after_fork();
 	ids_after_fork();
+	logfiles_after_fork();
 	logline_after_fork();
 	marks_after_fork();
 	counters_after_fork();

@@ -4,12 +4,14 @@
  * The first process of a tree looks at its own stdout and stderr and hands their identities down in TRACESHIM_STDIO; its
  * descendants rewrite what goes to those same files and nothing else. So the pipe of a `$(command)` in a script, a pipe
  * to another program, and the pipe to a supervisor that relays lines are left alone: they are other files.
- * The table is append-only: entries are published by a counter, so readers need no lock. Two threads that add the same
- * file at once serialise on a try-flag; who does not get it treats the descriptor as no log this one time.
+ * The table is append-only: entries are published by a counter, so readers need no lock. Two threads that add a file at
+ * once serialise on a flag, for which they wait a bounded time: its owner may be what a signal handler interrupted. Who does
+ * not get it treats the descriptor as no log this one time.
  */
 #include "logfiles.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
@@ -21,6 +23,9 @@
 #include "layout.h"
 #include "logline.h"
 #include "os.h"
+
+#define ADD_SPINS 1000    /* looks at the flag before giving way */
+#define ADD_ATTEMPTS 1200 /* and all together */
 
 struct log_identity {
 	dev_t dev;
@@ -208,28 +213,60 @@ static int find_place(void)
 	return -1;
 }
 
-static int file_index(const struct stat *st)
+static int find_file(const struct stat *st, unsigned count)
 {
-	unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
-	int found = -1;
 	unsigned i;
 
 	for (i = 0; i < count; i++)
 		if (same(&files[i], st->st_dev, st->st_ino))
 			return (int)i;
-	if (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) != 0)
+	return -1;
+}
+
+/* With `adding` held. */
+static int add_file(const struct stat *st, unsigned count)
+{
+	int place = find_place();
+
+	if (place < 0)
 		return -1;
-	found = file_count == count ? find_place() : -1;
-	if (found >= 0) {
-		if (count == 0 && config.field_count == 0)
-			record_init();
-		files[found] = (struct log_identity){ st->st_dev, st->st_ino, true, 0 };
-		logline_open((unsigned)found, S_ISREG(st->st_mode));
-		if ((unsigned)found == count)
-			__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
+	if (count == 0 && config.field_count == 0)
+		record_init();
+	files[place] = (struct log_identity){ st->st_dev, st->st_ino, true, 0 };
+	logline_open((unsigned)place, S_ISREG(st->st_mode));
+	if ((unsigned)place == count)
+		__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
+	return place;
+}
+
+static int file_index(const struct stat *st)
+{
+	int attempt;
+
+	for (attempt = 0; attempt < ADD_ATTEMPTS; attempt++) {
+		unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
+		int found = find_file(st, count);
+
+		if (found >= 0)
+			return found;
+		if (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) == 0) {
+			bool alone = file_count == count;
+
+			if (alone)
+				found = add_file(st, count);
+			__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
+			if (alone)
+				return found;
+		} else if (attempt > ADD_SPINS) {
+			sched_yield();
+		}
 	}
-	__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
-	return found;
+	return -1;
+}
+
+void logfiles_after_fork(void)
+{
+	adding = 0; /* who had it is not here */
 }
 
 int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)

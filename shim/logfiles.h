@@ -36,4 +36,7 @@ bool logfiles_is_last(unsigned file, int fd);
 /* Was there a log file yet? */
 bool logfiles_any(void);
 
+/* In the child of a fork. */
+void logfiles_after_fork(void);
+
 #endif
