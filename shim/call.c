@@ -132,9 +132,10 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 			len -= (size_t)skipped;
 		} else {
 			struct call_head head = { ex->own, ex->host_allowed };
-			struct http1_sink sink = {
-				.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
-			};
+			struct http1_sink sink = { .wants = head_wants,
+				                   .field = head_field,
+				                   .owner = &head,
+				                   .filter = stream_filter(&filter) };
 
 			status = http1_feed(&ex->up, &sink, conn_line_buffer, out, len, &used);
 			ex->own = head.own;
@@ -213,7 +214,9 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 {
 	const struct exchange *ex = conn->last;
 	struct call_head head = { 0, config.propagate_hosts.len == 0 };
-	struct http1_sink sink = { .wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter) };
+	struct http1_sink sink = {
+		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
+	};
 	struct http1 scanner;
 	bool found;
 

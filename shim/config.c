@@ -24,7 +24,7 @@
 
 #define CONFIG_STORAGE 16384
 #define CONFIG_KEPT 4096 /* for config_keep, whatever the values take */
-#define NOTED_VALUE 40 /* bytes of a wrong value that a note shows */
+#define NOTED_VALUE 40   /* bytes of a wrong value that a note shows */
 #define KEY_LEN_MAX 48
 
 struct config config;

@@ -93,6 +93,12 @@ static inline size_t plain_tail(char *out, const char *in, size_t len)
 }
 #endif
 
+static inline unsigned step_copy(char *out, const char *in)
+{
+	memcpy(out, in, STEP);
+	return step_plain(NULL, in);
+}
+
 /* Copy the plain bytes at the front of `len` (unless out is NULL) and return how many there were. */
 static inline size_t plain_span(char *out, const char *in, size_t len)
 {
@@ -184,7 +190,7 @@ char *json_escape(char *out, const char *in, size_t len)
 		size_t n, left = (size_t)(end - in);
 
 		if (left >= STEP)
-			n = step_plain(out, in);
+			n = step_copy(out, in);
 #ifdef __SSE2__
 		else if (len >= STEP)
 			n = plain_tail(out, in, left);

@@ -232,7 +232,9 @@ struct request *served_answering(const struct conn *conn)
 
 void served_sent(struct conn *conn, const char *out, size_t len)
 {
-	struct http1_sink sink = { .wants = response_wants, .field = response_field, .filter = stream_filter(&response_filter) };
+	struct http1_sink sink = { .wants = response_wants,
+		                   .field = response_field,
+		                   .filter = stream_filter(&response_filter) };
 
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);

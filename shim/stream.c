@@ -19,7 +19,8 @@ void stream_prepare(void)
 	uint8_t not_yet = STREAM_UNPREPARED;
 
 	if (__atomic_load_n(&stream_prepared, __ATOMIC_RELAXED) != STREAM_UNPREPARED ||
-	    !__atomic_compare_exchange_n(&stream_prepared, &not_yet, STREAM_PREPARING, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	    !__atomic_compare_exchange_n(&stream_prepared, &not_yet, STREAM_PREPARING, 0, __ATOMIC_ACQ_REL,
+	                                 __ATOMIC_RELAXED))
 		return;
 	served_prepare();
 	call_prepare();
