@@ -145,7 +145,7 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		}
 		if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
-			return NULL;
+			return config.raw ? raw_received(conn) : NULL; /* `GET key` of a line protocol looked like it */
 		}
 		if (status == HTTP1_DONE) {
 			ex->request_done = true;
