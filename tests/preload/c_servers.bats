@@ -60,6 +60,15 @@ never_wrong() {
     right server_blocking handed 2
 }
 
+@test "C++: cout, and cerr whose pieces of many threads mix" {
+    serve guest "$port" "$programs/server_streams" "$port"
+    burst "$url" --requests 400 --connections 24 --per-connection 5 --numbered
+    count "$tmp/guest.log" --requests 400 --lines 1
+    count "$tmp/guest.err" --requests 400 --lines 1
+    counted requests 400
+    undegraded
+}
+
 @test "helper threads have their request's id until its response begins, while nobody else waits, and then none" {
     serve guest "$port" "$programs/server_blocking" workers "$port"
     burst "$url" --first 401 --requests 50 --connections 1

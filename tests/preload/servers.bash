@@ -142,6 +142,18 @@ calls() {
     "$here/attribution" calls "$tmp/calls" "$@"
 }
 
+# programs_got_their_own FILE LEAST: the answers of tests/apps/servers/cgi/show have the trace of their own request, so many
+# at least, and the others none
+programs_got_their_own() {
+    local good
+    good=$(awk 'match($0, /n=[0-9]+ TRACEPARENT=00-7e57[0-9a-f]+/) {
+            text = substr($0, RSTART, RLENGTH); n = substr(text, 3) + 0
+            if (substr(text, length(text) - 15) != sprintf("%016x", n)) { bad = 1 } else good++
+        } END { print bad ? -1 : good + 0 }' "$1")
+    echo "programs with their own trace: $good"
+    [ "$good" -ge "$2" ]
+}
+
 # fill TEMPLATE NAME=VALUE...: the template with each @NAME@ replaced
 fill() {
     local template=$1 pair
