@@ -61,10 +61,13 @@ static bool is_written_at_once(const FILE *stream)
 	return (stream->_flags & (STREAM_UNBUFFERED | STREAM_OF_ONE_CALL)) != 0;
 }
 
-/* What an unfinished line of the stream is kept under. */
+/*
+ * What an unfinished line of the stream is kept under. What is written at once comes in pieces of many threads (cerr writes
+ * each operand by itself): each thread's make a line of their own.
+ */
 static logline_key key_of(const FILE *stream)
 {
-	return (stream->_flags & STREAM_OF_ONE_CALL) != 0 ? (logline_key)os_tid() : (logline_key)stream;
+	return is_written_at_once(stream) ? (logline_key)os_tid() : (logline_key)stream;
 }
 
 static bool is_log(int fd)
@@ -329,7 +332,7 @@ static int closing(FILE *stream)
 		/* lint: allow fflush: the program is closing it */
 		if (has_more((logline_key)stream) && fflush(stream) != 0)
 			error = errno;
-		io_flush_key((logline_key)stream);
+		io_flush_key(key_of(stream));
 		io_closing(fd);
 	}
 	/* Whatever became of its descriptor: its address may come back as another stream. */
