@@ -276,19 +276,31 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	return send_message(fd, msg, flags);
 }
 
+static size_t message_len(const struct msghdr *msg)
+{
+	size_t i, len = 0;
+
+	for (i = 0; i < msg->msg_iovlen; i++)
+		len += msg->msg_iov[i].iov_len;
+	return len;
+}
+
 EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	unsigned i;
 
 	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || msgs == NULL)
 		return REAL(sendmmsg)(fd, msgs, count, flags);
-	/* On a stream it is a loop of sendmsg (sendmmsg(2)): an error after the first message shows at the next call. */
+	/* On a stream it is a loop of sendmsg (sendmmsg(2)) that ends behind a message that went out in part; an error after the
+	   first message shows at the next call. */
 	for (i = 0; i < count && i < VECTORS_MAX; i++) {
 		ssize_t n = send_message(fd, &msgs[i].msg_hdr, flags);
 
 		if (n < 0)
 			return i > 0 ? (int)i : -1;
 		msgs[i].msg_len = (unsigned)n;
+		if ((size_t)n < message_len(&msgs[i].msg_hdr))
+			return (int)i + 1;
 	}
 	return (int)i;
 }
