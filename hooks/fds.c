@@ -260,18 +260,44 @@ EXPORT int memfd_create(const char *name, unsigned flags)
 	return born(REAL(memfd_create)(name, flags), FD_NOTHING);
 }
 
-/* daemon(3) points 0, 1 and 2 at /dev/null from inside libc. */
+/* These point 0, 1 and 2 at something else from inside libc. */
+static void standard_born(void)
+{
+	int fd;
+
+	for (fd = 0; fd <= 2; fd++)
+		born(fd, FD_UNKNOWN);
+}
+
 EXPORT int daemon(int stay, int keep)
 {
-	int result, fd;
+	int result;
 
 	/* And its parent ends inside libc. */
 	if (io_active())
 		io_flush_logs();
 	result = REAL(daemon)(stay, keep);
-
 	if (keep == 0 && result == 0)
-		for (fd = 0; fd <= 2; fd++)
-			born(fd, FD_UNKNOWN);
+		standard_born();
 	return result;
+}
+
+EXPORT int login_tty(int fd)
+{
+	int result = REAL(login_tty)(fd);
+
+	if (result == 0)
+		standard_born();
+	return result;
+}
+
+EXPORT int forkpty(int *master, char *name, const struct termios *settings, const struct winsize *size)
+{
+	int pid = REAL(forkpty)(master, name, settings, size);
+
+	if (pid == 0)
+		standard_born();
+	else if (pid > 0)
+		born(*master, FD_NOTHING);
+	return pid;
 }

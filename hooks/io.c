@@ -3,6 +3,7 @@
  */
 #include "real.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* IOV_MAX: more is an error, which the kernel has to tell. */
@@ -305,12 +306,40 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 	return (int)i;
 }
 
+/*
+ * Into a log, the kernel would copy what is no record (GNU cat into a file, busybox cat into anything). It refuses many
+ * pairs of descriptors, and every caller that may meet them then reads and writes (sendfile(2), copy_file_range(2)): so do
+ * we. Done here it would be slow, for want of a buffer.
+ */
+static bool is_refused(int out, int error)
+{
+	uint64_t word = fds_word(out);
+	int saved = errno;
+
+	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
+		word = fds_learn(out);
+	errno = saved;
+	if (fds_kind(word) != FD_LOG || !io_active())
+		return false;
+	errno = error;
+	return true;
+}
+
+EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+{
+	if (out_offset == NULL && is_refused(out, EXDEV))
+		return -1;
+	return REAL(copy_file_range)(in, in_offset, out, out_offset, len, flags);
+}
+
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 {
 	ssize_t n;
 
 	if (io_uninvolved(out))
 		return REAL(sendfile)(out, in, offset, len);
+	if (is_refused(out, EINVAL))
+		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile)(out, in, offset, len);
 	io_send_unseen_end(out, n);
@@ -323,6 +352,8 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile64)(out, in, offset, len);
+	if (is_refused(out, EINVAL))
+		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile64)(out, in, offset, len);
 	io_send_unseen_end(out, n);
@@ -335,6 +366,8 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 
 	if (io_uninvolved(out) && io_uninvolved(in))
 		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
+	if (is_refused(out, EINVAL))
+		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);
 	io_receive_unseen(in, n);

@@ -10,6 +10,7 @@
 #define TRACESHIM_REAL_H
 
 #include <poll.h>
+#include <pty.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -32,6 +33,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <utmp.h>
 
 #include "io.h"
 
