@@ -1,0 +1,223 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016 # what the shells in here expand is theirs
+#
+# Processes and whole trees of them, bare and preloaded: the same children, the same data between them, the same end; and
+# what goes to the tree's own output, from whichever of them, is records.
+
+load guest
+
+setup() {
+    guest_setup
+    mkdir "$tmp/work"
+    cd "$tmp/work"
+}
+
+processes() {
+    FILTER=sort same "$guests/process_guest" "$1"
+    FILTER=sort same_files "$guests/process_guest" "$1"
+}
+
+# script SHELL: standard input, as a script of that shell
+script() {
+    cat >"$tmp/script"
+    same "$1" "$tmp/script"
+    FILTER=sort same_files "$1" "$tmp/script"
+}
+
+@test "each member of the exec family starts the same program with the same environment, and the child's lines are records" {
+    processes exec_family
+    [ "$(jq -s 'map(select(.service == "echo")) | length' "$tmp/shim.out")" -eq 8 ]
+}
+
+@test "vfork children, nested ones too, do to their own descriptors what they want" {
+    processes vforks
+}
+
+@test "posix_spawn, system and popen start traced children; data in pipes stays data" {
+    processes spawns
+    [ "$(jq -s 'map(select(.message == "from the shell" and .service == "sh")) | length' "$tmp/shim.out")" -eq 1 ]
+    processes pipes
+}
+
+@test "clone and _Fork make children that log under their own id" {
+    processes clones
+    [ "$(jq -s 'map(.pid) | unique | length' "$tmp/shim.out")" -eq 3 ]
+}
+
+@test "after clearenv the program is traced as before, and its children are not" {
+    into bare "$guests/process_guest" clears_environment
+    into shim env LD_PRELOAD="$so" "$guests/process_guest" clears_environment
+    FILTER=sort loosely bare shim
+    [ "$(grep -c '^{.*still a log' "$tmp/shim.out")" -eq 1 ]
+    [ "$(grep -c '^from the' "$tmp/shim.out")" -eq 3 ]
+}
+
+@test "a process that changes its root and gives up its rights goes on logging records" {
+    same "$guests/process_guest" changes_root
+}
+
+@test "without memory every byte passes raw" {
+    into bare "$guests/process_guest" little_memory
+    into shim env LD_PRELOAD="$so" "$guests/process_guest" little_memory
+    loosely bare shim
+}
+
+for_each_shell='
+x=$(echo data; echo more data); echo "$x" | tr a-z A-Z
+for i in 1 2 3; do echo "line $i"; done | while read -r line; do echo "read: $line"; done
+printf "several "; printf "pieces "; echo "of a line"
+(echo in a subshell; exit 3); echo "status $?"
+echo to stderr >&2
+{ echo both; echo ways >&2; } 2>&1 | sort
+cat <<EOF
+here document
+EOF
+echo in the file > file; cat file
+exec 5>&1; echo "through five" >&5; exec 5>&-
+/bin/echo external; echo "sum $(expr 1 + 2) $(printf "%s" "$(echo nested "$(echo deeper)")")"
+set -- a b c; echo "$# $*"
+wc -c < file
+trap "echo at exit" EXIT
+kill -0 $$ && echo alive
+sh -c "kill -TERM \$\$"; echo "killed: $?"
+false || echo "false: $?"
+printf "no newline at the end"
+exit 7'
+
+@test "scripts of bash and dash: substitutions, pipes, redirections, traps and the status" {
+    local shell
+    for shell in bash dash; do
+        script $shell <<<"$for_each_shell"
+        [ "$(<"$tmp/shim.status")" -eq 7 ]
+        [ "$(<file)" = "in the file" ]
+    done
+}
+
+@test "background jobs, coprocesses and process substitution" {
+    FILTER=sort script bash <<'EOF'
+coproc cat
+echo through the coprocess >&"${COPROC[1]}"
+read -r line <&"${COPROC[0]}"; echo "$line"
+exec {COPROC[1]}>&-
+diff <(echo a; echo b) <(echo a; echo c)
+for i in 1 2 3 4 5; do (echo "job $i") & done; wait
+mapfile -t lines < <(seq 3); echo "${#lines[@]}"
+tee >(cat >copy) <<<"teed" >/dev/null; wait; sleep 0.1; cat copy
+EOF
+}
+
+@test "a script with an interpreter of its own, an env -i, and a preload that is set for one command" {
+    printf '#!/bin/sh\necho "script $1"\n' >run.sh
+    printf '#!/usr/bin/env -S /usr/bin/python3 -u\nimport os\nprint("python", os.getcwd())\n' >run.py
+    chmod +x run.sh run.py
+    FILTER=sort script bash <<'EOF'
+./run.sh 1; ./run.py; exec ./run.sh 2
+EOF
+    into bare bash -c 'env -i /bin/echo bare; echo traced'
+    into shim env LD_PRELOAD="$so" bash -c 'env -i /bin/echo bare; echo traced'
+    loosely bare shim
+    [ "$(head -n 1 "$tmp/shim.out")" = bare ]
+    [ "$(grep -c '^{' "$tmp/shim.out")" -eq 1 ]
+}
+
+@test "python's subprocess and multiprocessing, perl, and their exit statuses" {
+    cat >"$tmp/work/sub.py" <<'EOF'
+import multiprocessing, os, subprocess, sys
+print(subprocess.check_output(["echo", "captured"]), flush=True)
+print(subprocess.run("cat; exit 4", shell=True, input=b"given", capture_output=True), flush=True)
+subprocess.run(["echo", "inherited"], close_fds=True)
+subprocess.run(["echo", "in another folder"], cwd="/", start_new_session=True, preexec_fn=lambda: None)
+p = subprocess.Popen(["sh", "-c", "read x; echo got $x; echo err >&2"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+print(p.communicate(b"line\n"), p.returncode, flush=True)
+try:
+    subprocess.run(["/nowhere"])
+except OSError as e:
+    print(e, flush=True)
+with multiprocessing.get_context("fork").Pool(3) as pool:
+    print(pool.map(abs, range(-5, 0)), flush=True)
+print(os.popen("echo popen").read(), os.system("exit 3"), os.spawnlp(os.P_WAIT, "true", "true"), flush=True)
+pid, fd = os.forkpty()
+if pid == 0:
+    os.write(1, b"in a terminal %d\n" % os.isatty(1))
+    os._exit(0)
+print(os.read(fd, 100), os.waitpid(pid, 0)[1], flush=True)
+sys.exit(9)
+EOF
+    same /usr/bin/python3 sub.py
+    [ "$(<"$tmp/shim.status")" -eq 9 ]
+    same perl -e '$|=1; print "a", "b", "\n"; print STDERR "x", 1, "\n"; system("echo from a child"); print `echo data`; open(F, "-|", "seq 3"); print "got $_" while <F>; close F; if (!fork) { print "child\n"; exit } wait; printf "%d\n", $? >> 8; exec "sh", "-c", "echo last; exit 5"'
+    [ "$(<"$tmp/shim.status")" -eq 5 ]
+}
+
+@test "gcc, make, tar, git, find and xargs do the same work" {
+    cat >work.sh <<'EOF'
+set -e
+printf '#include <stdio.h>\nint main(void) { puts("built"); return 3; }\n' >a.c
+printf 'all: a\n\t./a || echo "status $$?"\na: a.c\n\tgcc -o a a.c\nbad:\n\tfalse\n' >Makefile
+make -j2; make bad || echo "make: $?"
+gcc -c nowhere.c || echo "gcc: $?"
+mkdir d; seq 1000 >d/numbers; tar cf - d | gzip -n | gunzip | tar tf -; tar czf d.tgz d; tar xzf d.tgz -O | md5sum
+find d -name 'n*' -print0 | xargs -0 -n 1 wc -l
+seq 20 | xargs -P 4 -n 5 echo | wc -l
+git init -q . ; git add a.c; git -c user.name=a -c user.email=a@b commit -qm "first" --date=@0 --author='a <a@b>'
+git log --format=%s; git diff --stat; git show --stat --format=%an HEAD
+find . -name '*.c' -exec grep -c puts {} +
+sort -R d/numbers | sort -n | tail -n 1; awk '{ s += $1 } END { print s; system("echo from awk") }' d/numbers
+ls | sed 's/^/f /'; dd if=d/numbers bs=1 count=10 status=none | od -c
+EOF
+    mkdir one two
+    (cd one && into bare bash ../work.sh)
+    (cd two && into shim env LD_PRELOAD="$so" bash ../work.sh)
+    agree bare shim
+    [ "$(<"$tmp/shim.status")" -eq 0 ]
+    cmp one/d.tgz two/d.tgz || diff <(tar xzOf one/d.tgz) <(tar xzOf two/d.tgz)
+}
+
+@test "progress bars with carriage returns keep every byte, and terminals are left alone" {
+    cat >bar.py <<'EOF'
+import sys
+for i in range(5):
+    sys.stdout.write("\r%3d%%" % (i * 25))
+    sys.stdout.flush()
+print()
+print("\x1b[31mred\x1b[0m\ttab \x07")
+EOF
+    same /usr/bin/python3 bar.py
+    # A terminal of its own, by a library and by a tool.
+    cat >terminal.py <<'EOF'
+import pty, sys
+sys.exit(pty.spawn(sys.argv[1:]))
+EOF
+    into bare /usr/bin/python3 terminal.py /usr/bin/python3 bar.py
+    into shim /usr/bin/python3 terminal.py env LD_PRELOAD="$so" /usr/bin/python3 bar.py
+    cmp "$tmp/bare.out" "$tmp/shim.out"
+    grep -q '75%' "$tmp/shim.out"
+    into bare script -qec 'stty -a; ls --color=auto /; echo end' /dev/null
+    into shim script -qec "export LD_PRELOAD=$so; stty -a; ls --color=auto /; echo end" /dev/null
+    cmp "$tmp/bare.out" "$tmp/shim.out"
+    grep -q 'end' "$tmp/shim.out"
+}
+
+@test "output that is redirected inside the tree is data; what goes to the tree's own output is a log, by identity" {
+    cat >tree.sh <<'EOF'
+echo "to a file" >file; sh -c 'echo "again"' >>file
+(echo "to the log, through another number" >&7) 7>&1
+sh -c 'exec 9>&1 1>/dev/null; echo nothing; echo "nine" >&9'
+echo "opened again" >/dev/stdout
+echo data | tee copy
+EOF
+    same bash tree.sh
+    [ "$(<file)" = $'to a file\nagain' ]
+    [ "$(<copy)" = data ]
+    [ "$(wc -l <"$tmp/shim.out")" -eq 4 ]
+}
+
+@test "the identity of the tree's output is handed down, and the program does not see it" {
+    into shim env LD_PRELOAD="$so" /usr/bin/python3 -u -c '
+import os, subprocess
+print("TRACESHIM_STDIO" in os.environ)
+print(subprocess.run(["sh", "-c", "echo to the pipe; echo to the log >&2"], stdout=subprocess.PIPE).stdout)'
+    [ "$(unwrap "$tmp/shim.out")" = "False
+b'to the pipe\\n'" ]
+    [ "$(jq -r .message "$tmp/shim.err")" = "to the log" ]
+}
