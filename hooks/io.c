@@ -311,23 +311,25 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
  * pairs of descriptors, and every caller that may meet them then reads and writes (sendfile(2), copy_file_range(2)): so do
  * we. Done here it would be slow, for want of a buffer.
  */
-static bool is_refused(int out, int error)
+static bool is_refused(int out, int in, int error)
 {
 	uint64_t word = fds_word(out);
 	int saved = errno;
 
 	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
 		word = fds_learn(out);
-	errno = saved;
-	if (fds_kind(word) != FD_LOG || !io_active())
+	/* An error of the caller's own comes first. */
+	if (fds_kind(word) != FD_LOG || !io_active() || REAL(fcntl)(in, F_GETFD) < 0) {
+		errno = saved;
 		return false;
+	}
 	errno = error;
 	return true;
 }
 
 EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
-	if (out_offset == NULL && is_refused(out, EXDEV))
+	if (out_offset == NULL && is_refused(out, in, EXDEV))
 		return -1;
 	return REAL(copy_file_range)(in, in_offset, out, out_offset, len, flags);
 }
@@ -338,7 +340,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile)(out, in, offset, len);
-	if (is_refused(out, EINVAL))
+	if (is_refused(out, in, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile)(out, in, offset, len);
@@ -352,7 +354,7 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile64)(out, in, offset, len);
-	if (is_refused(out, EINVAL))
+	if (is_refused(out, in, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile64)(out, in, offset, len);
@@ -366,7 +368,7 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 
 	if (io_uninvolved(out) && io_uninvolved(in))
 		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
-	if (is_refused(out, EINVAL))
+	if (is_refused(out, in, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);
