@@ -80,9 +80,20 @@ same_files() {
     agree bare shim
 }
 
+# stop PID: a process that this test started
+stop() {
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+# lacks ARGUMENT...: grep finds nothing. A plain `! grep` fails no test but in its last line.
+lacks() {
+    ! grep "$@"
+}
+
 # whole: no record of the last preloaded run is a part of a line
 whole() {
-    ! grep -hE '"partial":true' "$tmp"/shim.out "$tmp"/shim.err
+    lacks -hE '"partial":true' "$tmp"/shim.out "$tmp"/shim.err
 }
 
 # loosely BARE SHIM: as agree, where some of the processes are bare by design: their lines are no records

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016 # what the shells in here expand is theirs
+# shellcheck disable=SC2154,SC2016 # what the shells in here expand is theirs
 #
 # Logs, as bytes: through pipes that are full and non-blocking, in any pieces, of any content, nothing is lost, doubled or
 # torn, and every call returns the count of the program's own bytes.

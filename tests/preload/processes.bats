@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2016 # what the shells in here expand is theirs
+# shellcheck disable=SC2154,SC2016 # what the shells in here expand is theirs
 #
 # Processes and whole trees of them, bare and preloaded: the same children, the same data between them, the same end; and
 # what goes to the tree's own output, from whichever of them, is records.
@@ -9,19 +9,19 @@ load guest
 setup() {
     guest_setup
     mkdir "$tmp/work"
-    cd "$tmp/work"
+    cd "$tmp/work" || return 1
 }
 
 processes() {
-    FILTER=sort same "$guests/process_guest" "$1"
-    FILTER=sort same_files "$guests/process_guest" "$1"
+    FILTER="sort" same "$guests/process_guest" "$1"
+    FILTER="sort" same_files "$guests/process_guest" "$1"
 }
 
 # script SHELL: standard input, as a script of that shell
 script() {
     cat >"$tmp/script"
     same "$1" "$tmp/script"
-    FILTER=sort same_files "$1" "$tmp/script"
+    FILTER="sort" same_files "$1" "$tmp/script"
 }
 
 @test "each member of the exec family starts the same program with the same environment, and the child's lines are records" {
@@ -47,7 +47,7 @@ script() {
 @test "after clearenv the program is traced as before, and its children are not" {
     into bare "$guests/process_guest" clears_environment
     into shim env LD_PRELOAD="$so" "$guests/process_guest" clears_environment
-    FILTER=sort loosely bare shim
+    FILTER="sort" loosely bare shim
     [ "$(grep -c '^{.*still a log' "$tmp/shim.out")" -eq 1 ]
     [ "$(grep -c '^from the' "$tmp/shim.out")" -eq 3 ]
 }
@@ -94,7 +94,7 @@ exit 7'
 }
 
 @test "background jobs, coprocesses and process substitution" {
-    FILTER=sort script bash <<'EOF'
+    FILTER="sort" script bash <<'EOF'
 coproc cat
 echo through the coprocess >&"${COPROC[1]}"
 read -r line <&"${COPROC[0]}"; echo "$line"
@@ -110,7 +110,7 @@ EOF
     printf '#!/bin/sh\necho "script $1"\n' >run.sh
     printf '#!/usr/bin/env -S /usr/bin/python3 -u\nimport os\nprint("python", os.getcwd())\n' >run.py
     chmod +x run.sh run.py
-    FILTER=sort script bash <<'EOF'
+    FILTER="sort" script bash <<'EOF'
 ./run.sh 1; ./run.py; exec ./run.sh 2
 EOF
     into bare bash -c 'env -i /bin/echo bare; echo traced'

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # Signals, bare and preloaded: handlers that log while the same thread logs, that jump out of a write, that reap children.
 
@@ -52,7 +53,7 @@ each_once() {
 }
 
 @test "children are reaped and logged by a SIGCHLD handler" {
-    FILTER=sort same "$guests/threads_guest" child_signals
+    FILTER="sort" same "$guests/threads_guest" child_signals
     whole
     [ "$(wc -l <"$tmp/shim.out")" -eq 300 ]
 }

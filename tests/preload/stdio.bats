@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # Streams of libc, bare and preloaded: what a program prints, by whatever function, becomes records; what calls return, how
 # the program ends, and what lies in other files stays as it is.
@@ -43,7 +44,7 @@ stdio() {
 }
 
 @test "eight threads that print to one stream do not tear a line" {
-    FILTER=sort stdio threads
+    FILTER="sort" stdio threads
     whole
     [ "$(wc -l <"$tmp/shim.out")" -eq 16000 ]
 }
@@ -78,7 +79,7 @@ stdio() {
 @test "a line that lies across two flushes of a buffer is one record, also at exit and in a fork's child" {
     stdio blocks exit_handler forks_with_a_full_buffer
     whole
-    FILTER=sort stdio forks_half_flushed
+    FILTER="sort" stdio forks_half_flushed
     whole
 }
 

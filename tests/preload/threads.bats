@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # Threads, bare and preloaded: small stacks, cancellation, forks among other threads' work, exceptions.
 
@@ -41,7 +42,7 @@ count() {
 }
 
 @test "threads are cancelled in read, write, waits and log writes; cleanup runs, and nothing stays locked" {
-    FILTER=sort same "$guests/threads_guest" cancels
+    FILTER="sort" same "$guests/threads_guest" cancels
     into shim bash -c 'LD_PRELOAD=$0 "$@" | (sleep 0.2; cat)' "$so" "$guests/threads_guest" cancels_in_log
     [ "$(<"$tmp/shim.status")" -eq 0 ]
     records "$tmp/shim.out"

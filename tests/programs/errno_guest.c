@@ -46,6 +46,7 @@ static void *nothing(void *arg)
 	return arg;
 }
 
+/* long: a list, with what its entries share */
 int main(void)
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

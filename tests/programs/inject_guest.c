@@ -178,6 +178,7 @@ static void vectors(void)
 	}
 }
 
+/* long: a table */
 static void messages(void)
 {
 	static const struct {
