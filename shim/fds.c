@@ -156,6 +156,8 @@ static uint64_t learn(int fd)
 	if (fstat(fd, &st) != 0)
 		return FD_UNKNOWN;
 	file = logfiles_match(fd, &st, &stream);
+	if (file == LOGFILES_BUSY)
+		return FD_UNKNOWN; /* passes this once; to be looked at again */
 	if (file >= 0)
 		return FD_LOG | (uint64_t)file << 8 | (uint64_t)stream << 16;
 	if (S_ISSOCK(st.st_mode))

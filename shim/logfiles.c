@@ -261,7 +261,7 @@ static int file_index(const struct stat *st)
 			sched_yield();
 		}
 	}
-	return -1;
+	return LOGFILES_BUSY;
 }
 
 void logfiles_after_fork(void)

@@ -22,8 +22,10 @@ void logfiles_format(char text[LOGFILES_TEXT]);
 
 /*
  * Is this descriptor a log stream? `st` is its fstat. Returns the index of the log file for logline_write, and sets
- * *stream; -1 when it is none. May read /proc/self/fd for TRACESHIM_LOG_FILES. Signal-safe; changes errno.
+ * *stream; -1 when it is none; LOGFILES_BUSY when it is one that cannot be added just now: not to be remembered. May read
+ * /proc/self/fd for TRACESHIM_LOG_FILES. Signal-safe; changes errno.
  */
+#define LOGFILES_BUSY (-2)
 int logfiles_match(int fd, const struct stat *st, enum record_stream *stream);
 
 /* A descriptor that is open on this log file now, or -1. For logline_flush_*; looks at few descriptors. */

@@ -27,6 +27,12 @@ count() {
     [ "$(wc -l <"$tmp/shim.out")" -eq 1208 ]
 }
 
+@test "threads that print the first lines of a process together print records" {
+    into shim bash -c 'for i in $(seq 100); do LD_PRELOAD=$0 "$1" first_together; done' "$so" "$guests/threads_guest"
+    records "$tmp/shim.out"
+    [ "$(count '(first|second) [0-7]')" -eq 1600 ]
+}
+
 @test "a child that is forked while other threads print and send neither hangs nor repeats their lines" {
     local run
     for run in into into_files; do

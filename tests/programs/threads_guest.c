@@ -87,6 +87,32 @@ static void small_stacks(void)
 	}
 }
 
+/* ---- the first lines of a process, all at once ---- */
+
+static pthread_barrier_t barrier;
+
+static void *first_line(void *arg)
+{
+	pthread_barrier_wait(&barrier);
+	print_line("first", *(int *)arg);
+	print_line("second", *(int *)arg);
+	return NULL;
+}
+
+static void first_together(void)
+{
+	pthread_t thread[8];
+	int number[8], i;
+
+	pthread_barrier_init(&barrier, NULL, 8);
+	for (i = 0; i < 8; i++) {
+		number[i] = i;
+		thread[i] = start(first_line, &number[i], 0);
+	}
+	for (i = 0; i < 8; i++)
+		pthread_join(thread[i], NULL);
+}
+
 /* ---- a signal handler that logs, while main does ---- */
 
 static atomic_int ticks;
@@ -401,8 +427,9 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} cases[] = {
 #define CASE(name) { #name, name }
-		CASE(small_stacks),      CASE(handler_logs),        CASE(handler_jumps), CASE(child_signals),
-		CASE(interrupted_calls), CASE(forks_among_threads), CASE(cancels),       CASE(cancels_in_log),
+		CASE(small_stacks),        CASE(first_together), CASE(handler_logs),
+		CASE(handler_jumps),       CASE(child_signals),  CASE(interrupted_calls),
+		CASE(forks_among_threads), CASE(cancels),        CASE(cancels_in_log),
 	};
 	size_t i;
 
