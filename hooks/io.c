@@ -217,6 +217,15 @@ static bool is_left_alone(const struct io_send *io, int flags)
 	       (flags != 0 || REAL(getsockopt)(io->fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0);
 }
 
+/*
+ * May a call be made as several? Not where its last byte is urgent; nor where the kernel reads the bytes later and tells the
+ * program once a call when it has: an insertion would by then be another's.
+ */
+static bool is_divisible(int flags)
+{
+	return (flags & (MSG_OOB | MSG_ZEROCOPY)) == 0;
+}
+
 EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
@@ -227,7 +236,7 @@ EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 
 	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN || is_left_alone(&io, flags))
 		return REAL(send)(fd, buf, len, flags);
-	if (verdict == IO_SPECIAL)
+	if (verdict == IO_SPECIAL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
 	n = REAL(send)(fd, buf, len, flags);
 	io_send_end(&io, n);
@@ -246,7 +255,7 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 	if (addr != NULL || io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN ||
 	    is_left_alone(&io, flags))
 		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
-	if (verdict == IO_SPECIAL)
+	if (verdict == IO_SPECIAL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
 	n = REAL(sendto)(fd, buf, len, flags, addr, addrlen);
 	io_send_end(&io, n);
@@ -265,7 +274,7 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	    is_left_alone(&io, flags))
 		return REAL(sendmsg)(fd, msg, flags);
 	/* Descriptors travel with the bytes: such a message is not cut up. */
-	if (verdict == IO_SPECIAL && msg->msg_controllen == 0)
+	if (verdict == IO_SPECIAL && msg->msg_controllen == 0 && is_divisible(flags))
 		return io_send_special(&io, &emitter);
 	n = REAL(sendmsg)(fd, msg, flags);
 	io_send_end(&io, n);

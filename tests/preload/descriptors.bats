@@ -57,6 +57,18 @@ print(sorted(os.listdir("/proc/self/fd")), flush=True)'
     fds few_descriptors
 }
 
+@test "a program that is started with its standard output closed writes data to that number, and no records" {
+    into shim bash -c 'LD_PRELOAD=$0 /usr/bin/python3 -c "
+import os
+fd = os.open(\"$1\", os.O_WRONLY | os.O_CREAT)
+os.write(fd, b\"data on number %d\\n\" % fd)
+os.set_inheritable(fd, True)
+os.system(\"echo and of a child\")" >&-' "$so" "$tmp/data"
+    [ "$(<"$tmp/shim.status")" -eq 0 ]
+    [ "$(<"$tmp/data")" = "data on number 1
+and of a child" ]
+}
+
 @test "daemon(3) loses no line, and its standard output is no log any more" {
     fds becomes_daemon
     lacks -q 'nowhere' "$tmp/shim.out"

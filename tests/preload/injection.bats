@@ -83,6 +83,18 @@ for item in json.load(open(sys.argv[1])):
     inject small_buffer slow
 }
 
+@test "urgent bytes, and those that the kernel reads later, are sent in one call as they are" {
+    inject undivided
+}
+
+@test "a handler that logs at a high rate while the program sends changes nothing" {
+    against bare "" "$guests/inject_guest" PORT signals
+    against shim "" env LD_PRELOAD="$so" "$guests/inject_guest" PORT signals
+    [ "$(<"$tmp/shim.status")" -eq 0 ]
+    records "$tmp/shim.err"
+    check
+}
+
 @test "whatever the kernel takes of a call, and whenever it refuses, an insertion is whole and made once" {
     gcc -D_GNU_SOURCE -shared -fPIC -O2 -o "$tmp/stingy.so" "$BATS_TEST_DIRNAME/libs/stingy.c"
     against bare "" "$guests/inject_guest" PORT stubborn

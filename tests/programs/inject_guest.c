@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -313,6 +314,55 @@ static void small_buffer(void)
 	}
 }
 
+/* Calls that are one and stay one. */
+static void undivided(void)
+{
+	static const char head[] = HEAD;
+	struct iovec iov = { (char *)(uintptr_t)head, sizeof(head) - 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fd = dial(), on = 1;
+
+	printf("%zd", send(fd, head, sizeof(head) - 1, MSG_OOB));
+	hang_up(fd, " urgent", 0);
+	fd = dial();
+	printf("%d ", setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof(on)));
+	printf("%zd", sendmsg(fd, &msg, MSG_ZEROCOPY));
+	printf("%zd", send(fd, head, sizeof(head) - 1, 0));
+	hang_up(fd, " read later", -1);
+}
+
+static void log_tick(int signal)
+{
+	static int ticks;
+	int saved = errno;
+
+	(void)signal;
+	dprintf(2, "tick %d\n", ticks++);
+	errno = saved;
+}
+
+static void signals(void)
+{
+	struct sigaction action = { .sa_handler = log_tick, .sa_flags = SA_RESTART };
+	struct itimerval timer = { { 0, 100 }, { 0, 100 } };
+	size_t w;
+	int i;
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (i = 0; i < 40; i++) {
+		for (w = 0; w < WAYS; w++) {
+			int fd = dial();
+
+			all(ways[w], fd, HEAD, 30);
+			all(ways[w], fd, HEAD + 30, sizeof(HEAD) - 31);
+			hang_up(fd, "among signals", 1);
+		}
+	}
+	timer = (struct itimerval){ { 0, 0 }, { 0, 0 } };
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 /* Whatever the calls return, the peer gets it all. For use above a library that takes few bytes. */
 static void stubborn(void)
 {
@@ -337,8 +387,8 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} cases[] = {
 #define CASE(name) { #name, name }
-		CASE(bytewise), CASE(two_parts),  CASE(vectors),      CASE(messages), CASE(streams),
-		CASE(corked),   CASE(long_heads), CASE(small_buffer), CASE(stubborn),
+		CASE(bytewise),   CASE(two_parts),    CASE(vectors),   CASE(messages), CASE(streams),  CASE(corked),
+		CASE(long_heads), CASE(small_buffer), CASE(undivided), CASE(signals),  CASE(stubborn),
 	};
 	size_t i;
 
