@@ -31,6 +31,9 @@
 /* Lines after which a process that only logs is worth a status page. */
 #define LINES_WORTH_A_PAGE 256
 
+/* vm.mmap_min_addr: nothing can be mapped below. */
+#define LOWEST_ADDRESS 65536u
+
 static size_t total_of(const struct iovec *iov, int count)
 {
 	size_t total = 0;
@@ -135,6 +138,24 @@ static void decide_role(struct io_send *io, struct conn *conn)
 	}
 }
 
+/*
+ * Could these be bytes? What surely are none (a null pointer, a member of one, a negative length) is for the kernel to
+ * refuse. Others, of memory that is not there, would cost a system call to tell: reading them ends the program.
+ */
+static bool are_bytes(const struct iovec *iov, int count)
+{
+	size_t total = 0;
+	int i;
+
+	for (i = 0; i < count; i++) {
+		if ((iov[i].iov_len > 0 && (uintptr_t)iov[i].iov_base < LOWEST_ADDRESS) ||
+		    iov[i].iov_len > (size_t)PTRDIFF_MAX - total)
+			return false;
+		total += iov[i].iov_len;
+	}
+	return true;
+}
+
 enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count)
 {
 	enum io_verdict verdict = IO_PLAIN;
@@ -153,6 +174,10 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	io->word = word;
 	io->caller = NULL;
 	io->looked = false;
+	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) && !are_bytes(iov, count)) {
+		errno = saved;
+		return IO_PLAIN;
+	}
 	if (fds_kind(word) == FD_LOG) {
 		verdict = total_of(iov, count) > 0 ? IO_SPECIAL : IO_PLAIN;
 	} else if (fds_kind(word) == FD_CONN) {

@@ -306,6 +306,16 @@ static void bad_arguments(int fd)
 	tell("writev none", writev(fd, &none, 1));
 	tell("writev 1024", writev(fd, many, 1024));
 	tell("writev 1025", writev(fd, many, 1025));
+	tell("write NULL", write(fd, no_vector, 9));
+	tell("write of a member", write(fd, (const char *)no_vector + 24, 9));
+	tell("write -1", write(fd, "x", (size_t)minus));
+	tell("send NULL", send(fd, no_vector, 9, MSG_NOSIGNAL));
+	tell("sendto -1", sendto(fd, "x", (size_t)minus, MSG_NOSIGNAL, NULL, 0));
+	many[7] = (struct iovec){ "x", (size_t)minus };
+	tell("writev of -1", writev(fd, many, 20));
+	many[7] = (struct iovec){ (void *)no_vector, 5 };
+	tell("writev of NULL", writev(fd, many, 20));
+	many[7] = none;
 	tell("writev NULL", writev(fd, no_vector, 1));
 	tell("send flags", send(fd, "x", 1, MSG_OOB | 0x40000000));
 	tell("sendmsg NULL", sendmsg(fd, NULL, 0));
