@@ -4,8 +4,11 @@
  * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So both directions are a loop
  * over 16 bytes at a time (SSE2; 8 in a machine word elsewhere) that asks one question, 'is any of these special?', and
  * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first two
- * are one comparison. The object scanner is a loop over tokens with one bit per level for 'object or array': no
- * recursion, because hosts run on small stacks, and because a depth limit is then a comparison.
+ * are one comparison. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, which no
+ * processor could foresee: comparisons give one bit a byte for 'first of two, three, four' and for 'goes on', and where
+ * the first ones say that a character goes on must be exactly where bytes do. The object scanner is a loop over tokens
+ * with one bit per level for 'object or array': no recursion, because hosts run on small stacks, and because a depth
+ * limit is then a comparison.
  *
  * Who may call: anybody, signal handlers included. Nothing is kept; 128 bytes of stack for an escaped key.
  * Reads never go beyond the input: the last bytes of a program's buffer may be the last bytes of a mapping.
@@ -21,37 +24,134 @@
 #include <emmintrin.h>
 #endif
 
+#ifdef __SSE2__
+#define STEP 16
+
+/*
+ * Of 16 bytes that begin with a character: the positions of bytes that are no part of valid characters, by the table of
+ * RFC 3629; right up to the first one. *expected: positions, beyond the 16 too, where a character must go on; *leads:
+ * where characters of more than one byte begin.
+ */
+static unsigned find_bad_utf8(__m128i v, unsigned *expected, unsigned *leads)
+{
+	/* As signed bytes: continuations are below -64, then come the first bytes of 2, 3, 4 bytes, then ASCII. */
+	unsigned high = (unsigned)_mm_movemask_epi8(v);
+	unsigned next = (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(-64)));
+	unsigned three = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-33))) & high;
+	unsigned low = (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(-62))) & ~next; /* C0, C1 */
+	unsigned four, bad, after, a0, e0, ed;
+
+	*leads = high & ~next;
+	*expected = *leads << 1 | three << 2;
+	bad = low;
+	if (!three)
+		return (bad | (*expected ^ next)) & 0xffff;
+	/* What may follow E0 and ED: A0 to BF, 80 to 9F. */
+	a0 = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-97)));
+	e0 = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(-32)));
+	ed = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(-19)));
+	bad |= (e0 << 1 & ~a0) | (ed << 1 & a0);
+	four = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-17))) & high;
+	if (four) {
+		/* What may follow F0 and F4: 90 to BF, 80 to 8F. And F5 to FF are nothing. */
+		*expected |= four << 3;
+		after = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-113)));
+		bad |= (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(-16))) << 1 & ~after;
+		bad |= (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(-12))) << 1 & after;
+		bad |= (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-12))) & high;
+	}
+	return (bad | (*expected ^ next)) & 0xffff;
+}
+
+/* How many of 16 bytes, which begin with a character, are whole characters that need no escape? */
+static inline unsigned step_text(__m128i v)
+{
+	__m128i special = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+	                               _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+	                                            _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	unsigned stop = (unsigned)_mm_movemask_epi8(special), expected, leads, at;
+
+	if (!stop)
+		return 16;
+	stop &= ~(unsigned)_mm_movemask_epi8(v);
+	if ((unsigned)_mm_movemask_epi8(v)) {
+		stop |= find_bad_utf8(v, &expected, &leads);
+		/* The end of the 16 is where an unfinished character must go on. */
+		at = stop ? (unsigned)__builtin_ctz(stop) : 16;
+		if (expected >> at & 1)
+			return 31 - (unsigned)__builtin_clz(leads & (((unsigned)1 << at) - 1));
+		return at;
+	}
+	return (unsigned)__builtin_ctz(stop);
+}
+
+/* Fewer than 16 bytes, with blanks behind: a character that they cut in two is none. */
+static inline __m128i load_some(const char *in, size_t len)
+{
+	uint64_t low = 0x2020202020202020u, high = low;
+	char *to = (char *)&low;
+
+	if (len >= 8) {
+		memcpy(&low, in, 8);
+		in += 8;
+		len -= 8;
+		to = (char *)&high;
+	}
+	if (len & 4) {
+		memcpy(to, in, 4);
+		to += 4;
+		in += 4;
+	}
+	if (len & 2) {
+		memcpy(to, in, 2);
+		to += 2;
+		in += 2;
+	}
+	if (len & 1)
+		*to = *in;
+	return _mm_set_epi64x((long long)high, (long long)low);
+}
+
+static inline void store(char *out, __m128i v)
+{
+	if (out)
+		_mm_storeu_si128((__m128i *)(void *)out, v);
+}
+
+/*
+ * Copy the bytes at the front of `len` that need no escape (unless out is NULL) and return how many there were. What is
+ * behind them may be a character beyond ASCII, to be looked at by itself. out: up to 15 bytes more are written to.
+ */
+static inline size_t text_span(char *out, const char *in, size_t len)
+{
+	size_t n = 0;
+	__m128i v;
+	unsigned k;
+
+	while (len - n >= STEP) {
+		v = _mm_loadu_si128((const __m128i *)(const void *)(in + n));
+		store(out ? out + n : NULL, v);
+		k = step_text(v);
+		n += k;
+		if (k != STEP && (k == 0 || (unsigned char)in[n] < 0x80))
+			return n;
+	}
+	if (n == len)
+		return n;
+	v = load_some(in + n, len - n);
+	store(out ? out + n : NULL, v);
+	k = step_text(v);
+	return k < len - n ? n + k : len;
+}
+#else
+#define STEP 8
+
 static inline bool is_special(unsigned char c)
 {
 	return c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
 }
 
-#ifdef __SSE2__
-#define STEP 16
-
-/* Bit i: byte i of the 16 is special. */
-static inline unsigned find_special(const char *in)
-{
-	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)in);
-	__m128i bad = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
-	                           _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-	                                        _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-
-	return (unsigned)_mm_movemask_epi8(bad);
-}
-
-/* Copy 16 bytes (unless out is NULL); which of them is the first special one? 16: none. */
-static inline unsigned step_plain(char *out, const char *in)
-{
-	unsigned mask = find_special(in);
-
-	if (out)
-		memcpy(out, in, 16);
-	return mask ? (unsigned)__builtin_ctz(mask) : 16;
-}
-#else
-#define STEP 8
-
+/* Copy 8 bytes (unless out is NULL); which of them is the first special one? 8: none. */
 static inline unsigned step_plain(char *out, const char *in)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
@@ -71,36 +171,12 @@ static inline unsigned step_plain(char *out, const char *in)
 		;
 	return i;
 }
-#endif
 
-#ifdef __SSE2__
-/* As plain_span for fewer than 16 bytes of which the 16 that end with the last one may be read; copies all of them. */
-static inline size_t plain_tail(char *out, const char *in, size_t len)
-{
-	unsigned special = find_special(in + len - 16) >> (16 - len);
-
-	if (len >= 8) {
-		memcpy(out, in, 8);
-		memcpy(out + len - 8, in + len - 8, 8);
-	} else if (len >= 4) {
-		memcpy(out, in, 4);
-		memcpy(out + len - 4, in + len - 4, 4);
-	} else {
-		for (size_t i = 0; i < len; i++)
-			out[i] = in[i];
-	}
-	return special ? (size_t)__builtin_ctz(special) : len;
-}
-#endif
-
-static inline unsigned step_copy(char *out, const char *in)
-{
-	memcpy(out, in, STEP);
-	return step_plain(NULL, in);
-}
-
-/* Copy the plain bytes at the front of `len` (unless out is NULL) and return how many there were. */
-static inline size_t plain_span(char *out, const char *in, size_t len)
+/*
+ * Copy the bytes at the front of `len` that need no escape (unless out is NULL) and return how many there were. What is
+ * behind them may be a character beyond ASCII, to be looked at by itself.
+ */
+static inline size_t text_span(char *out, const char *in, size_t len)
 {
 	size_t n = 0;
 
@@ -118,6 +194,7 @@ static inline size_t plain_span(char *out, const char *in, size_t len)
 	}
 	return n;
 }
+#endif
 
 size_t json_utf8_char(const char *in, size_t len)
 {
@@ -187,38 +264,23 @@ char *json_escape(char *out, const char *in, size_t len)
 	const char *end = in + len;
 
 	for (;;) {
-		size_t n, left = (size_t)(end - in);
+		size_t n = text_span(out, in, (size_t)(end - in));
 
-		if (left >= STEP)
-			n = step_copy(out, in);
-#ifdef __SSE2__
-		else if (len >= STEP)
-			n = plain_tail(out, in, left);
-#endif
-		else
-			n = plain_span(out, in, left);
 		in += n;
 		out += n;
 		if (in == end)
 			return out;
-		if (n == STEP)
-			continue;
+		/* Access logs are full of them. */
 		if (*in == '"' || *in == '\\') {
 			*out++ = '\\';
 			*out++ = *in++;
 			continue;
 		}
-		/* Characters beyond ASCII come in runs: stay here while they do. */
-		do {
-			size_t k = (unsigned char)*in < 0x80 ? 0 : json_utf8_char(in, (size_t)(end - in));
-
-			if (!k) {
-				out = escape_byte(out, (unsigned char)*in++);
-				break;
-			}
-			while (k--)
-				*out++ = *in++;
-		} while (in < end && (unsigned char)*in >= 0x80);
+		n = (unsigned char)*in < 0x80 ? 0 : json_utf8_char(in, (size_t)(end - in));
+		if (!n)
+			out = escape_byte(out, (unsigned char)*in++);
+		for (; n; n--)
+			*out++ = *in++;
 	}
 }
 
@@ -271,7 +333,7 @@ static bool scan_string(struct scan *s, bool *escaped)
 	for (;;) {
 		size_t k;
 
-		s->p += plain_span(NULL, s->p, (size_t)(s->end - s->p));
+		s->p += text_span(NULL, s->p, (size_t)(s->end - s->p));
 		if (s->p == s->end || (unsigned char)*s->p < 0x20)
 			return false;
 		if (*s->p == '"') {

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,6 +102,51 @@ static void invalid_bytes_become_escapes_that_tell_them(void **state)
 	expect_escape("\xe0\x80\x80z", "\\u00e0\\u0080\\u0080z");
 	expect_escape("\xf0\x9f\x98", "\\u00f0\\u009f\\u0098");
 	expect_escape("\xe2\x82\xac\x80", "\xe2\x82\xac\\u0080");
+}
+
+/* The same, a character or a byte at a time, by nothing but json_utf8_char. */
+static size_t escape_slowly(char *out, const char *in, size_t len)
+{
+	char *p = out;
+	size_t k;
+
+	for (; len; len -= k, in += k) {
+		unsigned char c = (unsigned char)*in;
+
+		k = json_utf8_char(in, len);
+		if (k && c >= 0x20 && c != '"' && c != '\\') {
+			memcpy(p, in, k);
+			p += k;
+		} else {
+			k = 1;
+			p += c == '"' || c == '\\' ? sprintf(p, "\\%c", c) : sprintf(p, "\\u%04x", c);
+		}
+	}
+	return (size_t)(p - out);
+}
+
+static void characters_are_told_from_bytes_at_every_place(void **state)
+{
+	static const unsigned char bytes[] = { 'a',  '"',  0x01, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf,
+		                               0xe0, 0xe1, 0xec, 0xed, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
+	static const size_t places[] = { 0, 13, 14, 15, 28 };
+	size_t kinds = sizeof(bytes), a, b, c, i;
+	char in[40], out[JSON_ESCAPE_BOUND(40)], expected[JSON_ESCAPE_BOUND(40)];
+
+	(void)state;
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		for (a = 0; a < kinds * kinds * kinds * kinds; a++) {
+			size_t at = places[i], len = at + 4 + a % 3, n, wanted;
+
+			memset(in, i & 1 ? 'x' : 0xbf, sizeof(in));
+			for (b = 0, c = a; b < 4; b++, c /= kinds)
+				in[at + b] = (char)bytes[c % kinds];
+			wanted = escape_slowly(expected, in, len);
+			n = (size_t)(json_escape(out, at_page_end(in, len), len) - out);
+			assert_int_equal(n, wanted);
+			assert_true(memcmp(out, expected, n) == 0);
+		}
+	}
 }
 
 static void cut_never_splits_a_character(void **state)
@@ -282,6 +328,7 @@ int main(void)
 		cmocka_unit_test(special_bytes_are_escaped_at_every_place),
 		cmocka_unit_test(valid_utf8_is_copied),
 		cmocka_unit_test(invalid_bytes_become_escapes_that_tell_them),
+		cmocka_unit_test(characters_are_told_from_bytes_at_every_place),
 		cmocka_unit_test(cut_never_splits_a_character),
 		cmocka_unit_test(objects_are_recognised),
 		cmocka_unit_test(everything_else_is_refused),
