@@ -4,8 +4,8 @@
  * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So both directions are a loop
  * over 16 bytes at a time (SSE2; 8 in a machine word elsewhere) that asks one question, 'is any of these special?', and
  * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first two
- * are one comparison. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, which no
- * processor could foresee: comparisons give one bit a byte for 'first of two, three, four' and for 'goes on', and where
+ * are one comparison. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, that
+ * no processor could foresee: comparisons give one bit a byte for 'first of two, three, four' and for 'goes on', and where
  * the first ones say that a character goes on must be exactly where bytes do. The object scanner is a loop over tokens
  * with one bit per level for 'object or array': no recursion, because hosts run on small stacks, and because a depth
  * limit is then a comparison.

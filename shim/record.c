@@ -29,6 +29,7 @@
 
 #define PART_SIZE 44 /* with `len` 48 bytes; the longest is GCP's trace_sampled, 40 */
 #define TAIL_SIZE 2560
+#define TAIL_STEP 32 /* copied so many bytes at a time */
 #define NAME_MAX_LEN LIMIT_HEADER_NAME
 #define CONSTANT_MAX_LEN 128 /* of service, environment, version: bytes before escaping */
 
@@ -132,8 +133,8 @@ static struct {
 	struct part streams[3];
 	struct part text_trace, text_span; /* " trace_id=" and " span_id=" of LOG_TEXT */
 	uint32_t tail_len;
-	char tail[TAIL_SIZE]; /* ,"service":"...",...,"pid": */
-	uint32_t field_skip;  /* KEY_* of fields whose name is taken */
+	char tail[TAIL_SIZE + TAIL_STEP]; /* ,"service":"...",...,"pid": */
+	uint32_t field_skip;              /* KEY_* of fields whose name is taken */
 	/* The names that are looked for in objects, with the KEY_* bits they mean; and bit c & 63 for each first byte. */
 	struct known_key {
 		const char *text;
@@ -190,6 +191,8 @@ static char *put_id(char *out, const uint8_t *id, size_t n)
 /* The ids as members, each with a comma in front. `have`: KEY_* bits of those to leave out. */
 static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
 {
+	static const char digits[] = "0123456789abcdef";
+
 	if (!(have & KEY_TRACE)) {
 		out = put_id(put_part(out, &parts.trace), ctx->trace_id, 16);
 		*out++ = '"';
@@ -207,10 +210,11 @@ static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
 		memcpy(out, sampled ? "true" : "false", 5);
 		return out + (sampled ? 4 : 5);
 	}
-	*out++ = '"';
-	out = ids_hex(out, &ctx->flags, 1);
-	*out++ = '"';
-	return out;
+	out[0] = '"';
+	out[1] = digits[ctx->flags >> 4];
+	out[2] = digits[ctx->flags & 15];
+	out[3] = '"';
+	return out + 4;
 }
 
 static char *put_field(char *out, const struct config_name *name, const struct trace_context *ctx, struct slice value)
@@ -256,6 +260,15 @@ static char *put_fields(char *out, const struct trace_context *ctx, uint32_t hav
 	return out;
 }
 
+static inline char *put_tail(char *out)
+{
+	uint32_t i;
+
+	for (i = 0; i < parts.tail_len; i += TAIL_STEP)
+		memcpy(out + i, parts.tail + i, TAIL_STEP);
+	return out + parts.tail_len;
+}
+
 static size_t format_text(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
 {
 	char *p = record_put_time(put_part(out, &parts.open), src->time_ns);
@@ -269,8 +282,7 @@ static size_t format_text(const struct record_source *src, const char *line, siz
 		p = put_ids(p, src->ctx, 0);
 		*how |= RECORD_HAS_ID;
 	}
-	memcpy(p, parts.tail, parts.tail_len);
-	p = record_put_number(p + parts.tail_len, (uint32_t)src->pid);
+	p = record_put_number(put_tail(p), (uint32_t)src->pid);
 	p = record_put_number(put_part(p, &parts.tid), (uint32_t)src->tid);
 	p = put_part(p, &parts.streams[src->stream]);
 	if (src->ctx)

@@ -94,16 +94,27 @@ static inline bool is_digit(char c)
 	return (unsigned char)(c - '0') < 10;
 }
 
+/* Does a level begin with this lower-case letter? */
+static inline bool is_first_letter(char c)
+{
+#define LETTER(c) (1u << ((c)&31))
+	return (LETTER('i') | LETTER('e') | LETTER('w') | LETTER('d') | LETTER('t') | LETTER('n') | LETTER('f') |
+	        LETTER('c') | LETTER('a') | LETTER('p') | LETTER('s')) >>
+	               (c & 31) &
+	       1;
+#undef LETTER
+}
+
 /* A word of letters. */
 static enum severity find_word(const char *p, size_t len)
 {
 	uint64_t front = 0;
 	size_t i;
 
-	if (len < 3 || len > 11)
+	if (len < 3 || len > 11 || !is_first_letter(*p))
 		return SEVERITY_NONE;
-	for (i = 0; i < len && i < 8; i++)
-		front |= (uint64_t)(unsigned char)(p[i] | 0x20) << (8 * i);
+	for (i = len < 8 ? len : 8; i-- > 0;)
+		front = front << 8 | (unsigned char)(p[i] | 0x20);
 	for (i = 0; i < sizeof(level_words) / sizeof(level_words[0]); i++) {
 		if (level_words[i].front == front && level_words[i].len == len)
 			return (enum severity)level_words[i].severity;
@@ -159,10 +170,13 @@ static enum severity letter_layout(const char *p, const char *end)
 	static const char letters[] = "DIWEF";
 	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR,
 		                          SEVERITY_FATAL };
-	const char *which = memchr(letters, p[0], 5);
+	const char *which;
 	int i;
 
-	if (!which || end - p < 9)
+	if (end - p < 9 || (p[1] != ',' && !is_digit(p[1])))
+		return SEVERITY_NONE;
+	which = memchr(letters, p[0], 5);
+	if (!which)
 		return SEVERITY_NONE;
 	if (p[1] == ',' && p[2] == ' ' && p[3] == '[' && is_digit(p[4]))
 		return (enum severity)levels[which - letters];
