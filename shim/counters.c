@@ -25,8 +25,8 @@
 
 static struct status_page private_page LAYOUT_STATUS __attribute__((aligned(64)));
 struct status_page *counters_page = &private_page;
+uint8_t counters_published;
 
-static uint8_t published; /* atomic: 0 not yet, 1 tried */
 static uint8_t have_file; /* a page of ours lies in the folder */
 
 void counters_note(const char *format, ...)
@@ -145,7 +145,7 @@ void counters_publish(void)
 	char path[PATH_ROOM];
 	int fd;
 
-	if (__atomic_exchange_n(&published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0)
+	if (__atomic_exchange_n(&counters_published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0)
 		return;
 	private_page.size = sizeof(struct status_page);
 	private_page.counters = STATUS_COUNTER_COUNT;
@@ -179,7 +179,7 @@ void counters_unpublish(void)
 
 	if (have_file && page_path(path) == 0) {
 		have_file = 0;
-		published = 0; /* an exec that fails comes back */
+		counters_published = 0; /* an exec that fails comes back */
 		(void)unlink(path);
 	}
 }
@@ -193,5 +193,5 @@ void counters_after_fork(void)
 	if (old != &private_page)
 		(void)munmap(old, STATUS_PAGE_SIZE);
 	have_file = 0;
-	published = 0;
+	counters_published = 0;
 }

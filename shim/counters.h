@@ -30,6 +30,7 @@ void counters_describe(const char *state, const char *program, const char *servi
  * private and is not tried again. Makes a few system calls; leaves no descriptor open; signal-safe; changes errno.
  */
 void counters_publish(void);
+extern uint8_t counters_published; /* atomic; nonzero: it was called, and would do nothing */
 
 /* Remove the published page, if there is one: the process ends or becomes another program. Signal-safe. */
 void counters_unpublish(void);

@@ -437,15 +437,16 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 {
 	size_t total = total_of(iov, count);
 	ssize_t taken;
-	int saved;
 
 	current_notice_thread();
 	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
 	                      segment_count);
-	saved = errno;
-	if (counters_get(lines) >= LINES_WORTH_A_PAGE)
+	if (__atomic_load_n(&counters_published, __ATOMIC_RELAXED) == 0 && counters_get(lines) >= LINES_WORTH_A_PAGE) {
+		int saved = errno;
+
 		counters_publish();
-	errno = saved;
+		errno = saved;
+	}
 	return taken;
 }
 
@@ -473,9 +474,12 @@ static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
 static bool written_when_printed(const struct io_send *io, size_t total)
 {
 	static uint32_t last_bindings[LOGLINE_FILES];
-	uint32_t now = current_bindings();
-	uint32_t before = __atomic_exchange_n(&last_bindings[fds_log_file(io->word)], now, __ATOMIC_RELAXED);
+	uint32_t *last = &last_bindings[fds_log_file(io->word)];
+	uint32_t now = current_bindings(), before = __atomic_load_n(last, __ATOMIC_RELAXED);
 
+	/* Two threads may both find that a request was taken up: that only makes both careful. */
+	if (before != now)
+		__atomic_store_n(last, now, __ATOMIC_RELAXED);
 	return (before == now && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
 	       current_writes_events() || !has_inner_newline(io->iov, io->count, total);
 }

@@ -358,49 +358,66 @@ static void describe_source(struct logline_writer *w, enum record_stream stream)
 	w->now = (struct logline_print){ os_realtime_ns(), os_tid() };
 }
 
-static ssize_t write_raw(int fd, const struct iovec *iov, int iovcnt)
+ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
 {
 	counters_count(lines_raw);
 	return os.writev(fd, iov, iovcnt);
 }
 
+static ssize_t write_any(struct logline_writer *w, enum record_stream stream)
+{
+	bool ok;
+
+	if (!logline_writer_begin(w))
+		return logline_write_raw(w->fd, w->iov, w->iovcnt);
+	describe_source(w, stream);
+	next_segment(w);
+	if (__atomic_load_n(&w->file->held_count, __ATOMIC_RELAXED))
+		swallow_held(w);
+	ok = send_aged(w);
+	if (ok) {
+		take_kept(w);
+		ok = feed_all(w);
+		if (ok)
+			finish(w);
+		else
+			roll_back(w);
+	}
+	logline_writer_end(w);
+	if (ok || w->taken)
+		return (ssize_t)w->taken;
+	errno = w->error;
+	return -1;
+}
+
+/* One whole line on its own is what most calls of most programs write: it needs none of the machinery for all others. */
+static bool is_one_line(const struct logline_file *f, const char *bytes, size_t len)
+{
+	return bytes[len - 1] == '\n' && len - 1 <= LIMIT_LOG_LINE && !__atomic_load_n(&f->lines, __ATOMIC_RELAXED) &&
+	       !__atomic_load_n(&f->held_count, __ATOMIC_RELAXED) && !memchr(bytes, '\n', len - 1);
+}
+
 ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,
                       int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count)
 {
-	struct logline_writer w = { .fd = fd,
-		                    .key = key,
-		                    .iov = iov,
-		                    .iovcnt = iovcnt,
-		                    .segment = segments,
-		                    .segments_left = segment_count - 1,
-		                    .segment_left = segments->len };
-	bool ok;
+	struct logline_file *f;
 
 	if (file >= LOGLINE_FILES || !total)
-		return write_raw(fd, iov, iovcnt);
-	w.file = &logline_files[file];
-	if (!logline_backlog_send(w.file, fd))
+		return logline_write_raw(fd, iov, iovcnt);
+	f = &logline_files[file];
+	if (!logline_backlog_send(f, fd))
 		return -1;
-	if (!logline_writer_begin(&w))
-		return write_raw(fd, iov, iovcnt);
-	describe_source(&w, stream);
-	next_segment(&w);
-	if (__atomic_load_n(&w.file->held_count, __ATOMIC_RELAXED))
-		swallow_held(&w);
-	ok = send_aged(&w);
-	if (ok) {
-		take_kept(&w);
-		ok = feed_all(&w);
-		if (ok)
-			finish(&w);
-		else
-			roll_back(&w);
-	}
-	logline_writer_end(&w);
-	if (ok || w.taken)
-		return (ssize_t)w.taken;
-	errno = w.error;
-	return -1;
+	if (iovcnt == 1 && segment_count == 1 && is_one_line(f, iov->iov_base, total))
+		return logline_write_one(f, stream, fd, key, iov, segments);
+	return write_any(&(struct logline_writer){ .file = f,
+	                                           .fd = fd,
+	                                           .key = key,
+	                                           .iov = iov,
+	                                           .iovcnt = iovcnt,
+	                                           .segment = segments,
+	                                           .segments_left = segment_count - 1,
+	                                           .segment_left = segments->len },
+	                 stream);
 }
 
 bool logline_is_pending(unsigned file)

@@ -149,6 +149,17 @@ void logline_forget_backlog(struct logline_file *f)
 	f->busy = 0;
 }
 
+static inline void count_lines(unsigned count, unsigned with_id, unsigned spliced)
+{
+	counters_add(lines, count);
+	if (with_id)
+		counters_add(lines_with_id, with_id);
+	if (with_id < count)
+		counters_add(lines_without_id, count - with_id);
+	if (spliced)
+		counters_add(lines_spliced, spliced);
+}
+
 /* The records up to mark `upto` are out, or kept: their bytes are dealt with. */
 static void commit(struct logline_writer *w, unsigned upto)
 {
@@ -167,13 +178,7 @@ static void commit(struct logline_writer *w, unsigned upto)
 	w->kept_done = m->kept_end;
 	w->mid_line = (m->flags & MARK_MID_LINE) != 0;
 	w->committed = true;
-	counters_add(lines, count);
-	if (with_id)
-		counters_add(lines_with_id, with_id);
-	if (with_id < count)
-		counters_add(lines_without_id, count - with_id);
-	if (spliced)
-		counters_add(lines_spliced, spliced);
+	count_lines(count, with_id, spliced);
 	if (cut)
 		counters_add(lines_cut, cut);
 }
@@ -233,31 +238,88 @@ static uint32_t next_end(const struct logline_writer *w)
 	return w->scratch->marks[i].out_end;
 }
 
+/* A write of what comes next returned n, errno set. false: it failed, w->error. */
+static bool settle(struct logline_writer *w, ssize_t n)
+{
+	bool inside = w->sent > (w->marks_sent ? w->scratch->marks[w->marks_sent - 1].out_end : 0);
+	unsigned upto = w->marks_sent;
+
+	if (n <= 0) {
+		if (n < 0 && errno == EINTR && inside)
+			return true;
+		w->error = n ? errno : EAGAIN;
+		if (w->forced)
+			keep_everything(w);
+		else if (inside)
+			keep_half_record(w);
+		return false;
+	}
+	w->sent += (uint32_t)n;
+	while (upto < w->marks && w->scratch->marks[upto].out_end <= w->sent)
+		upto++;
+	commit(w, upto);
+	return true;
+}
+
 bool logline_send(struct logline_writer *w)
 {
 	while (w->sent < w->used) {
-		bool inside = w->sent > (w->marks_sent ? w->scratch->marks[w->marks_sent - 1].out_end : 0);
-		ssize_t n = os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent);
-		unsigned upto = w->marks_sent;
-
-		if (n <= 0) {
-			if (n < 0 && errno == EINTR && inside)
-				continue;
-			w->error = n ? errno : EAGAIN;
-			if (w->forced)
-				keep_everything(w);
-			else if (inside)
-				keep_half_record(w);
+		if (!settle(w, os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent)))
 			return false;
-		}
-		w->sent += (uint32_t)n;
-		while (upto < w->marks && w->scratch->marks[upto].out_end <= w->sent)
-			upto++;
-		commit(w, upto);
 	}
 	w->marks = w->marks_sent = 0;
 	w->used = w->sent = 0;
 	return true;
+}
+
+/*
+ * The write of a single record (scratch->data up to mark 0) returned n, not all of it, errno set. It was on its own; from here
+ * on it is a write in progress like any other.
+ */
+static ssize_t go_on(struct logline_file *f, int fd, logline_key key, const struct iovec *iov,
+                     struct logline_scratch *scratch, ssize_t n)
+{
+	struct logline_writer w = { .file = f,
+		                    .fd = fd,
+		                    .key = key,
+		                    .scratch = scratch,
+		                    .marks = 1,
+		                    .used = scratch->marks[0].out_end,
+		                    .iov = iov,
+		                    .iovcnt = 1 };
+	bool ok = settle(&w, n) && logline_send(&w);
+
+	logline_writer_end(&w);
+	if (ok || w.taken)
+		return (ssize_t)w.taken;
+	errno = w.error;
+	return -1;
+}
+
+ssize_t logline_write_one(struct logline_file *f, enum record_stream stream, int fd, logline_key key,
+                          const struct iovec *iov, const struct logline_segment *segment)
+{
+	struct logline_scratch *scratch = pool_take(&scratch_pool);
+	struct record_source source = { .stream = stream, .pid = os_pid() };
+	uint32_t used;
+	unsigned how;
+	ssize_t n;
+
+	if (!scratch)
+		return logline_write_raw(fd, iov, 1);
+	source.ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL;
+	source.time_ns = segment->time_ns ? segment->time_ns : os_realtime_ns();
+	source.tid = segment->tid ? segment->tid : os_tid();
+	used = (uint32_t)record_format(&source, iov->iov_base, iov->iov_len - 1, scratch->data, &how);
+	n = os.write(fd, scratch->data, used);
+	if (__builtin_expect(n != (ssize_t)used, 0)) {
+		scratch->marks[0] =
+			(struct logline_mark){ .in_end = iov->iov_len, .out_end = used, .flags = (uint16_t)how };
+		return go_on(f, fd, key, iov, scratch, n);
+	}
+	pool_give(&scratch_pool, scratch);
+	count_lines(1, (how & RECORD_HAS_ID) != 0, (how & RECORD_SPLICED) != 0);
+	return (ssize_t)iov->iov_len;
 }
 
 /* One record; it fits. */

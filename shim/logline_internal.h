@@ -124,6 +124,9 @@ struct logline_writer {
 	size_t segments_left, segment_left;
 };
 
+/* logline.c: there is no memory; counted */
+ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt);
+
 /* logline_emit.c */
 bool logline_writer_begin(struct logline_writer *w); /* false: no scratch */
 void logline_writer_end(struct logline_writer *w);
@@ -136,6 +139,12 @@ bool logline_send(struct logline_writer *w);               /* all that was added
  */
 bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
                       bool whole);
+/*
+ * logline_write for the usual call: one whole line of at most LIMIT_LOG_LINE bytes and its newline, one segment, nothing kept
+ * or held back in the file.
+ */
+ssize_t logline_write_one(struct logline_file *f, enum record_stream stream, int fd, logline_key key,
+                          const struct iovec *iov, const struct logline_segment *segment);
 void logline_forget_backlog(struct logline_file *f);
 
 #endif
