@@ -90,7 +90,7 @@ static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 
 		if (is_log(stream->_fileno))
 			marks_note((uintptr_t)stream, (size_t)(stream->_IO_write_ptr - stream->_IO_write_base), len,
-			           io_line_request());
+			           current_known());
 		errno = saved;
 	}
 	return _IO_file_xsputn(stream, data, len);

@@ -81,7 +81,8 @@ static bool enter(struct stream *s)
 {
 	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
 		return false;
-	if (__builtin_expect(__atomic_exchange_n(&s->lost, 0, __ATOMIC_RELAXED), 0))
+	if (__builtin_expect(__atomic_load_n(&s->lost, __ATOMIC_RELAXED), 0) &&
+	    __atomic_exchange_n(&s->lost, 0, __ATOMIC_RELAXED))
 		drop_marks(s);
 	return true;
 }

@@ -173,7 +173,7 @@ static enum severity letter_layout(const char *p, const char *end)
 	const char *which;
 	int i;
 
-	if (end - p < 9 || (p[1] != ',' && !is_digit(p[1])))
+	if (!is_upper(p[0]) || end - p < 9 || (p[1] != ',' && !is_digit(p[1])))
 		return SEVERITY_NONE;
 	which = memchr(letters, p[0], 5);
 	if (!which)
