@@ -364,29 +364,40 @@ ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
 	return os.writev(fd, iov, iovcnt);
 }
 
-static ssize_t write_any(struct logline_writer *w, enum record_stream stream)
+/* Whatever it is. Never inlined: the writer's place on the stack is for those who need it. */
+static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enum record_stream stream, int fd,
+                                                     logline_key key, const struct iovec *iov, int iovcnt,
+                                                     const struct logline_segment *segments, size_t segment_count)
 {
+	struct logline_writer w = { .file = f,
+		                    .fd = fd,
+		                    .key = key,
+		                    .iov = iov,
+		                    .iovcnt = iovcnt,
+		                    .segment = segments,
+		                    .segments_left = segment_count - 1,
+		                    .segment_left = segments->len };
 	bool ok;
 
-	if (!logline_writer_begin(w))
-		return logline_write_raw(w->fd, w->iov, w->iovcnt);
-	describe_source(w, stream);
-	next_segment(w);
-	if (__atomic_load_n(&w->file->held_count, __ATOMIC_RELAXED))
-		swallow_held(w);
-	ok = send_aged(w);
+	if (!logline_writer_begin(&w))
+		return logline_write_raw(fd, iov, iovcnt);
+	describe_source(&w, stream);
+	next_segment(&w);
+	if (__atomic_load_n(&w.file->held_count, __ATOMIC_RELAXED))
+		swallow_held(&w);
+	ok = send_aged(&w);
 	if (ok) {
-		take_kept(w);
-		ok = feed_all(w);
+		take_kept(&w);
+		ok = feed_all(&w);
 		if (ok)
-			finish(w);
+			finish(&w);
 		else
-			roll_back(w);
+			roll_back(&w);
 	}
-	logline_writer_end(w);
-	if (ok || w->taken)
-		return (ssize_t)w->taken;
-	errno = w->error;
+	logline_writer_end(&w);
+	if (ok || w.taken)
+		return (ssize_t)w.taken;
+	errno = w.error;
 	return -1;
 }
 
@@ -409,15 +420,7 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 		return -1;
 	if (iovcnt == 1 && segment_count == 1 && is_one_line(f, iov->iov_base, total))
 		return logline_write_one(f, stream, fd, key, iov, segments);
-	return write_any(&(struct logline_writer){ .file = f,
-	                                           .fd = fd,
-	                                           .key = key,
-	                                           .iov = iov,
-	                                           .iovcnt = iovcnt,
-	                                           .segment = segments,
-	                                           .segments_left = segment_count - 1,
-	                                           .segment_left = segments->len },
-	                 stream);
+	return write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
 }
 
 bool logline_is_pending(unsigned file)

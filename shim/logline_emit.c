@@ -353,10 +353,13 @@ static bool add_record(struct logline_writer *w, const char *bytes, size_t len, 
 bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
                       bool whole)
 {
-	bool object = len > LIMIT_LOG_LINE && len <= LOGLINE_OBJECT_MAX && !w->cut && record_is_object(bytes, len);
-	size_t old = !from_kept ? 0 : len < w->kept_len ? len : w->kept_len; /* bytes of earlier writes, in front */
-	size_t done = 0;
+	bool object;
+	size_t old, done = 0;
 
+	if (len <= LIMIT_LOG_LINE && !from_kept)
+		return add_record(w, bytes, len, end_pos + whole, w->kept_len, whole);
+	object = len > LIMIT_LOG_LINE && len <= LOGLINE_OBJECT_MAX && !w->cut && record_is_object(bytes, len);
+	old = !from_kept ? 0 : len < w->kept_len ? len : w->kept_len; /* bytes of earlier writes, in front */
 	while (len - done > LIMIT_LOG_LINE && !object) {
 		size_t part = json_utf8_cut(bytes + done, LIMIT_LOG_LINE);
 		bool fresh = done + part > old;
