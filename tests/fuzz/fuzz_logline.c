@@ -19,12 +19,16 @@
 			abort();                                                                                       \
 	} while (0)
 
-#define CAP (1u << 20)
+#define CAP (1u << 22)
+
+/* Each line is a record of some 150 bytes beside its own: repeating stops when there are so many. */
+#define LINES_MAX 4000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char arrived[CAP], wanted[2][CAP], got[2][CAP];
 static size_t arrived_len, wanted_len[2], got_len[2];
+static unsigned lines;
 static unsigned trouble; /* the next writes fail or are short by this pattern, two bits a write */
 
 static ssize_t bad_write(int fd, const void *buf, size_t len)
@@ -119,6 +123,7 @@ static void run(const uint8_t *data, size_t size)
 	while (size >= 2) {
 		unsigned key = data[0] & 1;
 		size_t len = data[1], i, from = wanted_len[key];
+		unsigned ends = 0;
 
 		trouble = (data[0] >> 2 & 7) * 0x9u;
 		size -= 2;
@@ -128,10 +133,14 @@ static void run(const uint8_t *data, size_t size)
 			char byte = (char)data[2 + i];
 
 			/* Lines that are objects, and '\r' in front of '\n', are the unit tests' matter: they are no messages. */
+			ends += byte == '\n';
 			wanted[key][wanted_len[key]++] = byte == '\r' ? '.' : byte == '{' ? '(' : byte;
 		}
 		/* One byte in 16 repeats what it wrote, up to a line that must be cut; not often, it is slow. */
-		for (i = 0; (data[0] >> 4) == 15 && i < 100 && len && wanted_len[key] < 3 * LIMIT_LOG_LINE; i++) {
+		for (i = 0; (data[0] >> 4) == 15 && i < 100 && len && wanted_len[key] < 3 * LIMIT_LOG_LINE &&
+		            lines < LINES_MAX;
+		     i++) {
+			lines += ends;
 			memcpy(wanted[key] + wanted_len[key], wanted[key] + from, len);
 			wanted_len[key] += len;
 		}
@@ -157,6 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	logline_after_fork();
 	arrived_len = 0;
+	lines = 0;
 	memset(wanted_len, 0, sizeof(wanted_len));
 	memset(got_len, 0, sizeof(got_len));
 	run(data, size);
