@@ -33,9 +33,6 @@ enum slot { SLOT_XSPUTN = 7, SLOT_READ = 14, SLOT_WRITE = 15, SLOT_COUNT = 21 };
 /* And begins with the eight pointers that struct _IO_FILE has for its narrow buffer, in the same order. */
 enum { WIDE_WRITE_BASE = 3, WIDE_WRITE_PTR = 4 };
 
-/* Keys of unfinished lines are thread ids or addresses of FILEs. Linux' PID_MAX_LIMIT is 2^22. */
-#define LARGEST_THREAD_ID (1u << 22)
-
 /* _IO_UNBUFFERED of libio.h: part of the layout that programs of decades were compiled with. */
 #define STREAM_UNBUFFERED 0x0002
 
@@ -62,12 +59,15 @@ static bool is_written_at_once(const FILE *stream)
 }
 
 /*
- * What an unfinished line of the stream is kept under. What is written at once comes in pieces of many threads (cerr writes
- * each operand by itself): each thread's make a line of their own.
+ * What an unfinished line of the stream is kept under. In a server, what is written at once comes in pieces of many requests'
+ * threads (cerr writes each operand by itself): each thread's make a line of their own.
  */
 static logline_key key_of(const FILE *stream)
 {
-	return is_written_at_once(stream) ? (logline_key)os_tid() : (logline_key)stream;
+	if ((stream->_flags & STREAM_OF_ONE_CALL) != 0)
+		return (logline_key)os_tid();
+	return is_written_at_once(stream) && current_serves() ? (logline_key)os_tid() | IO_KEY_UNBUFFERED :
+	                                                        (logline_key)stream;
 }
 
 static bool is_log(int fd)
@@ -126,7 +126,7 @@ static bool has_more(logline_key key)
 	const FILE *stream = (const FILE *)key;
 	const char *const *wide;
 
-	if (key <= LARGEST_THREAD_ID)
+	if (io_key_is_thread(key))
 		return false;
 	/* The characters of a wide stream become bytes when they are flushed. */
 	wide = (const char *const *)(const void *)stream->_wide_data;

@@ -10,8 +10,8 @@
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
  *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
  *              the program takes the next one out of its own buffer, by no call that we see.
- *              Once a thread has answered another request than the one it read, before any answer to that (stages of
- *              work in one pool of threads), reading proves something only while no other request waits.
+ *              Once a thread has answered another request than the one it read last (stages of work in one pool of
+ *              threads), reading proves something only while no other request waits.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
@@ -341,7 +341,7 @@ void current_begin_response(struct request *request, bool blocking)
 	counters_count(context_contradictions);
 	if (me->class == CLASS_LOOP)
 		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
-	else if (me->class == CLASS_READ && request != NULL && request_state(me->request) < REQUEST_RESPONDING)
+	else if (me->class == CLASS_READ && request != NULL)
 		__atomic_store_n(&staged, true, __ATOMIC_RELAXED);
 	current_clear();
 }

@@ -382,6 +382,7 @@ void io_flush_thread_logs(void)
 	int saved = errno;
 
 	logline_flush_key((logline_key)os_tid(), logfiles_fd_of);
+	logline_flush_key((logline_key)os_tid() | IO_KEY_UNBUFFERED, logfiles_fd_of);
 	errno = saved;
 }
 

@@ -127,6 +127,17 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 /* The process is ending, see io_end: whoever writes a log flushes the key behind it. */
 extern bool io_ending;
 
+/*
+ * Keys of unfinished lines: a FILE's address; a thread id, for what the thread writes by itself; or that with this bit, for
+ * its pieces of unbuffered streams, into which a signal handler may write. Linux' PID_MAX_LIMIT is 2^22.
+ */
+#define IO_KEY_UNBUFFERED ((logline_key)1 << 22)
+
+static inline bool io_key_is_thread(logline_key key)
+{
+	return key < IO_KEY_UNBUFFERED * 2;
+}
+
 /* Send out what is unfinished (_exit, exec, a thread's end, a FILE's). */
 void io_flush_logs(void);
 void io_flush_thread_logs(void);
