@@ -10,6 +10,10 @@
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
  *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
  *              the program takes the next one out of its own buffer, by no call that we see.
+ *              A thread that has waited for other threads may be one of a pool that works in stages: read here, handled
+ *              there. Until it has begun to answer what it read, that proves something only while no other request waits,
+ *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for
+ *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time.
  *              Once a thread has answered another request than the one it read last (stages of work in one pool of
  *              threads), reading proves something only while no other request waits.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
@@ -56,6 +60,9 @@
 /* Loops round the time until their next timer up to milliseconds, and some add the clock's own step. */
 #define TIMER_ROUNDING_NS 2000000
 
+/* By chance, a pool of four threads that works in stages would come so far once in 65,536 starts. */
+#define READ_PROOFS 8
+
 enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED };
 
 struct current {
@@ -68,6 +75,8 @@ struct current {
 	bool unproven; /* this iteration had queued work or a timer due */
 	bool child;    /* INHERITED by fork, not by pthread_create */
 	bool noticed;  /* the end of this thread is watched */
+	bool pooled;   /* it has waited for other threads: what it does next may be a job from a queue */
+	bool answers;  /* READ: it has begun to answer the request itself */
 };
 
 static __thread struct current current __attribute__((tls_model("initial-exec")));
@@ -76,6 +85,11 @@ static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, wakes_by_pipe;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
+static bool answer_own;           /* its threads answer what they read, as far as we know */
+static uint32_t readers_answered; /* requests that a thread of a pool read and answered while others waited */
+
+/* Programs with pools whose threads answer what they read; from their sources. */
+static const char *const reader_programs[] = { "apache2", "httpd" };
 
 /* Event loops that run a handler to its end before they touch the next connection; from their sources. */
 static const char *const inline_programs[] = { "nginx", "lighttpd", "php", "php8.2" };
@@ -119,6 +133,7 @@ static struct request *exchange(struct current *me, struct request *request)
 {
 	struct request *old = __atomic_exchange_n(&me->request, request, __ATOMIC_ACQ_REL);
 
+	me->answers = false;
 	if (old == NULL && request != NULL)
 		__atomic_add_fetch(&bound_threads, 1, __ATOMIC_RELAXED);
 	else if (old != NULL && request == NULL)
@@ -158,6 +173,11 @@ void current_init(const char *program, void *(*resolve)(const char *name))
 	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
 	writes_events = java || (python && getenv("PYTHONUNBUFFERED") != NULL);
 	wakes_by_pipe = resolve("ruby_init") != NULL;
+	/* Where one lock runs all threads, each waits all the time: that says nothing of pools. */
+	answer_own = python || wakes_by_pipe;
+	for (i = 0; i < sizeof(reader_programs) / sizeof(reader_programs[0]); i++)
+		if (strcmp(program, reader_programs[i]) == 0)
+			answer_own = true;
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -234,6 +254,17 @@ static bool loop_proven(struct current *me)
 	return true;
 }
 
+/* See READ above. While nobody else waits, whatever the thread does is for the one request there is. */
+static bool read_proven(const struct current *me)
+{
+	if (!request_others_wait(me->request))
+		return true;
+	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
+		return false;
+	return answer_own || !me->pooled || me->answers ||
+	       __atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS;
+}
+
 struct request *current_known(void)
 {
 	struct current *me = self();
@@ -242,8 +273,7 @@ struct request *current_known(void)
 	if (__builtin_expect(request == NULL, 1) || request_state(request) == REQUEST_FOLLOWED)
 		return NULL;
 	switch (me->class) {
-	case CLASS_READ:
-		return __atomic_load_n(&staged, __ATOMIC_RELAXED) && request_others_wait(request) ? NULL : request;
+	case CLASS_READ: return read_proven(me) ? request : NULL;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
 	case CLASS_INHERITED:
 		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
@@ -330,6 +360,9 @@ void current_begin_response(struct request *request, bool blocking)
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
 			counters_count(context_multi_agreed);
+		if (me->class == CLASS_READ && !me->answers && me->pooled && request_others_wait(request))
+			__atomic_add_fetch(&readers_answered, 1, __ATOMIC_RELAXED);
+		me->answers = true;
 		return;
 	}
 	if (me->in_loop && !blocking && inline_loop && me->class != CLASS_READ) {
@@ -403,6 +436,7 @@ void current_wait_idle(void)
 {
 	struct current *me = self();
 
+	me->pooled = true;
 	if (me->request == NULL)
 		return;
 	if (me->class == CLASS_INHERITED || request_state(me->request) >= REQUEST_ENDED)

@@ -134,17 +134,12 @@ never_wrong() {
 }
 
 @test "kept connections that change threads" {
-    least=2400 never_wrong server_handoff wander 2
+    # The first burst meets a pool that has not yet shown that its readers answer.
+    least=2300 never_wrong server_handoff wander 2
 }
 
-@test "a pool that reads and answers in different tasks is found out by its first answers" {
-    serve guest "$port" "$programs/server_handoff" stages "$port"
-    burst "$url" --requests 800 --connections 40 --numbered
-    run count "$tmp/guest.log" --requests 800 --lines 2 --none any
-    echo "$output"
-    # No call tells the first tasks from a handler: each thread may be wrong until one has answered.
-    wrong=$(grep -oP 'wrong=\K\d+' <<<"$output")
-    [ "$wrong" -le 20 ]
+@test "a pool that reads and answers in different tasks is never wrong" {
+    never_wrong server_handoff stages 2
 }
 
 @test "a thread that logs for others after its response is never wrong" {

@@ -42,6 +42,35 @@ CORE_TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next)
 	core_close(fd);
 }
 
+CORE_TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered)
+{
+	int other = core_accept(BLOCKING), fd = core_accept(BLOCKING), i;
+
+	core_receive_text(other, GET2);
+	current_wait_idle(); /* a job from a queue may follow */
+	for (i = 0; i < 8; i++) {
+		core_receive_text(fd, GET1);
+		CHECK_NOTHING_KNOWN();
+		core_send_text(fd, HALF_OK);
+		CHECK_KNOWN(CORE_TRACE); /* it answers what it read: the access log */
+		core_send_text(fd, "k");
+	}
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(a_pools_thread_alone_is_believed)
+{
+	int fd = core_accept(BLOCKING);
+
+	current_wait_idle();
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(a_carrier_of_virtual_threads_works_for_nobody, "java")
 {
 	int fd = core_accept(BLOCKING);
@@ -722,6 +751,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
 		TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next),
+		TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered),
+		TEST(a_pools_thread_alone_is_believed),
 		TEST(a_carrier_of_virtual_threads_works_for_nobody),
 		TEST(reading_the_body_is_no_wait_for_new_work),
 		TEST(each_wait_for_new_work_ends_it),
