@@ -48,7 +48,7 @@ CORE_TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered)
 
 	core_receive_text(other, GET2);
 	current_wait_idle(); /* a job from a queue may follow */
-	for (i = 0; i < 8; i++) {
+	for (i = 0; i < 64; i++) {
 		core_receive_text(fd, GET1);
 		CHECK_NOTHING_KNOWN();
 		core_send_text(fd, HALF_OK);
