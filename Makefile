@@ -98,7 +98,7 @@ GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
-all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim
+all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim.cjs $(BUILD)/traceshim
 
 units: $(SHIM_UNITS) $(CLI_UNITS)
 	@:
@@ -149,6 +149,12 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@
 	$(Q)rm -f $@.full
+
+# The object's JavaScript side, which Node finds beside it.
+$(BUILD)/traceshim.cjs: hooks/node_companion.cjs
+	$(call say,COPY,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)cp $< $@
 
 $(BUILD)/obj/cli/%.o: cli/%.c Makefile VERSION
 	$(call say,CC,$<)
@@ -277,11 +283,13 @@ install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/traceshim' '$(DESTDIR)$(MANDIR)/man1'
 	install -m 755 $(BUILD)/traceshim '$(DESTDIR)$(BINDIR)/traceshim'
 	install -m 644 $(BUILD)/libtraceshim.so '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so'
+	install -m 644 $(BUILD)/traceshim.cjs '$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs'
 	install -m 644 cli/traceshim.1 '$(DESTDIR)$(MANDIR)/man1/traceshim.1'
 
 ## uninstall: remove what install put there
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/traceshim' '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so' \
+		'$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs' \
 		'$(DESTDIR)$(MANDIR)/man1/traceshim.1'
 	rmdir '$(DESTDIR)$(LIBDIR)/traceshim' 2>/dev/null || true
 

@@ -15,6 +15,7 @@
 #include "current.h"
 #include "environment.h"
 #include "logfiles.h"
+#include "node.h"
 #include "os.h"
 #include "stdio_table.h"
 
@@ -156,7 +157,8 @@ static void unbuffer_python(void)
 		(void)setenv("PYTHONUNBUFFERED", "1", 0);
 }
 
-__attribute__((constructor)) static void traceshim_start(void)
+/* glibc hands main's arguments to a constructor; with another libc they are anything. */
+__attribute__((constructor)) static void traceshim_start(int argc, char **argv)
 {
 	const char *program = program_invocation_short_name;
 	int saved = errno;
@@ -176,6 +178,8 @@ __attribute__((constructor)) static void traceshim_start(void)
 		if (watch_forks(atfork_child)) {
 			if (config.log_mode != LOG_OFF)
 				stdio_hook();
+			if (napi_create_function != NULL)
+				node_invite(argc, argv);
 			io_ready = true;
 		}
 	}

@@ -7,9 +7,22 @@
 #include "real.h"
 
 #include "counters.h"
+#include "current.h"
+#include "node.h"
+
+/* Node opens this object as an add-on of its own: whoever asks for it needs no search path, so a call will do. */
+static __attribute__((noinline)) void *open_addon(const char *path, int flags)
+{
+	void *handle = REAL(dlopen)(path, flags);
+
+	node_addon_opened(handle);
+	return handle;
+}
 
 EXPORT void *dlopen(const char *path, int flags)
 {
+	if (__builtin_expect(current_is_blind(), 0) && node_is_addon(path) && io_active())
+		return open_addon(path, flags);
 	if (__builtin_expect((flags & RTLD_DEEPBIND) != 0, 0) && io_active()) {
 		flags &= ~RTLD_DEEPBIND;
 		counters_count(deepbind_stripped);

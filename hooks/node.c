@@ -1,0 +1,144 @@
+/*
+ * The bridge into Node: invitation and registration. What the add-on's functions do is in node_addon.c, what they are for in
+ * node_companion.cjs.
+ *
+ * Getting in. Node runs the files that NODE_OPTIONS names with --require before the program's own, in the main thread and
+ * in workers. The constructor puts the companion in front of the user's options; the companion takes it out of the
+ * environment again before the program can look. So children start with the user's own value, and get the companion from
+ * their own constructor. (A memfd cannot be required, it has no real path; a data: URL would force the module loader.)
+ *
+ * The add-on is this object. The companion opens it by process.dlopen; the loader finds that it is there already, so that no
+ * constructor runs, and the dlopen hook registers it, as an add-on's constructor would: by napi_module_register, from within
+ * dlopen, on the same thread. Ruled out: exporting napi_register_module_v1, which Node would find by itself. The object stands in
+ * front of all others in the search order, and add-ons compiled against older headers refer to their own function of that
+ * name by symbol: they would get ours.
+ */
+#include "real.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <link.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "napi.h"
+#include "node.h"
+#include "node_addon.h"
+#include "os.h"
+
+#define COMPANION "traceshim.cjs"
+
+/* Options with which Node refuses what we need, or writes the heap with us in it to a file. */
+static const char *const refusals[] = {
+	"--permission", "--experimental-permission", "--build-snapshot", "--no-addons", "--experimental-policy",
+};
+
+/* Is one of them a word of this text? */
+static const char *find_refusal(const char *text)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const char *at = strstr(text, refusals[i]);
+
+		if (at != NULL && (at == text || at[-1] == ' '))
+			return refusals[i];
+	}
+	return NULL;
+}
+
+static const char *refused_by(int argc, char **argv, const char *options)
+{
+	const char *found = options == NULL ? NULL : find_refusal(options);
+	int i;
+
+	/* Only glibc gives main's arguments to a constructor. */
+	if (dlsym(RTLD_DEFAULT, "gnu_get_libc_version") == NULL)
+		return found;
+	/* Options of Node end at the script. */
+	for (i = 1; i < argc && found == NULL && argv[i] != NULL && argv[i][0] == '-'; i++)
+		found = find_refusal(argv[i]);
+	return found;
+}
+
+/* Put "--require "PATH" REST" together, as Node reads NODE_OPTIONS: in quotes, " and \ behind a backslash. */
+static void put_options(char *at, const char *path, size_t len, const char *rest)
+{
+	size_t i;
+
+	memcpy(at, "--require \"", 11);
+	at += 11;
+	for (i = 0; i < len; i++) {
+		if (path[i] == '"' || path[i] == '\\')
+			*at++ = '\\';
+		*at++ = path[i];
+	}
+	memcpy(at, COMPANION "\"", sizeof(COMPANION));
+	at += sizeof(COMPANION);
+	if (rest != NULL) {
+		*at++ = ' ';
+		memcpy(at, rest, strlen(rest));
+		at += strlen(rest);
+	}
+	*at = '\0';
+}
+
+static void invite(const char *object, const char *rest)
+{
+	size_t folder = (size_t)(strrchr(object, '/') + 1 - object);
+	size_t room = 2 * folder + 2 * sizeof(COMPANION) + 32 + (rest == NULL ? 0 : strlen(rest));
+	char *text = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (text == MAP_FAILED)
+		return;
+	memcpy(text, object, folder);
+	memcpy(text + folder, COMPANION, sizeof(COMPANION));
+	if (access(text, R_OK) != 0) {
+		counters_note("node: no readable %s beside the object: lines and calls get no ids", COMPANION);
+	} else {
+		put_options(text, object, folder, rest);
+		/* lint: allow setenv: once, before main */
+		(void)setenv("NODE_OPTIONS", text, 1);
+	}
+	(void)munmap(text, room);
+}
+
+void node_invite(int argc, char **argv)
+{
+	const char *options = getenv("NODE_OPTIONS");
+	const char *refusal = refused_by(argc, argv, options);
+	Dl_info info;
+
+	if (refusal != NULL)
+		counters_note("node: started with %s: lines and calls get no ids", refusal);
+	else if (dlsym(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
+		counters_note("node: older than 18, or another engine: lines and calls get no ids");
+	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL && info.dli_fname[0] == '/')
+		invite(info.dli_fname, options);
+	else
+		counters_note("node: LD_PRELOAD names the object by no absolute path: lines and calls get no ids");
+}
+
+bool node_is_addon(const char *path)
+{
+	static const char own[] = "/libtraceshim.so";
+	size_t len = path == NULL ? 0 : strlen(path);
+
+	return len >= sizeof(own) && strcmp(path + len - (sizeof(own) - 1), own) == 0;
+}
+
+void node_addon_opened(void *handle)
+{
+	static struct napi_module module = {
+		.nm_version = 1,
+		.nm_filename = "libtraceshim.so",
+		.nm_register_func = node_addon_register,
+		.nm_modname = "traceshim",
+	};
+	int saved = errno;
+
+	if (handle != NULL && ((const struct link_map *)handle)->l_ld == _DYNAMIC && node_addon_bind())
+		napi.napi_module_register(&module);
+	errno = saved;
+}

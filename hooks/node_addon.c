@@ -1,0 +1,247 @@
+/*
+ * What JavaScript may ask of us. Each function takes numbers, strings and buffers, returns one of these or undefined, throws
+ * nothing, and keeps nothing of JavaScript's. Wrong arguments are answered with undefined: the caller is our own companion,
+ * but any code in the process can reach an add-on.
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "logfiles.h"
+#include "managed.h"
+#include "node_addon.h"
+#include "os.h"
+#include "pool.h"
+#include "propagate.h"
+
+/* A head as text; longer ones are cut. Node's own limit is 16 KiB unless raised. */
+#define HEAD_ROOM (64u * 1024)
+
+struct napi_functions napi;
+
+/* Room for one call: heads and records are too large for the stack. One per environment at a time, as JavaScript is. */
+struct room {
+	uint32_t pool_word;
+	char head[HEAD_ROOM];
+	char out[MANAGED_STAMP_ROOM];
+};
+static struct pool rooms = { .block = (sizeof(struct room) + 15) & ~15u, .per_chunk = 1 };
+
+bool node_addon_bind(void)
+{
+#define X(result, name, parameters)                                                                                    \
+	napi.name = (__typeof__(napi.name))dlsym(RTLD_DEFAULT, #name);                                                 \
+	if (napi.name == NULL)                                                                                         \
+		return false;
+	NAPI_FUNCTIONS(X)
+#undef X
+	return true;
+}
+
+static bool get_arguments(napi_env env, napi_info info, napi_value *argv, size_t count)
+{
+	size_t got = count;
+
+	return napi.napi_get_cb_info(env, info, &got, argv, NULL, NULL) == 0 && got >= count;
+}
+
+static napi_value number(napi_env env, int32_t value)
+{
+	napi_value result = NULL;
+
+	(void)napi.napi_create_int32(env, value, &result);
+	return result;
+}
+
+/* isLog(fd): what RECORD_* stream it is, or -1: its bytes are not log lines. */
+static napi_value is_log(napi_env env, napi_info info)
+{
+	napi_value argv[1];
+	uint64_t word;
+	int32_t fd;
+
+	if (!get_arguments(env, info, argv, 1) || napi.napi_get_value_int32(env, argv[0], &fd) != 0 || fd < 0)
+		return number(env, -1);
+	word = fds_word(fd);
+	if (fds_kind(word) == FD_UNKNOWN)
+		word = fds_learn(fd);
+	return number(env, fds_kind(word) == FD_LOG ? (int32_t)fds_log_stream(word) : -1);
+}
+
+/* open(fields): a slot for a request whose head has these "name:value\n" fields; undefined or "" for none. */
+static napi_value open_slot(napi_env env, napi_info info)
+{
+	struct room *room;
+	napi_value argv[1];
+	size_t len = 0;
+	int32_t slot;
+
+	if (!get_arguments(env, info, argv, 1) || napi.napi_get_value_string_latin1(env, argv[0], NULL, 0, &len) != 0 ||
+	    len == 0)
+		return number(env, managed_open(NULL, 0));
+	room = pool_take(&rooms);
+	if (room == NULL || napi.napi_get_value_string_latin1(env, argv[0], room->head, HEAD_ROOM, &len) != 0)
+		len = 0;
+	slot = managed_open(room == NULL ? NULL : room->head, len);
+	if (room != NULL)
+		pool_give(&rooms, room);
+	return number(env, slot);
+}
+
+static napi_value close_slot(napi_env env, napi_info info)
+{
+	napi_value argv[1];
+	int32_t slot;
+
+	if (get_arguments(env, info, argv, 1) && napi.napi_get_value_int32(env, argv[0], &slot) == 0)
+		managed_close(slot);
+	return NULL;
+}
+
+/*
+ * stamp(stream, slot, buffer, from): the records of the buffer's lines from that offset on, as a buffer; the buffer ends in a
+ * newline. How far it came is in the shared words (MANAGED_CONSUMED).
+ */
+static int32_t *words_of_thread(void);
+
+static napi_value stamp(napi_env env, napi_info info)
+{
+	int32_t stream, slot, from, *words = words_of_thread();
+	napi_value argv[4], result = NULL;
+	size_t len, consumed = 0, filled;
+	struct room *room;
+	void *data;
+
+	if (words == NULL || !get_arguments(env, info, argv, 4) ||
+	    napi.napi_get_value_int32(env, argv[0], &stream) != 0 || stream < 0 || stream > RECORD_FILE ||
+	    napi.napi_get_value_int32(env, argv[1], &slot) != 0 ||
+	    napi.napi_get_buffer_info(env, argv[2], &data, &len) != 0 ||
+	    napi.napi_get_value_int32(env, argv[3], &from) != 0 || from < 0 || (size_t)from >= len ||
+	    (room = pool_take(&rooms)) == NULL)
+		return NULL;
+	filled = managed_stamp((enum record_stream)stream, slot, (const char *)data + from, len - (size_t)from,
+	                       room->out, sizeof(room->out), &consumed);
+	words[MANAGED_CONSUMED] = (int32_t)consumed;
+	if (napi.napi_create_buffer_copy(env, filled, room->out, NULL, &result) != 0)
+		result = NULL;
+	pool_give(&rooms, room);
+	return result;
+}
+
+/* call(slot, fields, host): head lines for an outgoing call, "name: value\r\n" each, as a string; undefined: none. */
+static napi_value call_fields(napi_env env, napi_info info)
+{
+	napi_value argv[3], result = NULL;
+	char host[LIMIT_HEADER_NAME * 4];
+	size_t len, host_len;
+	struct room *room;
+	int32_t slot;
+
+	if (!get_arguments(env, info, argv, 3) || napi.napi_get_value_int32(env, argv[0], &slot) != 0 ||
+	    napi.napi_get_value_string_latin1(env, argv[2], host, sizeof(host), &host_len) != 0 ||
+	    (room = pool_take(&rooms)) == NULL)
+		return NULL;
+	if (napi.napi_get_value_string_latin1(env, argv[1], room->head, HEAD_ROOM, &len) == 0) {
+		_Static_assert(sizeof(room->out) >= LIMIT_INJECTION, "an insertion fits");
+		len = managed_call(slot, room->head, len, host, host_len, room->out);
+		if (len > 0 && napi.napi_create_string_latin1(env, room->out, len, &result) != 0)
+			result = NULL;
+	}
+	pool_give(&rooms, room);
+	return result;
+}
+
+/* ---- registration ---- */
+
+static __thread int32_t *thread_words __attribute__((tls_model("initial-exec")));
+
+static int32_t *words_of_thread(void)
+{
+	return thread_words;
+}
+
+static void environment_ends(void *arg)
+{
+	(void)arg;
+	thread_words = NULL;
+	managed_end();
+}
+
+/* "name\n" each, of the head fields that mean something to us. */
+struct names {
+	char *at, *end;
+};
+
+static void add_name(void *to, const char *name, size_t len)
+{
+	struct names *names = to;
+
+	if (len + 1 > (size_t)(names->end - names->at))
+		return;
+	memcpy(names->at, name, len);
+	names->at += len;
+	*names->at++ = '\n';
+}
+
+static bool add_names(napi_env env, napi_value exports)
+{
+	struct room *room = pool_take(&rooms);
+	struct names names;
+	napi_value text;
+	bool ok;
+
+	if (room == NULL)
+		return false;
+	names = (struct names){ room->out, room->out + sizeof(room->out) };
+	propagate_each_wanted(add_name, &names);
+	ok = napi.napi_create_string_latin1(env, room->out, (size_t)(names.at - room->out), &text) == 0 &&
+	     napi.napi_set_named_property(env, exports, "wanted", text) == 0;
+	pool_give(&rooms, room);
+	return ok;
+}
+
+static bool add_words(napi_env env, napi_value exports)
+{
+	napi_value buffer, array;
+	napi_ref reference;
+	void *words;
+
+	if (napi.napi_create_arraybuffer(env, MANAGED_WORDS * sizeof(int32_t), &words, &buffer) != 0 ||
+	    napi.napi_create_typedarray(env, NAPI_INT32_ARRAY, MANAGED_WORDS, buffer, 0, &array) != 0 ||
+	    napi.napi_create_reference(env, array, 1, &reference) != 0 ||
+	    napi.napi_set_named_property(env, exports, "words", array) != 0)
+		return false;
+	memset(words, 0, MANAGED_WORDS * sizeof(int32_t));
+	if (!managed_begin(words))
+		return false;
+	thread_words = words;
+	return napi.napi_add_env_cleanup_hook(env, environment_ends, NULL) == 0;
+}
+
+napi_value node_addon_register(napi_env env, napi_value exports)
+{
+	static const struct {
+		const char *name;
+		napi_callback *call;
+	} functions[] = {
+		{ "isLog", is_log }, { "open", open_slot },   { "close", close_slot },
+		{ "stamp", stamp },  { "call", call_fields },
+	};
+	size_t i;
+
+	if (!io_active() || !add_words(env, exports) || !add_names(env, exports))
+		return exports;
+	for (i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		napi_value function;
+
+		if (napi.napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, NULL,
+		                              &function) != 0 ||
+		    napi.napi_set_named_property(env, exports, functions[i].name, function) != 0)
+			return exports;
+	}
+	counters_publish();
+	return exports;
+}

@@ -1,0 +1,817 @@
+/*
+ * The side of libtraceshim.so that runs inside of JavaScript, where alone it is known which request the program works for.
+ *
+ * Node loads this file before the program's own (hooks/node.c puts it into NODE_OPTIONS), in the main thread and in workers.
+ * It keeps one AsyncLocalStorage whose value is the request at hand, tells the native side whose the log bytes are that are
+ * about to be written, and asks it for the head lines of outgoing calls. Everything that has to do with ids, records and
+ * configuration is native. See DESIGN.md, 'Node'.
+ *
+ * Rules. It fails open: whatever goes wrong in here, the program goes on as if this file were not there. Nothing that it
+ * does can be seen by the program without looking for it: requests are attached to objects by private fields, wrappers keep
+ * names and lengths. A module of Node's that the program has not loaded is not loaded by us until the first connection.
+ *
+ * What may be believed. AsyncLocalStorage follows the flow of promises, timers and operations, and that is right as long as a
+ * program hands work over through these. It is wrong where a program keeps callbacks in a queue of its own and runs the next
+ * one's from the end of the last one's. So a request's context counts
+ * - while its response is not ended, unless this program was seen to end one request's response in another one's context;
+ * - afterwards, while no other request waits for its answer, or once enough responses were ended in their own contexts while
+ *   others waited (PROOFS);
+ * - always where the program said so itself (AsyncLocalStorage.bind or .snapshot: Next.js' after() does).
+ * Sockets that the program opens belong to no request: they are pooled, and their callbacks are anybody's.
+ */
+"use strict";
+
+/* Responses that were ended in their own context while other requests waited. See above. */
+const PROOFS = 64;
+/* Ended requests whose ids are kept for lines that are still to come. */
+const KEPT = 256;
+
+/* Words shared with the native side: enum managed_word, shim/managed.h. */
+const SLOT = 0;
+const QUEUES = 1;
+const CONSUMED = 2;
+const REQUESTS = 3;
+const SILENT = 0;
+const NOBODY = -1;
+
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect;
+
+/* Take the invitation out of the environment: the program and its children see what the user set. */
+function restoreEnvironment() {
+	const rest = /^--require "(?:[^"\\]|\\.)*traceshim\.cjs"( ?)([^]*)$/.exec(process.env.NODE_OPTIONS);
+	if (rest === null) {
+		return;
+	}
+	if (rest[1] === "") {
+		delete process.env.NODE_OPTIONS;
+	} else {
+		process.env.NODE_OPTIONS = rest[2];
+	}
+}
+
+function openNative() {
+	const addon = { exports: {} };
+	process.dlopen(addon, __dirname + "/libtraceshim.so");
+	return addon.exports.call === undefined ? undefined : addon.exports;
+}
+
+/* Replace a function, keeping all that can be seen of it but its identity. */
+function replace(object, name, make) {
+	const before = getOwnPropertyDescriptor(object, name);
+	const original = object[name];
+	if (typeof original !== "function") {
+		return;
+	}
+	const made = make(original);
+	defineProperty(made, "name", { value: original.name, configurable: true });
+	defineProperty(made, "length", { value: original.length, configurable: true });
+	defineProperty(object, name, {
+		value: made,
+		writable: true,
+		configurable: true,
+		enumerable: before === undefined ? false : before.enumerable,
+	});
+}
+
+/* A request that this process serves: the value of the storage. */
+class Request {
+	constructor(head) {
+		this.slot = SILENT; // SILENT: not opened yet
+		this.head = head; // name, value, name, value, ... until the slot is opened
+		this.answered = false;
+		this.closed = false;
+		this.pins = 0;
+		this.of = undefined;
+	}
+}
+
+/* Something attached to an object of Node's or the program's, which nobody else can see. */
+class Attach extends (
+	class {
+		constructor(object) {
+			return object;
+		}
+	}
+) {
+	#value;
+	static get(object) {
+		return #value in object ? object.#value : undefined;
+	}
+	static set(object, value) {
+		new Attach(object).#value = value;
+	}
+	static has(object) {
+		return #value in object;
+	}
+	static change(object, value) {
+		object.#value = value;
+	}
+}
+
+function attach(object, value) {
+	if (Attach.has(object)) {
+		Attach.change(object, value);
+	} else {
+		Attach.set(object, value);
+	}
+}
+
+function start(native) {
+	const { AsyncLocalStorage } = require("async_hooks");
+	const channels = require("diagnostics_channel");
+	const { isMainThread } = require("worker_threads");
+	const words = native.words;
+	const storage = new AsyncLocalStorage();
+	const wanted = new Set(native.wanted.split("\n").slice(0, -1));
+	const lengths = [];
+	for (const name of wanted) {
+		lengths[name.length] = true;
+	}
+
+	/* ---- requests ---- */
+
+	let unanswered = 0;
+	let proofs = 0;
+	let handsOver = false;
+	let handling;
+	const kept = new Array(KEPT);
+	let nextKept = 0;
+	const pinned = new FinalizationRegistry(unpin);
+
+	function begin(head) {
+		const request = new Request(head);
+		words[REQUESTS]++;
+		unanswered++;
+		if (handsOver) {
+			/* Its handler's own first steps are certain. */
+			handling = request;
+			process.nextTick(() => {
+				handling = undefined;
+			});
+		}
+		return request;
+	}
+
+	/* The program ends the response of `request` now. */
+	function answer(request) {
+		request.answered = true;
+		unanswered--;
+		const current = storage.getStore();
+		if (current === request || (current !== undefined && current.of === request)) {
+			if (unanswered > 0 && proofs < PROOFS) {
+				proofs++;
+			}
+		} else if (current !== undefined) {
+			handsOver = true;
+		}
+	}
+
+	/* Nothing more comes from its connection. */
+	function close(request) {
+		if (request.closed) {
+			return;
+		}
+		request.closed = true;
+		if (!request.answered) {
+			request.answered = true;
+			unanswered--;
+		}
+		if (request.slot > 0) {
+			keep(request);
+		}
+	}
+
+	function keep(request) {
+		const oldest = kept[nextKept];
+		kept[nextKept] = request;
+		nextKept = (nextKept + 1) % KEPT;
+		if (oldest !== undefined) {
+			oldest.pins--;
+			release(oldest);
+		}
+		request.pins++;
+	}
+
+	function release(request) {
+		if (request.pins === 0 && request.slot > 0) {
+			native.close(request.slot);
+			request.slot = NOBODY;
+		}
+	}
+
+	function unpin(request) {
+		request.pins--;
+		release(request);
+	}
+
+	/* What the program binds to a request by its own word stays that request's, however late it runs. */
+	function explicit(request) {
+		const binding = new Request(undefined);
+		binding.of = request;
+		request.pins++;
+		pinned.register(binding, request);
+		return binding;
+	}
+
+	/* The request at hand, or undefined: none, or not certain. */
+	function known() {
+		const request = storage.getStore();
+		if (request === undefined) {
+			return undefined;
+		}
+		if (request.of !== undefined) {
+			return request.of;
+		}
+		if (handsOver) {
+			return request === handling || (unanswered === 1 && !request.answered) ? request : undefined;
+		}
+		return !request.answered || unanswered === 0 || proofs === PROOFS ? request : undefined;
+	}
+
+	function openSlot(request) {
+		const head = request.head;
+		let fields = "";
+		request.head = undefined;
+		if (head !== undefined) {
+			for (let i = 0; i + 1 < head.length; i += 2) {
+				if (lengths[head[i].length] && wanted.has(head[i].toLowerCase())) {
+					fields += head[i] + ":" + head[i + 1] + "\n";
+				}
+			}
+		}
+		request.slot = native.open(fields);
+		if (request.closed && request.slot > 0) {
+			keep(request);
+		}
+		return request.slot;
+	}
+
+	/* The same as a slot for the native side. */
+	function slotNow() {
+		const request = known();
+		if (request === undefined) {
+			return NOBODY;
+		}
+		return request.slot === SILENT ? openSlot(request) : request.slot;
+	}
+
+	/* Call a function in the name of the request at hand, for native code that asks whose it is. */
+	function named(original, self, args) {
+		const before = words[SLOT];
+		words[SLOT] = slotNow();
+		try {
+			return apply(original, self, args);
+		} finally {
+			words[SLOT] = before;
+		}
+	}
+
+	/* ---- events run in the context of what they are about ---- */
+
+	function bindEmit(original) {
+		return function emit(type) {
+			const bound = Attach.get(this);
+			if (bound === undefined || storage.getStore() === bound) {
+				return apply(original, this, arguments);
+			}
+			return storage.run(bound === null ? undefined : bound, apply, original, this, arguments);
+		};
+	}
+
+	/* For the few objects whose class is not worth a look at each of its events. */
+	function bindOwnEmit(object, request) {
+		attach(object, request);
+		replace(object, "emit", bindEmit);
+	}
+
+	/* ---- log lines ---- */
+
+	function endsLine(chunk) {
+		const last = chunk.length - 1;
+		return last < 0 || (typeof chunk === "string" ? chunk.charCodeAt(last) : chunk[last]) === 10;
+	}
+
+	function asBuffer(chunk, encoding) {
+		if (typeof chunk === "string") {
+			return Buffer.from(chunk, typeof encoding === "string" ? encoding : undefined);
+		}
+		return chunk instanceof Uint8Array ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength) : undefined;
+	}
+
+	/* The records of these whole lines, or undefined. */
+	function stamp(stream, lines) {
+		const slot = slotNow();
+		const parts = [];
+		for (let at = 0; at < lines.length; at += words[CONSUMED]) {
+			const part = native.stamp(stream, slot, lines, at);
+			if (part === undefined) {
+				return undefined;
+			}
+			parts.push(part);
+		}
+		return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+	}
+
+	/*
+	 * A stream that writes to a log. What it can write at once is named while it does so, and rewritten on its way out. What has
+	 * to wait is made into records at once, since it will be written together with what others wrote; such records pass
+	 * unchanged, because the loop that writes them names nobody. An unfinished line goes through as it is.
+	 */
+	function watchStream(stream, fd) {
+		const kind = native.isLog(fd);
+		if (kind < 0) {
+			return;
+		}
+		let inLine = false;
+
+		function waiting(original, self, chunk, encoding, callback) {
+			const bytes = inLine ? undefined : asBuffer(chunk, encoding);
+			const whole = bytes === undefined ? 0 : bytes.lastIndexOf(10) + 1;
+			const records = whole > 0 ? stamp(kind, bytes.subarray(0, whole)) : undefined;
+			if (records === undefined || self !== stream) {
+				inLine = !endsLine(chunk);
+				return nameless(original, self, [chunk, encoding, callback]);
+			}
+			if (whole === bytes.length) {
+				return nameless(original, self, [records, callback]);
+			}
+			inLine = true;
+			nameless(original, self, [records]);
+			return nameless(original, self, [bytes.subarray(whole), callback]);
+		}
+
+		replace(stream, "write", (original) => function write(chunk, encoding, callback) {
+			const text = typeof chunk === "string";
+			if (!text && !(chunk instanceof Uint8Array)) {
+				return apply(original, this, arguments);
+			}
+			if (!isMainThread || stream.writableLength !== 0 || stream.writableCorked !== 0) {
+				if (typeof encoding === "function") {
+					callback = encoding;
+					encoding = undefined;
+				}
+				return waiting(original, this, chunk, encoding, callback);
+			}
+			inLine = !endsLine(chunk);
+			const before = words[SLOT];
+			words[SLOT] = slotNow();
+			words[QUEUES] = 1;
+			try {
+				return apply(original, this, arguments);
+			} finally {
+				words[SLOT] = before;
+				words[QUEUES] = 0;
+			}
+		});
+	}
+
+	/* Finished records, and bytes of nobody: whatever request is at hand is not theirs. */
+	function nameless(original, self, args) {
+		const before = words[SLOT];
+		words[SLOT] = NOBODY;
+		try {
+			return apply(original, self, args);
+		} finally {
+			words[SLOT] = before;
+		}
+	}
+
+	/* process.stdout and process.stderr are made when they are first looked at. */
+	function watchStandardStream(name, fd) {
+		const descriptor = getOwnPropertyDescriptor(process, name);
+		if (descriptor === undefined || descriptor.get === undefined || !descriptor.configurable) {
+			return;
+		}
+		let watched;
+		function get() {
+			const stream = apply(descriptor.get, process, []);
+			if (stream !== watched && stream) {
+				watched = stream;
+				try {
+					watchStream(stream, fd);
+				} catch {
+					/* The stream is as it was. */
+				}
+			}
+			return stream;
+		}
+		defineProperty(get, "name", { value: descriptor.get.name, configurable: true });
+		defineProperty(process, name, { ...descriptor, get });
+	}
+
+	/* Descriptors on which sonic-boom writes what it collected: records already. */
+	const collected = new Set();
+
+	function watchFiles() {
+		const fs = require("fs");
+		const direct = (original) => function (fd) {
+			return collected.has(fd) ? nameless(original, this, arguments) : named(original, this, arguments);
+		};
+		replace(fs, "writeSync", direct);
+		replace(fs, "writevSync", direct);
+		for (const name of ["writeFileSync", "appendFileSync"]) {
+			replace(fs, name, (original) => function () {
+				return named(original, this, arguments);
+			});
+		}
+		replace(fs, "write", (original) => function write(fd, chunk) {
+			return collected.has(fd) ? apply(original, this, arguments) : writeLater(original, this, arguments);
+		});
+	}
+
+	/* fs.write happens on another thread: whole lines for a log become records first, and the caller gets its own count back. */
+	function writeLater(original, self, args) {
+		const callback = args[args.length - 1];
+		const kind = typeof callback === "function" && Number.isInteger(args[0]) ? native.isLog(args[0]) : -1;
+		if (kind < 0 || known() === undefined) {
+			return apply(original, self, args);
+		}
+		const chunk = args[1];
+		let bytes;
+		if (typeof chunk === "string" && typeof args[2] !== "number") {
+			bytes = asBuffer(chunk, args[3]);
+		} else if (chunk instanceof Uint8Array && typeof args[4] !== "number") {
+			const from = typeof args[2] === "number" ? args[2] : 0;
+			const len = typeof args[3] === "number" ? args[3] : chunk.length - from;
+			bytes = asBuffer(chunk).subarray(from, from + len);
+		}
+		const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) ? stamp(kind, bytes) : undefined;
+		if (records === undefined) {
+			return apply(original, self, args);
+		}
+		return apply(original, self, [args[0], records, 0, records.length, null, (error, written) => {
+			callback(error, error ? written : written >= records.length ? bytes.length : 0, chunk);
+		}]);
+	}
+
+	/* fs.createWriteStream on a log file. */
+	function watchFileStreams(WriteStream) {
+		replace(WriteStream.prototype, "write", (original) => function write(chunk, encoding, callback) {
+			const kind = typeof this.fd === "number" ? native.isLog(this.fd) : -1;
+			const bytes = kind < 0 ? undefined : asBuffer(chunk, encoding);
+			const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) ? stamp(kind, bytes) : undefined;
+			if (records === undefined) {
+				return apply(original, this, arguments);
+			}
+			return apply(original, this, [records, typeof encoding === "function" ? encoding : callback]);
+		});
+	}
+
+	/* sonic-boom (under pino) collects lines of many requests: each becomes a record when it comes in. */
+	function watchSonicBoom(SonicBoom) {
+		replace(SonicBoom.prototype, "write", (original) => function write(data) {
+			const kind = typeof this.fd === "number" ? native.isLog(this.fd) : -1;
+			if (kind < 0 || typeof data !== "string" || !data.endsWith("\n")) {
+				return apply(original, this, arguments);
+			}
+			collected.add(this.fd);
+			const records = stamp(kind, Buffer.from(data));
+			return apply(original, this, [records === undefined ? data : records.toString()]);
+		});
+	}
+
+	/* thread-stream (pino's transports) hands lines to a worker: objects get their ids here, text is left for the other side. */
+	function watchThreadStream(ThreadStream) {
+		replace(ThreadStream.prototype, "write", (original) => function write(data) {
+			if (typeof data !== "string" || data[0] !== "{" || !data.endsWith("}\n") || known() === undefined) {
+				return apply(original, this, arguments);
+			}
+			const records = stamp(0, Buffer.from(data));
+			return apply(original, this, [records === undefined ? data : records.toString()]);
+		});
+	}
+
+	/* A crash is told by native code, after the last JavaScript has run. Where the program handles it, it goes on instead. */
+	function nameCrash() {
+		if (process.listenerCount("uncaughtException") === 0 && !process.hasUncaughtExceptionCaptureCallback()) {
+			words[SLOT] = slotNow();
+		}
+	}
+
+	/* ---- outgoing calls ---- */
+
+	function callFields(fields, host) {
+		return native.call(Math.max(slotNow(), SILENT), fields, String(host));
+	}
+
+	/* The head of a ClientRequest is a string from here on: ours go in at the blank line that ends it. */
+	function watchCalls(http) {
+		const proto = http.ClientRequest.prototype;
+		replace(proto, "_storeHeader", (original) => function _storeHeader() {
+			const result = apply(original, this, arguments);
+			try {
+				const store = storage.getStore();
+				attach(this, store === undefined ? null : store);
+				const head = this._header;
+				if (typeof head === "string" && head.endsWith("\r\n\r\n")) {
+					const host = this.getHeader("host") || this.host || "";
+					const fields = callFields(head.slice(head.indexOf("\r\n") + 2), host);
+					if (fields !== undefined) {
+						this._header = head.slice(0, -2) + fields + "\r\n";
+					}
+				}
+			} catch {
+				/* The head is as it was. */
+			}
+			return result;
+		});
+		replace(proto, "emit", (original) => {
+			const bound = bindEmit(original);
+			return function emit(type, response) {
+				if (type === "response" && response && Attach.has(this)) {
+					attach(response, Attach.get(this));
+				}
+				return apply(bound, this, arguments);
+			};
+		});
+	}
+
+	/* fetch and every copy of undici. Runs after all other subscribers, which may have added a trace of their own. */
+	function watchUndici() {
+		const channel = channels.channel("undici:request:create");
+		function add(request) {
+			const headers = request.headers;
+			let fields = "";
+			if (typeof headers === "string") {
+				fields = headers;
+			} else if (Array.isArray(headers)) {
+				for (let i = 0; i + 1 < headers.length; i += 2) {
+					fields += headers[i] + ":" + headers[i + 1] + "\n";
+				}
+			}
+			const origin = String(request.origin);
+			const added = callFields(fields, request.host || origin.slice(origin.indexOf("//") + 2));
+			if (added !== undefined) {
+				for (const line of added.split("\r\n", 16)) {
+					const colon = line.indexOf(": ");
+					if (colon > 0) {
+						request.addHeader(line.slice(0, colon), line.slice(colon + 2));
+					}
+				}
+			}
+		}
+		channel.subscribe(() => {});
+		defineProperty(channel, "publish", {
+			configurable: true,
+			writable: true,
+			value: function publish(message, name) {
+				apply(getPrototypeOf(this).publish, this, [message, name]);
+				try {
+					add(message.request);
+				} catch {
+					/* It goes out as it is. */
+				}
+			},
+		});
+	}
+
+	function watchHttp2Session(proto) {
+		if (Attach.has(proto)) {
+			return;
+		}
+		attach(proto, null);
+		replace(proto, "request", (original) => function request(headers, options) {
+			let stream;
+			try {
+				const own = { ...headers };
+				let fields = "";
+				for (const name of Object.keys(own)) {
+					if (name[0] !== ":") {
+						fields += name + ":" + own[name] + "\n";
+					}
+				}
+				const url = String(this.originSet ? this.originSet[0] : "");
+				const added = callFields(fields, own[":authority"] || url.slice(url.indexOf("//") + 2));
+				if (added !== undefined && !Array.isArray(headers)) {
+					for (const line of added.split("\r\n", 16)) {
+						const colon = line.indexOf(": ");
+						if (colon > 0) {
+							own[line.slice(0, colon)] = line.slice(colon + 2);
+						}
+					}
+					const sensitive = Object.getOwnPropertySymbols(headers || {});
+					for (const symbol of sensitive) {
+						own[symbol] = headers[symbol];
+					}
+					stream = apply(original, this, [own, options]);
+				}
+			} catch (error) {
+				if (stream !== undefined) {
+					throw error;
+				}
+			}
+			stream = stream === undefined ? apply(original, this, arguments) : stream;
+			const store = storage.getStore();
+			bindOwnEmit(stream, store === undefined ? null : store);
+			return stream;
+		});
+	}
+
+	function watchHttp2(http2) {
+		replace(http2, "connect", (original) => function connect() {
+			const session = storage.run(undefined, apply, original, this, arguments);
+			watchHttp2Session(getPrototypeOf(session));
+			return session;
+		});
+	}
+
+	/* ---- served requests ---- */
+
+	function watchServers(http) {
+		replace(http.IncomingMessage.prototype, "emit", bindEmit);
+		replace(http.ServerResponse.prototype, "emit", (original) => {
+			const bound = bindEmit(original);
+			return function emit(type) {
+				const result = apply(bound, this, arguments);
+				if (type === "close") {
+					const request = Attach.get(this);
+					if (request) {
+						close(request);
+					}
+				}
+				return result;
+			};
+		});
+		replace(http.ServerResponse.prototype, "end", (original) => function end() {
+			const request = Attach.get(this);
+			if (request && !request.answered) {
+				answer(request);
+			}
+			return apply(original, this, arguments);
+		});
+	}
+
+	function served({ request, response }) {
+		prepare();
+		const begun = begin(request.rawHeaders);
+		attach(request, begun);
+		attach(response, begun);
+		storage.enterWith(begun);
+	}
+
+	/* Upgrades, CONNECT and HTTP/2 reach the program by their server's events only. */
+	function watchServer(server) {
+		if (Attach.has(server)) {
+			return;
+		}
+		attach(server, null);
+		replace(server, "emit", (original) => function emit(type, first, second) {
+			if (type === "upgrade" || type === "connect") {
+				if (first && first.rawHeaders && second) {
+					return upgraded(original, this, arguments, first, second);
+				}
+			} else if (type === "stream" && first && second) {
+				return streamed(original, this, arguments, first, second);
+			}
+			return apply(original, this, arguments);
+		});
+	}
+
+	function upgraded(original, server, args, message, socket) {
+		const begun = begin(message.rawHeaders);
+		attach(message, begun);
+		bindOwnEmit(socket, begun);
+		/* Its answer is whatever follows; nobody waits for it. */
+		begun.answered = true;
+		unanswered--;
+		socket.once("close", () => close(begun));
+		begun.of = begun;
+		return storage.run(begun, apply, original, server, args);
+	}
+
+	function streamed(original, server, args, stream, headers) {
+		const head = [];
+		for (const name of Object.keys(headers)) {
+			head.push(name, String(headers[name]));
+		}
+		const begun = begin(head);
+		bindOwnEmit(stream, begun);
+		stream.once("finish", () => {
+			if (!begun.answered) {
+				answer(begun);
+			}
+		});
+		stream.once("close", () => close(begun));
+		return storage.run(begun, apply, original, server, args);
+	}
+
+	/* ---- when what is watched ---- */
+
+	let prepared = false;
+
+	/* The program serves, or calls: its modules are loaded by now, and contexts begin to matter. */
+	function prepare() {
+		if (prepared) {
+			return;
+		}
+		prepared = true;
+		try {
+			const net = require("net");
+			const http = require("http");
+			/* Sockets of pools are nobody's. */
+			replace(net.Socket.prototype, "connect", (original) => function connect() {
+				return storage.run(undefined, apply, original, this, arguments);
+			});
+			watchServers(http);
+			watchCalls(http);
+			watchFileStreams(require("fs").WriteStream);
+			watchChildren(require("child_process"));
+			replace(AsyncLocalStorage, "bind", (original) => function bind() {
+				return bindExplicitly(original, this, arguments);
+			});
+			replace(AsyncLocalStorage, "snapshot", (original) => function snapshot() {
+				return bindExplicitly(original, this, arguments);
+			});
+		} catch {
+			/* What was not replaced is as it was. */
+		}
+	}
+
+	function bindExplicitly(original, self, args) {
+		const request = known();
+		return request === undefined ?
+			apply(original, self, args) :
+			storage.run(explicit(request), apply, original, self, args);
+	}
+
+	/* A child that is started for a request gets its trace in the environment: the native side does that, once it is named. */
+	function watchChildren(child_process) {
+		const inName = (original) => function () {
+			return named(original, this, arguments);
+		};
+		replace(child_process.ChildProcess.prototype, "spawn", inName);
+		for (const name of ["spawnSync", "execSync", "execFileSync"]) {
+			replace(child_process, name, inName);
+		}
+	}
+
+	/* What a worker prints comes here by a port, in a context of no meaning. It was named in the worker, if at all. */
+	function watchWorker({ worker }) {
+		for (const stream of [worker.stdout, worker.stderr]) {
+			replace(stream, "push", (original) => function push() {
+				return storage.run(undefined, apply, original, this, arguments);
+			});
+		}
+	}
+
+	const loaders = {
+		"sonic-boom": watchSonicBoom,
+		"thread-stream": watchThreadStream,
+		http2: watchHttp2,
+		"node:http2": watchHttp2,
+	};
+
+	function watchModules() {
+		const seen = new Set();
+		replace(require("module"), "_load", (original) => function _load(name) {
+			const exports = apply(original, this, arguments);
+			if (typeof name === "string" && loaders[name] !== undefined && exports && !seen.has(exports)) {
+				seen.add(exports);
+				try {
+					loaders[name](exports);
+				} catch {
+					/* It is as it was. */
+				}
+			}
+			return exports;
+		});
+	}
+
+	/* A subscriber that throws would end the program. */
+	function subscribe(name, listener) {
+		channels.channel(name).subscribe((message) => {
+			try {
+				listener(message);
+			} catch {
+				/* This event is missed. */
+			}
+		});
+	}
+
+	watchStandardStream("stdout", 1);
+	watchStandardStream("stderr", 2);
+	watchFiles();
+	watchModules();
+	watchUndici();
+	process.on("uncaughtExceptionMonitor", nameCrash);
+	subscribe("http.server.request.start", served);
+	subscribe("net.client.socket", prepare);
+	subscribe("worker_threads", watchWorker);
+	subscribe("net.server.socket", ({ socket }) => {
+		prepare();
+		const server = socket.server || socket._server;
+		if (server && (server.listenerCount("upgrade") + server.listenerCount("connect") + server.listenerCount("stream") > 0)) {
+			watchServer(server);
+		}
+	});
+}
+
+try {
+	restoreEnvironment();
+	const native = openNative();
+	if (native !== undefined) {
+		start(native);
+	}
+} catch {
+	/* Without us, then. */
+}
