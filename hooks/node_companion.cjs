@@ -119,7 +119,6 @@ function attach(object, value) {
 function start(native) {
 	const { AsyncLocalStorage } = require("async_hooks");
 	const channels = require("diagnostics_channel");
-	const { isMainThread } = require("worker_threads");
 	const words = native.words;
 	const storage = new AsyncLocalStorage();
 	const wanted = new Set(native.wanted.split("\n").slice(0, -1));
@@ -228,18 +227,48 @@ function start(native) {
 		return !request.answered || unanswered === 0 || proofs === PROOFS ? request : undefined;
 	}
 
+	/* An OpenTelemetry SDK beside us has made up its mind about the trace: it is ours, too. Keys are those of its API, 1.x. */
+	function traceOfSdk() {
+		const api = globalThis[Symbol.for("opentelemetry.js.api.1")];
+		const context = api && api.context && api.context.active();
+		const span = context && context.getValue(Symbol.for("OpenTelemetry Context Key SPAN"));
+		const { traceId, spanId, traceFlags } = span ? span.spanContext() : {};
+		return /[1-9a-f]/.test(traceId || "") ? "00-" + traceId + "-" + spanId + (traceFlags & 1 ? "-01" : "-00") : undefined;
+	}
+
 	function openSlot(request) {
 		const head = request.head;
-		let fields = "";
 		request.head = undefined;
+		try {
+			const trace = traceOfSdk();
+			if (trace !== undefined) {
+				request.slot = native.open("traceparent:" + trace + "\n" + fieldsOf(head, "traceparent"));
+				return opened(request);
+			}
+		} catch {
+			/* It is not what we took it for. */
+		}
+		request.slot = native.open(fieldsOf(head, ""));
+		return opened(request);
+	}
+
+	/* The fields of a head that mean something to the native side, but for one. */
+	function fieldsOf(head, except) {
+		let fields = "";
 		if (head !== undefined) {
 			for (let i = 0; i + 1 < head.length; i += 2) {
-				if (lengths[head[i].length] && wanted.has(head[i].toLowerCase())) {
-					fields += head[i] + ":" + head[i + 1] + "\n";
+				if (lengths[head[i].length]) {
+					const name = head[i].toLowerCase();
+					if (wanted.has(name) && name !== except) {
+						fields += name + ":" + head[i + 1] + "\n";
+					}
 				}
 			}
 		}
-		request.slot = native.open(fields);
+		return fields;
+	}
+
+	function opened(request) {
 		if (request.closed && request.slot > 0) {
 			keep(request);
 		}
@@ -322,6 +351,8 @@ function start(native) {
 		if (kind < 0) {
 			return;
 		}
+		/* A worker's stream hands what is written to the main thread, which writes it later. */
+		const direct = typeof stream.fd === "number";
 		let inLine = false;
 
 		function waiting(original, self, chunk, encoding, callback) {
@@ -345,7 +376,7 @@ function start(native) {
 			if (!text && !(chunk instanceof Uint8Array)) {
 				return apply(original, this, arguments);
 			}
-			if (!isMainThread || stream.writableLength !== 0 || stream.writableCorked !== 0) {
+			if (!direct || stream.writableLength !== 0 || stream.writableCorked !== 0) {
 				if (typeof encoding === "function") {
 					callback = encoding;
 					encoding = undefined;
@@ -754,9 +785,44 @@ function start(native) {
 		}
 	}
 
+	/* A worker with an environment or options of its own reads these instead of ours: it is invited by hand. */
+	function watchWorkers(threads) {
+		const { Worker } = threads;
+		const made = new Proxy(Worker, {
+			construct(target, args, newTarget) {
+				return Reflect.construct(target, invited(args), newTarget);
+			},
+		});
+		defineProperty(Worker.prototype, "constructor", { value: made, writable: true, configurable: true });
+		defineProperty(threads, "Worker", { value: made, writable: true, configurable: true, enumerable: true });
+		require("module").syncBuiltinESMExports();
+	}
+
+	function invited(args) {
+		const [file, options] = args;
+		if (options === null || typeof options !== "object") {
+			return args;
+		}
+		const { env, execArgv } = options;
+		const ownEnv = env !== null && typeof env === "object";
+		if (!ownEnv && (env !== undefined || !Array.isArray(execArgv))) {
+			return args; // what is shared (SHARE_ENV) is not ours to change
+		}
+		const invitation = '--require "' + __filename.replace(/["\\]/g, "\\$&") + '"';
+		const from = ownEnv ? env : process.env;
+		const rest = from.NODE_OPTIONS;
+		return [
+			file,
+			{ ...options, env: { ...from, NODE_OPTIONS: rest === undefined ? invitation : invitation + " " + rest } },
+			...args.slice(2),
+		];
+	}
+
 	const loaders = {
 		"sonic-boom": watchSonicBoom,
 		"thread-stream": watchThreadStream,
+		worker_threads: watchWorkers,
+		"node:worker_threads": watchWorkers,
 		http2: watchHttp2,
 		"node:http2": watchHttp2,
 	};
