@@ -297,13 +297,18 @@ function start(native) {
 
 	/* ---- events run in the context of what they are about ---- */
 
+	/* Call a function in a request's context, or in none (null). */
+	function runIn(request, original, self, args) {
+		const store = request === null ? undefined : request;
+		return storage.getStore() === store ?
+			apply(original, self, args) :
+			storage.run(store, apply, original, self, args);
+	}
+
 	function bindEmit(original) {
 		return function emit(type) {
 			const bound = Attach.get(this);
-			if (bound === undefined || storage.getStore() === bound) {
-				return apply(original, this, arguments);
-			}
-			return storage.run(bound === null ? undefined : bound, apply, original, this, arguments);
+			return bound === undefined ? apply(original, this, arguments) : runIn(bound, original, this, arguments);
 		};
 	}
 
@@ -640,7 +645,7 @@ function start(native) {
 
 	function watchHttp2(http2) {
 		replace(http2, "connect", (original) => function connect() {
-			const session = storage.run(undefined, apply, original, this, arguments);
+			const session = runIn(null, original, this, arguments);
 			watchHttp2Session(getPrototypeOf(session));
 			return session;
 		});
@@ -741,7 +746,7 @@ function start(native) {
 			const http = require("http");
 			/* Sockets of pools are nobody's. */
 			replace(net.Socket.prototype, "connect", (original) => function connect() {
-				return storage.run(undefined, apply, original, this, arguments);
+				return runIn(null, original, this, arguments);
 			});
 			watchServers(http);
 			watchCalls(http);
@@ -780,7 +785,7 @@ function start(native) {
 	function watchWorker({ worker }) {
 		for (const stream of [worker.stdout, worker.stderr]) {
 			replace(stream, "push", (original) => function push() {
-				return storage.run(undefined, apply, original, this, arguments);
+				return runIn(null, original, this, arguments);
 			});
 		}
 	}

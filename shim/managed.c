@@ -29,6 +29,15 @@
 #include "propagate.h"
 #include "request.h"
 
+/* Streams that have something queued at a time: stdout and stderr, and two more. */
+#define QUEUED_STREAMS 4
+
+struct queued {
+	int fd;
+	size_t len; /* 0: nothing */
+	struct request *request;
+};
+
 struct managed {
 	uint32_t pool_word;
 	int32_t *words;
@@ -36,11 +45,7 @@ struct managed {
 	uint32_t opened;     /* slots ever used: the next one is this */
 	uint32_t requests;   /* MANAGED_REQUESTS as far as it is counted */
 	bool cut;            /* the last call of managed_stamp ended inside of a line */
-	struct {
-		int fd;
-		size_t len; /* 0: nothing is queued */
-		struct request *request;
-	} queued;
+	struct queued queued[QUEUED_STREAMS];
 	struct request *slots[MANAGED_SLOTS];
 	uint16_t free[MANAGED_SLOTS];
 };
@@ -61,8 +66,7 @@ bool managed_begin(int32_t *words)
 	m->opened = 1;
 	m->requests = 0;
 	m->cut = false;
-	m->queued.len = 0;
-	m->queued.request = NULL;
+	memset(m->queued, 0, sizeof(m->queued));
 	managed = m;
 	return true;
 }
@@ -75,7 +79,8 @@ void managed_end(void)
 	if (m == NULL)
 		return;
 	managed = NULL;
-	request_unref(m->queued.request);
+	for (i = 0; i < QUEUED_STREAMS; i++)
+		request_unref(m->queued[i].request);
 	for (i = 1; i < m->opened; i++) {
 		request_unref(m->slots[i]);
 		m->slots[i] = NULL;
@@ -204,9 +209,19 @@ struct request *managed_known(void)
 
 /* ---- log lines ---- */
 
-static size_t divide(const struct managed *m, int fd, size_t total, struct logline_segment segments[2])
+static struct queued *find_queued(struct managed *m, int fd)
 {
-	size_t queued;
+	size_t i;
+
+	for (i = 0; i < QUEUED_STREAMS; i++)
+		if (m->queued[i].len > 0 && m->queued[i].fd == fd)
+			return &m->queued[i];
+	return NULL;
+}
+
+static size_t divide(struct managed *m, int fd, size_t total, struct logline_segment segments[2])
+{
+	const struct queued *queued;
 
 	segments[0] = (struct logline_segment){ .len = total };
 	if (m == NULL)
@@ -215,14 +230,14 @@ static size_t divide(const struct managed *m, int fd, size_t total, struct logli
 		segments[0].request = managed_known();
 		return 1;
 	}
-	queued = m->queued.fd == fd && m->queued.len > 0 ? m->queued.len : 0;
-	if (queued == 0)
+	queued = find_queued(m, fd);
+	if (queued == NULL)
 		return 1;
-	segments[0].request = m->queued.request;
-	if (queued >= total)
+	segments[0].request = queued->request;
+	if (queued->len >= total)
 		return 1;
-	segments[0].len = queued;
-	segments[1] = (struct logline_segment){ .len = total - queued };
+	segments[0].len = queued->len;
+	segments[1] = (struct logline_segment){ .len = total - queued->len };
 	return 2;
 }
 
@@ -236,36 +251,49 @@ size_t managed_segments(int fd, size_t total, struct logline_segment segments[2]
 	return count;
 }
 
-static void forget_queued(struct managed *m)
+static void forget_queued(struct queued *queued)
 {
-	request_unref(m->queued.request);
-	m->queued.request = NULL;
-	m->queued.len = 0;
+	struct request *request = queued->request;
+
+	queued->request = NULL;
+	queued->len = 0;
+	request_unref(request);
+}
+
+static void remember_queued(struct managed *m, int fd, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < QUEUED_STREAMS; i++) {
+		if (m->queued[i].len == 0) {
+			m->queued[i] = (struct queued){ fd, len, request_ref(managed_known()) };
+			return;
+		}
+	}
 }
 
 void managed_wrote(int fd, size_t total, ssize_t taken)
 {
 	struct managed *m = managed;
+	struct queued *queued = m == NULL ? NULL : find_queued(m, fd);
 	size_t rest = taken > 0 ? total - (size_t)taken : total;
 
 	if (m == NULL)
 		return;
 	if (m->words[MANAGED_SLOT] == MANAGED_SILENT) {
-		if (m->queued.fd != fd || m->queued.len == 0 || taken <= 0)
+		if (queued == NULL || taken <= 0)
 			return;
-		m->queued.len = m->queued.len > (size_t)taken ? m->queued.len - (size_t)taken : 0;
-		if (m->queued.len == 0)
-			forget_queued(m);
+		if (queued->len > (size_t)taken)
+			queued->len -= (size_t)taken;
+		else
+			forget_queued(queued);
 		return;
 	}
-	/* Two streams on one file, of which this one does not queue: what is queued may now be anybody's. */
-	if (m->queued.request != NULL || m->queued.len > 0)
-		forget_queued(m);
-	if (rest > 0 && m->words[MANAGED_QUEUES] != 0) {
-		m->queued.fd = fd;
-		m->queued.len = rest;
-		m->queued.request = request_ref(managed_known());
-	}
+	/* Two streams on one descriptor, of which this one does not queue: what is queued may now be anybody's. */
+	if (queued != NULL)
+		forget_queued(queued);
+	if (rest > 0 && m->words[MANAGED_QUEUES] != 0)
+		remember_queued(m, fd, rest);
 }
 
 /* How much of a line of `len` bytes fits one record? */

@@ -211,6 +211,27 @@ CORE_TEST(what_is_queued_for_one_descriptor_says_nothing_of_another)
 	managed_end();
 }
 
+CORE_TEST(two_streams_queue_side_by_side)
+{
+	struct logline_segment s[2];
+	struct request *first, *second;
+
+	begin();
+	words[MANAGED_QUEUES] = 1;
+	words[MANAGED_SLOT] = open_slot(FIELDS);
+	first = managed_known();
+	write_bytes(1, 10, -1, s);
+	words[MANAGED_SLOT] = managed_open(NULL, 0);
+	second = managed_known();
+	write_bytes(2, 10, 4, s);
+	words[MANAGED_SLOT] = MANAGED_SILENT;
+	write_bytes(2, 6, 6, s);
+	CHECK(s[0].request == second);
+	write_bytes(1, 10, 10, s);
+	CHECK(s[0].request == first);
+	managed_end();
+}
+
 CORE_TEST(a_write_past_the_queue_makes_what_is_queued_nobodys)
 {
 	struct logline_segment s[2];
@@ -374,6 +395,7 @@ int main(void)
 		cmocka_unit_test(what_a_stream_could_not_write_at_once_stays_its_writers),
 		cmocka_unit_test(what_is_queued_outlives_its_slot),
 		cmocka_unit_test(what_is_queued_for_one_descriptor_says_nothing_of_another),
+		cmocka_unit_test(two_streams_queue_side_by_side),
 		cmocka_unit_test(a_write_past_the_queue_makes_what_is_queued_nobodys),
 		cmocka_unit_test(each_stamped_line_is_a_record_with_the_ids_of_its_request),
 		cmocka_unit_test(a_stamped_record_passes_a_second_rewriting_unchanged),
