@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "counters.h"
+#include "ids.h"
 #include "logfiles.h"
 #include "managed.h"
 #include "node_addon.h"
@@ -154,6 +155,21 @@ static napi_value call_fields(napi_env env, napi_info info)
 	return result;
 }
 
+/* trace(slot): the trace id of an open slot, as 32 hex digits; undefined: there is none. */
+static napi_value trace_of(napi_env env, napi_info info)
+{
+	napi_value argv[1], result = NULL;
+	const struct request *request;
+	int32_t slot;
+	char hex[32];
+
+	if (!get_arguments(env, info, argv, 1) || napi.napi_get_value_int32(env, argv[0], &slot) != 0 ||
+	    (request = managed_request(slot)) == NULL)
+		return NULL;
+	ids_hex(hex, request->ctx.trace_id, sizeof(request->ctx.trace_id));
+	return napi.napi_create_string_latin1(env, hex, sizeof(hex), &result) == 0 ? result : NULL;
+}
+
 /* ---- registration ---- */
 
 static __thread int32_t *thread_words __attribute__((tls_model("initial-exec")));
@@ -186,19 +202,26 @@ static void add_name(void *to, const char *name, size_t len)
 	*names->at++ = '\n';
 }
 
+static bool add_text(napi_env env, napi_value exports, const char *name, const char *text, size_t len)
+{
+	napi_value value;
+
+	return napi.napi_create_string_latin1(env, text, len, &value) == 0 &&
+	       napi.napi_set_named_property(env, exports, name, value) == 0;
+}
+
 static bool add_names(napi_env env, napi_value exports)
 {
 	struct room *room = pool_take(&rooms);
 	struct names names;
-	napi_value text;
 	bool ok;
 
 	if (room == NULL)
 		return false;
 	names = (struct names){ room->out, room->out + sizeof(room->out) };
 	propagate_each_wanted(add_name, &names);
-	ok = napi.napi_create_string_latin1(env, room->out, (size_t)(names.at - room->out), &text) == 0 &&
-	     napi.napi_set_named_property(env, exports, "wanted", text) == 0;
+	ok = add_text(env, exports, "wanted", room->out, (size_t)(names.at - room->out)) &&
+	     add_text(env, exports, "responseHeader", config.response_header.text, config.response_header.len);
 	pool_give(&rooms, room);
 	return ok;
 }
@@ -228,7 +251,7 @@ napi_value node_addon_register(napi_env env, napi_value exports)
 		napi_callback *call;
 	} functions[] = {
 		{ "isLog", is_log }, { "open", open_slot },   { "close", close_slot },
-		{ "stamp", stamp },  { "call", call_fields },
+		{ "stamp", stamp },  { "call", call_fields }, { "trace", trace_of },
 	};
 	size_t i;
 

@@ -677,6 +677,28 @@ function start(native) {
 		});
 	}
 
+	/* TRACESHIM_RESPONSE_HEADER: the client is told the trace id, at the blank line that ends the head. */
+	function watchResponses(http) {
+		const name = native.responseHeader;
+		if (name === "") {
+			return;
+		}
+		replace(http.ServerResponse.prototype, "_storeHeader", (original) => function _storeHeader() {
+			const result = apply(original, this, arguments);
+			const request = Attach.get(this);
+			const head = this._header;
+			if (request && typeof head === "string" && head.endsWith("\r\n\r\n") &&
+				!head.toLowerCase().includes("\n" + name.toLowerCase() + ":")) {
+				const slot = request.slot === SILENT ? openSlot(request) : request.slot;
+				const trace = native.trace(slot);
+				if (trace !== undefined) {
+					this._header = head.slice(0, -2) + name + ": " + trace + "\r\n\r\n";
+				}
+			}
+			return result;
+		});
+	}
+
 	function served({ request, response }) {
 		prepare();
 		const begun = begin(request.rawHeaders);
@@ -749,6 +771,7 @@ function start(native) {
 				return runIn(null, original, this, arguments);
 			});
 			watchServers(http);
+			watchResponses(http);
 			watchCalls(http);
 			watchFileStreams(require("fs").WriteStream);
 			watchChildren(require("child_process"));
