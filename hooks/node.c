@@ -112,8 +112,10 @@ void node_invite(int argc, char **argv)
 
 	if (refusal != NULL)
 		counters_note("node: started with %s: lines and calls get no ids", refusal);
+	else if (dlsym(RTLD_DEFAULT, "_ZN4node5StartEiPPc") == NULL) /* node::Start */
+		counters_note("node: an engine with Node's add-ons that is not Node (Bun, Deno): lines and calls get no ids");
 	else if (dlsym(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
-		counters_note("node: older than 18, or another engine: lines and calls get no ids");
+		counters_note("node: older than 16.15: lines and calls get no ids");
 	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL && info.dli_fname[0] == '/')
 		invite(info.dli_fname, options);
 	else

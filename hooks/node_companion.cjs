@@ -308,7 +308,11 @@ function start(native) {
 	function bindEmit(original) {
 		return function emit(type) {
 			const bound = Attach.get(this);
-			return bound === undefined ? apply(original, this, arguments) : runIn(bound, original, this, arguments);
+			/* As runIn, in place: V8 forwards `arguments` without making an object of them only where they do not escape. */
+			if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound)) {
+				return apply(original, this, arguments);
+			}
+			return runIn(bound, original, this, arguments);
 		};
 	}
 
