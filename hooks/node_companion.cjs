@@ -34,7 +34,7 @@ const REQUESTS = 3;
 const SILENT = 0;
 const NOBODY = -1;
 
-const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect;
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
 
 /* Take the invitation out of the environment: the program and its children see what the user set. */
 function restoreEnvironment() {
@@ -63,8 +63,12 @@ function replace(object, name, make) {
 		return;
 	}
 	const made = make(original);
-	defineProperty(made, "name", { value: original.name, configurable: true });
-	defineProperty(made, "length", { value: original.length, configurable: true });
+	/* Name and length, and what others hang on a function: util.promisify looks for symbols of its own. */
+	for (const key of ownKeys(original)) {
+		if (key !== "prototype" && key !== "arguments" && key !== "caller") {
+			defineProperty(made, key, getOwnPropertyDescriptor(original, key));
+		}
+	}
 	defineProperty(object, name, {
 		value: made,
 		writable: true,
