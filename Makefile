@@ -52,7 +52,7 @@ OBJECT_CFLAGS = $(CFLAGS_ALL) -fPIC -fvisibility=hidden -ftls-model=initial-exec
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
 OBJECT_LDFLAGS = -shared -nostartfiles -static-libgcc -Wl,-soname,libtraceshim.so -Wl,--version-script,$(BUILD)/gen/exports.map \
 	-Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text -Wl,-z,noseparate-code \
-	-Wl,--hash-style=gnu -Wl,--sort-section=name -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id -Wl,-O1 $(LDFLAGS)
+	-Wl,-T,hooks/object.ld -Wl,--hash-style=gnu -Wl,--sort-section=name -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id -Wl,-O1 $(LDFLAGS)
 
 CLI_CFLAGS = $(CFLAGS_ALL) -fPIE -DTRACESHIM_LIBDIR='"$(LIBDIR)/traceshim"'
 CLI_LIBS = -lcjson
@@ -143,7 +143,7 @@ $(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
 	$(Q)$(CC) $(CPPFLAGS_ALL) -g -fPIC -MMD -MP -c -o $@ $<
 
 # Debug information lives beside the object (gdb finds it by its build id and name), not in it.
-$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map
+$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@.full $(OBJECT_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug

@@ -14,6 +14,7 @@
 #include "counters.h"
 #include "current.h"
 #include "environment.h"
+#include "layout.h"
 #include "logfiles.h"
 #include "node.h"
 #include "os.h"
@@ -47,7 +48,7 @@ extern void JNI_CreateJavaVM(void) __attribute__((weak));
 extern void ruby_init(void) __attribute__((weak));
 extern void uv_run(void) __attribute__((weak));
 
-static void *find_runtime(const char *name)
+LAYOUT_START static void *find_runtime(const char *name)
 {
 	static const struct {
 		char name[24];
@@ -130,7 +131,7 @@ extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (
 /* The object is linked without the compiler's start files: nothing of theirs is needed, and each name costs a look-up. */
 static void *const dso_handle = (void *)&dso_handle;
 
-static bool watch_forks(void (*child)(void))
+LAYOUT_START static bool watch_forks(void (*child)(void))
 {
 	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
 
@@ -150,7 +151,7 @@ static void atfork_child(void)
  * CPython keeps 8 KiB of output in a buffer of its own, and whichever thread fills it writes everybody's lines: no line could
  * be told from another. It reads this after us, at its initialisation.
  */
-static void unbuffer_python(void)
+LAYOUT_START static void unbuffer_python(void)
 {
 	if (config.unbuffer && config.log_mode != LOG_OFF && Py_Initialize != NULL)
 		/* lint: allow setenv: once, before main */
@@ -188,7 +189,7 @@ __attribute__((constructor)) static void traceshim_start(int argc, char **argv)
 	errno = saved;
 }
 
-__attribute__((destructor)) static void traceshim_end(void)
+__attribute__((destructor)) LAYOUT_START static void traceshim_end(void)
 {
 	if (!io_active())
 		return;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "counters.h"
+#include "layout.h"
 
 void *real_function[REAL_COUNT];
 

@@ -19,6 +19,7 @@
 #include "counters.h"
 #include "current.h"
 #include "logfiles.h"
+#include "layout.h"
 #include "logline.h"
 #include "marks.h"
 #include "os.h"
@@ -276,7 +277,7 @@ static bool is_expected(void **table, xsputn_function xsputn)
 }
 
 /* The table for wide streams, or NULL. It lies near the other one, or it is no table. */
-static void **find_wide_table(void **file_table)
+LAYOUT_START static void **find_wide_table(void **file_table)
 {
 	const char *wide = (const char *)stderr->_wide_data;
 	void **table;

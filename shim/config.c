@@ -38,7 +38,7 @@ static const struct config_piece keys[CONFIG_KEY_COUNT] = {
 #undef X
 };
 
-enum config_key config_find_key(const char *name, size_t len)
+LAYOUT_START enum config_key config_find_key(const char *name, size_t len)
 {
 	enum config_key key;
 
@@ -53,7 +53,7 @@ const char *config_key_text(enum config_key key)
 	return keys[key].text;
 }
 
-char *config_keep(const char *text, size_t len)
+LAYOUT_START char *config_keep(const char *text, size_t len)
 {
 	char *kept = storage + storage_used;
 
@@ -63,7 +63,7 @@ char *config_keep(const char *text, size_t len)
 	return memcpy(kept, text, len);
 }
 
-struct config_name config_store(struct config_piece piece)
+LAYOUT_START struct config_name config_store(struct config_piece piece)
 {
 	struct config_name name = { "", 0 };
 
@@ -193,7 +193,7 @@ void config_reject_key(const char *name, size_t len)
 }
 
 /* Cheap first: programs have dozens of variables, and almost none of them is ours. */
-static bool may_be_key(const char *entry)
+LAYOUT_START static bool may_be_key(const char *entry)
 {
 	switch (entry[0]) {
 	case 'T': return entry[1] == 'R' && entry[2] == 'A' && entry[3] == 'C' && entry[4] == 'E';
@@ -203,7 +203,7 @@ static bool may_be_key(const char *entry)
 	}
 }
 
-static void read_environment(char *const envp[], struct config_piece value[CONFIG_KEY_COUNT])
+LAYOUT_START static void read_environment(char *const envp[], struct config_piece value[CONFIG_KEY_COUNT])
 {
 	for (; envp != NULL && *envp != NULL; envp++) {
 		const char *entry = *envp, *equals;
@@ -221,7 +221,7 @@ static void read_environment(char *const envp[], struct config_piece value[CONFI
 	}
 }
 
-static bool matches_any(struct config_piece list, struct config_piece program)
+LAYOUT_START static bool matches_any(struct config_piece list, struct config_piece program)
 {
 	struct config_piece item;
 
@@ -231,7 +231,7 @@ static bool matches_any(struct config_piece list, struct config_piece program)
 	return false;
 }
 
-static void set_defaults(struct config_piece program)
+LAYOUT_START static void set_defaults(struct config_piece program)
 {
 	static const struct config_name none = { "", 0 };
 
@@ -255,7 +255,7 @@ static void set_defaults(struct config_piece program)
 }
 
 /* propagate_wants turns most header names away by their length alone. */
-static void note_header_lengths(void)
+LAYOUT_START static void note_header_lengths(void)
 {
 	for (size_t i = 0; i < config.correlation_count; i++)
 		config.header_lengths |= 1ull << (config.correlation[i].len - 1);
@@ -264,7 +264,7 @@ static void note_header_lengths(void)
 			config.header_lengths |= 1ull << (config.field[i].source.len - 1);
 }
 
-void config_load(char *const envp[], const char *program)
+LAYOUT_START void config_load(char *const envp[], const char *program)
 {
 	struct config_piece value[CONFIG_KEY_COUNT] = { { NULL, 0 } };
 	struct config_piece name = { program, program != NULL ? strlen(program) : 0 };

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "counters.h"
+#include "layout.h"
 #include "os.h"
 
 #define FILE_MAX 65536
@@ -146,7 +147,7 @@ void config_read_file(struct config_piece path, struct config_piece value[CONFIG
 	}
 }
 
-void config_release_file(void)
+LAYOUT_START void config_release_file(void)
 {
 	if (pages != NULL)
 		(void)munmap(pages, FILE_MAX + 1);

@@ -60,7 +60,7 @@ static void copy_name(char *to, size_t room, const char *from)
 	to[len] = '\0';
 }
 
-void counters_describe(const char *state, const char *program, const char *service)
+LAYOUT_START void counters_describe(const char *state, const char *program, const char *service)
 {
 	struct status_page *page = counters_page;
 
@@ -173,7 +173,7 @@ void counters_publish(void)
 	have_file = 1;
 }
 
-void counters_unpublish(void)
+LAYOUT_START void counters_unpublish(void)
 {
 	char path[PATH_ROOM];
 

@@ -54,6 +54,7 @@
 
 #include "config.h"
 #include "conn.h"
+#include "layout.h"
 #include "counters.h"
 #include "managed.h"
 #include "os.h"
@@ -112,7 +113,7 @@ static void thread_ended(void *value)
 	thread_end();
 }
 
-void current_watch_threads(void (*at_end)(void))
+LAYOUT_START void current_watch_threads(void (*at_end)(void))
 {
 	thread_end = at_end;
 	have_key = pthread_key_create(&thread_key, thread_ended) == 0;
@@ -163,7 +164,7 @@ static void set(struct request *request, enum current_class class)
 	request_unref(old);
 }
 
-void current_init(const char *program, void *(*resolve)(const char *name))
+LAYOUT_START void current_init(const char *program, void *(*resolve)(const char *name))
 {
 	bool python;
 	size_t i;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "layout.h"
 #include "logfiles.h"
 
 #define TEXT_MAX 4096
@@ -16,14 +17,14 @@ static size_t text_len;
 static char *entry[ENVIRONMENT_RESTORED_MAX];
 static size_t entry_count;
 
-static int is_ours(const char *string)
+LAYOUT_START static int is_ours(const char *string)
 {
 	return strncmp(string, "LD_PRELOAD=", 11) == 0 ||
 	       (strncmp(string, "TRACESHIM_", 10) == 0 && strncmp(string, STDIO_NAME, sizeof(STDIO_NAME) - 1) != 0) ||
 	       strncmp(string, "OTEL_", 5) == 0;
 }
 
-void environment_remember(char *const envp[])
+LAYOUT_START void environment_remember(char *const envp[])
 {
 	size_t i;
 

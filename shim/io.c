@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "current.h"
 #include "ids.h"
+#include "layout.h"
 #include "logfiles.h"
 #include "logline.h"
 #include "marks.h"
@@ -394,7 +395,7 @@ void io_flush_key(logline_key key)
 	errno = saved;
 }
 
-void io_end(void)
+LAYOUT_START void io_end(void)
 {
 	int saved = errno;
 

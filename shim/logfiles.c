@@ -81,7 +81,7 @@ static void parse_tree(const char *text)
 }
 
 /* Is it what a log may be? Files, pipes, terminals where asked for, and journald's socket, but no HTTP connection. */
-static bool may_be_log(int fd, const struct stat *st)
+LAYOUT_START static bool may_be_log(int fd, const struct stat *st)
 {
 	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
@@ -105,7 +105,7 @@ static bool may_be_log(int fd, const struct stat *st)
  * When the file was born: a number of a deleted file soon belongs to another one (ext4 takes the first that is free), and a
  * descendant that outlives the tree's output must not take a file of its own for it. 0: not a file, or not known.
  */
-static uint64_t birth_of(int fd, const struct stat *st)
+LAYOUT_START static uint64_t birth_of(int fd, const struct stat *st)
 {
 	struct statx more;
 
@@ -125,7 +125,7 @@ static bool is_tree(unsigned which, int fd, const struct stat *st)
 	return birth == 0 || birth == tree[which].birth;
 }
 
-void logfiles_init(void)
+LAYOUT_START void logfiles_init(void)
 {
 	int fd;
 
@@ -293,7 +293,7 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 	return index;
 }
 
-bool logfiles_any(void)
+LAYOUT_START bool logfiles_any(void)
 {
 	return __atomic_load_n(&file_count, __ATOMIC_ACQUIRE) != 0;
 }

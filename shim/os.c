@@ -6,6 +6,7 @@
  * Ids of process and thread are cached because getpid and gettid are real system calls; a forked child refreshes them.
  */
 #include "os.h"
+#include "layout.h"
 
 #include <errno.h>
 #include <stdarg.h>
