@@ -7,6 +7,7 @@
 #include "real.h"
 
 #include <errno.h>
+#include <link.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -22,20 +23,33 @@
 
 /*
  * Is a second copy of this object (another path: ld.so loads the same file once) in front of us? Then that one works, and
- * we stay out of the way. Its hooks are found first, and dladdr tells whose they are.
+ * we stay out of the way: its hooks are found first. The loader's list is in the order in which symbols are searched.
  */
-pid_t own_vfork(void); /* vfork.S */
+extern const char __ehdr_start __attribute__((visibility("hidden")));
 
-static bool another_is_first(void)
+LAYOUT_START static int look_at_object(struct dl_phdr_info *info, size_t size, void *found)
 {
-	void *first = dlsym(RTLD_DEFAULT, "vfork");
-	const char *name;
-	Dl_info info;
+	const char *name = info->dlpi_name, *at;
+	bool *copy = found;
 
-	if (first == NULL || first == (void *)own_vfork || dladdr(first, &info) == 0 || info.dli_fname == NULL)
-		return false;
-	name = strrchr(info.dli_fname, '/');
-	return strcmp(name == NULL ? info.dli_fname : name + 1, "libtraceshim.so") == 0;
+	(void)size;
+	/* Nothing but the loader puts its first segment where our headers are. */
+	if ((const char *)info->dlpi_addr == &__ehdr_start)
+		return 1;
+	for (at = name; name != NULL && *at != '\0'; at++)
+		if (*at == '/')
+			name = at + 1;
+	if (name != NULL && strcmp(name, "libtraceshim.so") == 0)
+		*copy = true;
+	return *copy ? 1 : 0;
+}
+
+LAYOUT_START static bool another_is_first(void)
+{
+	bool copy = false;
+
+	(void)dl_iterate_phdr(look_at_object, &copy);
+	return copy;
 }
 
 /*
@@ -122,6 +136,10 @@ static int os_getsockopt(int fd, int level, int option, void *value, socklen_t *
 	return REAL(getsockopt)(fd, level, option, value, len);
 }
 
+/* In front of os.c's stubs, and read-only once the loader is through. */
+struct os os __attribute__((section(".data.rel.ro.os"))) = { os_write, os_writev, os_sendmsg, os_close,
+	                                                     os_open,  os_read,   os_fcntl,   os_getsockopt };
+
 /*
  * pthread_atfork of glibc is a stub linked into every object that calls this; in musl it is the function itself. Weak and
  * looked up, so that neither libc lacks a symbol: that would stop every program from starting.
@@ -158,18 +176,25 @@ LAYOUT_START static void unbuffer_python(void)
 		(void)setenv("PYTHONUNBUFFERED", "1", 0);
 }
 
+/* A copy, because programs write their titles over their names. */
+LAYOUT_START static void describe(const char *program)
+{
+	const char *kept = config_keep(program, strlen(program) + 1);
+
+	counters_describe(!config.enabled ? (config.excluded ? "excluded" : "inert") : "guest",
+	                  kept != NULL ? kept : "", config.service.len > 0 ? config.service.text : "");
+}
+
 /* glibc hands main's arguments to a constructor; with another libc they are anything. */
-__attribute__((constructor)) static void traceshim_start(int argc, char **argv)
+__attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, char **argv)
 {
 	const char *program = program_invocation_short_name;
 	int saved = errno;
 
-	os = (struct os){ os_write, os_writev, os_sendmsg, os_close, os_open, os_read, os_fcntl, os_getsockopt };
 	if (program == NULL)
 		program = "";
 	config_load(environ, program);
-	counters_describe(!config.enabled ? (config.excluded ? "excluded" : "inert") : "guest", program,
-	                  config.service.len > 0 ? config.service.text : program);
+	describe(program);
 	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
 		unbuffer_python();
 		current_init(program, find_runtime);
@@ -179,13 +204,13 @@ __attribute__((constructor)) static void traceshim_start(int argc, char **argv)
 		if (watch_forks(atfork_child)) {
 			if (config.log_mode != LOG_OFF)
 				stdio_hook();
-			if (napi_create_function != NULL)
-				node_invite(argc, argv);
 			io_ready = true;
 		}
 	}
-	if (counters_get(config_invalid) + counters_get(config_unknown) > 0)
+	if (counters_noted)
 		counters_publish();
+	if (io_ready && napi_create_function != NULL)
+		node_invite(argc, argv); /* what it notes alone is no reason to publish */
 	errno = saved;
 }
 

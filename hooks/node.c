@@ -132,14 +132,13 @@ bool node_is_addon(const char *path)
 
 void node_addon_opened(void *handle)
 {
-	static struct napi_module module = {
-		.nm_version = 1,
-		.nm_filename = "libtraceshim.so",
-		.nm_register_func = node_addon_register,
-		.nm_modname = "traceshim",
-	};
+	static struct napi_module module; /* filled in here: the object has no initialised data (layout.h) */
 	int saved = errno;
 
+	module.nm_version = 1;
+	module.nm_filename = "libtraceshim.so";
+	module.nm_register_func = node_addon_register;
+	module.nm_modname = "traceshim";
 	if (handle != NULL && ((const struct link_map *)handle)->l_ld == _DYNAMIC && node_addon_bind())
 		napi.napi_module_register(&module);
 	errno = saved;

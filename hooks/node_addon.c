@@ -29,7 +29,7 @@ struct room {
 	char head[HEAD_ROOM];
 	char out[MANAGED_STAMP_ROOM];
 };
-static struct pool rooms = { .block = (sizeof(struct room) + 15) & ~15u, .per_chunk = 1 };
+POOL(rooms, sizeof(struct room), 1);
 
 bool node_addon_bind(void)
 {

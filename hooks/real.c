@@ -11,7 +11,7 @@
 #include "counters.h"
 #include "layout.h"
 
-void *real_function[REAL_COUNT];
+void *real_function[REAL_COUNT] LAYOUT_LATER; /* short programs come through without any */
 
 /*
  * The names, one behind the other, and where each begins: a table of pointers would cost each process a relocation and eight

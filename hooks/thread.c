@@ -17,7 +17,7 @@ struct start {
 	struct request *request; /* a reference, handed to the thread */
 };
 
-static struct pool starts = { .block = (sizeof(struct start) + 15) & ~15u, .per_chunk = 16 };
+POOL(starts, sizeof(struct start), 16);
 
 static void *run_with_request(void *arg)
 {

@@ -15,8 +15,6 @@
 #include "os.h"
 #include "pool.h"
 
-#define ROUND16(n) (((n) + 15) & ~(size_t)15)
-
 /* A lock is held for a few microseconds at most: spin that long, then let the owner run in case it lost its processor. */
 #define LOCK_SPINS 2000
 #define LOCK_YIELDS 200
@@ -26,10 +24,10 @@
 
 #define TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
 
-static struct pool conns = { .block = ROUND16(sizeof(struct conn)), .per_chunk = 64 };
-static struct pool exchanges = { .block = ROUND16(sizeof(struct exchange)), .per_chunk = 32 };
-static struct pool lines = { .block = ROUND16(LIMIT_HEAD_LINE), .per_chunk = 4 };
-static struct pool insertions = { .block = ROUND16(sizeof(struct insertion)), .per_chunk = 4 };
+POOL(conns, sizeof(struct conn), 64);
+POOL(exchanges, sizeof(struct exchange), 32);
+POOL(lines, LIMIT_HEAD_LINE, 4);
+POOL(insertions, sizeof(struct insertion), 4);
 
 static uint32_t epoch; /* number of forks between the first process and this one, modulo 2^10 */
 

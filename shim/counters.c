@@ -23,19 +23,24 @@
 
 #define PATH_ROOM 320
 
-static struct status_page private_page LAYOUT_STATUS __attribute__((aligned(64)));
-struct status_page *counters_page = &private_page;
+struct status_page counters_private LAYOUT_STATUS __attribute__((aligned(64)));
+struct status_page *counters_shared;
 uint8_t counters_published;
+uint8_t counters_noted;
 
 static uint8_t have_file; /* a page of ours lies in the folder */
+static struct {
+	const char *state, *program, *service;
+} described;
 
 void counters_note(const char *format, ...)
 {
-	struct status_page *page = counters_page;
+	struct status_page *page = counters_page();
 	char line[256];
 	va_list args;
 	int len;
 
+	counters_noted = 1;
 	va_start(args, format);
 	len = vsnprintf(line, 201, format, args); /* lint: allow vsnprintf, constructor only */
 	va_end(args);
@@ -62,11 +67,18 @@ static void copy_name(char *to, size_t room, const char *from)
 
 LAYOUT_START void counters_describe(const char *state, const char *program, const char *service)
 {
-	struct status_page *page = counters_page;
+	described.state = state;
+	described.program = program;
+	described.service = service;
+}
 
-	copy_name(page->state, sizeof(page->state), state);
-	copy_name(page->program, sizeof(page->program), program);
-	copy_name(page->service, sizeof(page->service), service);
+static void describe(struct status_page *page)
+{
+	if (described.state == NULL)
+		return;
+	copy_name(page->state, sizeof(page->state), described.state);
+	copy_name(page->program, sizeof(page->program), described.program);
+	copy_name(page->service, sizeof(page->service), described.service);
 	copy_name(page->version, sizeof(page->version), TRACESHIM_VERSION);
 }
 
@@ -141,35 +153,36 @@ static int make_file(const char *path)
 
 void counters_publish(void)
 {
-	struct status_page *before = counters_page, *page;
+	struct status_page *before = counters_page(), *page;
 	char path[PATH_ROOM];
 	int fd;
 
 	if (__atomic_exchange_n(&counters_published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0)
 		return;
-	private_page.size = sizeof(struct status_page);
-	private_page.counters = STATUS_COUNTER_COUNT;
-	private_page.pid = os_pid();
-	private_page.uid = geteuid();
-	private_page.start_ticks = read_start_ticks();
-	private_page.started_ns = os_realtime_ns();
-	memcpy(private_page.magic, STATUS_MAGIC, sizeof(private_page.magic));
+	describe(&counters_private);
+	counters_private.size = sizeof(struct status_page);
+	counters_private.counters = STATUS_COUNTER_COUNT;
+	counters_private.pid = os_pid();
+	counters_private.uid = geteuid();
+	counters_private.start_ticks = read_start_ticks();
+	counters_private.started_ns = os_realtime_ns();
+	memcpy(counters_private.magic, STATUS_MAGIC, sizeof(counters_private.magic));
 	fd = make_file(path);
 	if (fd < 0)
 		return;
 	page = MAP_FAILED;
 	/* After an exec that failed the counts are in the page that was removed: the new one takes its place. */
-	if (before != &private_page)
-		memcpy(private_page.counter, before->counter, sizeof(private_page.counter));
-	if (os.write(fd, &private_page, sizeof(private_page)) == (ssize_t)sizeof(private_page))
-		page = mmap(before == &private_page ? NULL : before, STATUS_PAGE_SIZE, PROT_READ | PROT_WRITE,
-		            before == &private_page ? MAP_SHARED : MAP_SHARED | MAP_FIXED, fd, 0);
+	if (before != &counters_private)
+		memcpy(counters_private.counter, before->counter, sizeof(counters_private.counter));
+	if (os.write(fd, &counters_private, sizeof(counters_private)) == (ssize_t)sizeof(counters_private))
+		page = mmap(before == &counters_private ? NULL : before, STATUS_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		            before == &counters_private ? MAP_SHARED : MAP_SHARED | MAP_FIXED, fd, 0);
 	os.close(fd);
 	if (page == MAP_FAILED) {
 		(void)unlink(path);
 		return;
 	}
-	__atomic_store_n(&counters_page, page, __ATOMIC_RELEASE);
+	__atomic_store_n(&counters_shared, page, __ATOMIC_RELEASE);
 	have_file = 1;
 }
 
@@ -186,11 +199,11 @@ LAYOUT_START void counters_unpublish(void)
 
 void counters_after_fork(void)
 {
-	struct status_page *old = counters_page;
+	struct status_page *old = counters_shared;
 
-	memset(private_page.counter, 0, sizeof(private_page.counter));
-	__atomic_store_n(&counters_page, &private_page, __ATOMIC_RELEASE);
-	if (old != &private_page)
+	memset(counters_private.counter, 0, sizeof(counters_private.counter));
+	__atomic_store_n(&counters_shared, NULL, __ATOMIC_RELEASE);
+	if (old != NULL)
 		(void)munmap(old, STATUS_PAGE_SIZE);
 	have_file = 0;
 	counters_published = 0;

@@ -4,16 +4,26 @@
 #ifndef TRACESHIM_COUNTERS_H
 #define TRACESHIM_COUNTERS_H
 
+#include <stddef.h>
+
 #include "status_page.h"
 
 /* The page that is counted into: private memory until it is published, then the shared file. Never NULL. */
-extern struct status_page *counters_page;
+extern struct status_page counters_private;
+extern struct status_page *counters_shared; /* NULL until it is published: a pointer that needs no initialising */
+
+static inline struct status_page *counters_page(void)
+{
+	struct status_page *shared = __atomic_load_n(&counters_shared, __ATOMIC_RELAXED);
+
+	return shared != NULL ? shared : &counters_private;
+}
 
 /* Add one / n to a counter. Relaxed atomic; safe everywhere, in signal handlers and before the constructor too. */
 #define counters_add(name, n)                                                                                          \
-	((void)__atomic_fetch_add(&counters_page->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
+	((void)__atomic_fetch_add(&counters_page()->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
 #define counters_count(name) counters_add(name, 1)
-#define counters_get(name) __atomic_load_n(&counters_page->counter[STATUS_##name], __ATOMIC_RELAXED)
+#define counters_get(name) __atomic_load_n(&counters_page()->counter[STATUS_##name], __ATOMIC_RELAXED)
 
 /*
  * Append one line to the notes (a configuration error, a missing feature). printf-like, cut at 200 bytes; a full page
@@ -21,7 +31,13 @@ extern struct status_page *counters_page;
  */
 void counters_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Text of the state field ("guest", "inert", "excluded") and of program and service; constructor only. */
+/* Whether there is any: most processes have none, and need not touch the page to see that. */
+extern uint8_t counters_noted;
+
+/*
+ * Text of the state field ("guest", "inert", "excluded") and of program and service; constructor only. The texts are borrowed
+ * for good: they are copied when the page is published, which most processes never do.
+ */
 void counters_describe(const char *state, const char *program, const char *service);
 
 /*

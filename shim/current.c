@@ -54,8 +54,8 @@
 
 #include "config.h"
 #include "conn.h"
-#include "layout.h"
 #include "counters.h"
+#include "layout.h"
 #include "managed.h"
 #include "os.h"
 

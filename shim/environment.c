@@ -47,11 +47,12 @@ LAYOUT_START void environment_remember(char *const envp[])
 
 char *environment_stdio(void)
 {
-	static char stdio[sizeof(STDIO_NAME) + LOGFILES_TEXT] = STDIO_NAME;
+	static char stdio[sizeof(STDIO_NAME) + LOGFILES_TEXT] LAYOUT_LATER;
 
 	if (config.log_mode == LOG_OFF)
 		return NULL;
 	/* Every call writes the same bytes, so two at once do no harm. */
+	memcpy(stdio, STDIO_NAME, sizeof(STDIO_NAME) - 1);
 	logfiles_format(stdio + sizeof(STDIO_NAME) - 1);
 	return stdio;
 }

@@ -400,7 +400,8 @@ LAYOUT_START void io_end(void)
 	int saved = errno;
 
 	io_ending = true;
-	logline_flush_settled(logfiles_fd_of);
+	if (logfiles_any())
+		logline_flush_settled(logfiles_fd_of);
 	errno = saved;
 }
 

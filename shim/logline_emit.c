@@ -35,7 +35,7 @@
 #define FILL_REGULAR (64u * 1024)
 #define FILL_PIPE (16u * 1024)
 
-static struct pool scratch_pool = { .block = (sizeof(struct logline_scratch) + 15u) & ~15u, .per_chunk = 1 };
+POOL(scratch_pool, sizeof(struct logline_scratch), 1);
 
 bool logline_writer_begin(struct logline_writer *w)
 {

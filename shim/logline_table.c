@@ -29,7 +29,7 @@
 struct logline_file logline_files[LOGLINE_FILES] LAYOUT_LATER;
 bool (*logline_has_more)(logline_key key);
 
-static struct pool line_pool = { .block = (sizeof(struct logline_line) + 15u) & ~15u, .per_chunk = 2 };
+POOL(line_pool, sizeof(struct logline_line), 2);
 static uint32_t lines_used;
 static uint32_t lock_turn;
 

@@ -51,7 +51,7 @@ struct managed {
 };
 _Static_assert(MANAGED_SLOTS <= 65536, "a slot fits 16 bits");
 
-static struct pool environments = { .block = (sizeof(struct managed) + 15) & ~15u, .per_chunk = 1 };
+POOL(environments, sizeof(struct managed), 1);
 
 static __thread struct managed *managed __attribute__((tls_model("initial-exec")));
 

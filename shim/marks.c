@@ -37,8 +37,8 @@ struct entry {
 	struct stream *stream;
 };
 
-static struct pool streams = { .block = (sizeof(struct stream) + 15) & ~15u, .per_chunk = 2 };
-static struct pool takings = { .block = (sizeof(struct marks_taken) + 15) & ~15u, .per_chunk = 2 };
+POOL(streams, sizeof(struct stream), 2);
+POOL(takings, sizeof(struct marks_taken), 2);
 static struct entry table[MARKS_STREAMS] LAYOUT_LATER;
 
 static struct stream *find(uintptr_t key, bool make)

@@ -31,33 +31,33 @@ static char *block_at(const struct pool *pool, uint32_t index)
 	char *base;
 
 	if (__builtin_expect(index < pool->per_chunk, 1))
-		return (char *)__atomic_load_n(&pool->chunk[0], __ATOMIC_ACQUIRE) + (size_t)index * pool->block;
+		return (char *)__atomic_load_n(&pool->state->chunk[0], __ATOMIC_ACQUIRE) + (size_t)index * pool->block;
 	while (chunk_first(pool, c + 1) <= index)
 		c++;
-	base = __atomic_load_n(&pool->chunk[c], __ATOMIC_ACQUIRE);
+	base = __atomic_load_n(&pool->state->chunk[c], __ATOMIC_ACQUIRE);
 	return base + (index - chunk_first(pool, c)) * pool->block;
 }
 
-static int chunk_map(struct pool *pool, unsigned c)
+static int chunk_map(const struct pool *pool, unsigned c)
 {
 	void *none = NULL;
 	void *pages;
 
 	if (c >= POOL_CHUNKS)
 		return -1;
-	if (__atomic_load_n(&pool->chunk[c], __ATOMIC_ACQUIRE) != NULL)
+	if (__atomic_load_n(&pool->state->chunk[c], __ATOMIC_ACQUIRE) != NULL)
 		return 0;
 	pages = os_pages(chunk_bytes(pool, c));
 	if (pages == NULL)
 		return -1;
-	if (!__atomic_compare_exchange_n(&pool->chunk[c], &none, pages, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (!__atomic_compare_exchange_n(&pool->state->chunk[c], &none, pages, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		munmap(pages, chunk_bytes(pool, c)); /* another thread was first */
 	return 0;
 }
 
-static void *take_new(struct pool *pool)
+static void *take_new(const struct pool *pool)
 {
-	uint32_t index = __atomic_load_n(&pool->used, __ATOMIC_RELAXED);
+	uint32_t index = __atomic_load_n(&pool->state->used, __ATOMIC_RELAXED);
 
 	do {
 		unsigned c = 0;
@@ -66,20 +66,22 @@ static void *take_new(struct pool *pool)
 			c++;
 		if (chunk_map(pool, c) != 0)
 			return NULL;
-	} while (!__atomic_compare_exchange_n(&pool->used, &index, index + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&pool->state->used, &index, index + 1, 0, __ATOMIC_ACQ_REL,
+	                                      __ATOMIC_RELAXED));
 	return block_at(pool, index);
 }
 
-void *pool_take(struct pool *pool)
+void *pool_take(const struct pool *pool)
 {
-	uint64_t head = __atomic_load_n(&pool->free_head, __ATOMIC_ACQUIRE);
+	uint64_t head = __atomic_load_n(&pool->state->free_head, __ATOMIC_ACQUIRE);
 
 	while ((uint32_t)head != 0) {
 		char *block = block_at(pool, (uint32_t)head - 1);
 		uint32_t link = __atomic_load_n((uint32_t *)(void *)block, __ATOMIC_RELAXED);
 		uint64_t next = ((head >> 32) + 1) << 32 | link;
 
-		if (__atomic_compare_exchange_n(&pool->free_head, &head, next, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		if (__atomic_compare_exchange_n(&pool->state->free_head, &head, next, 0, __ATOMIC_ACQ_REL,
+		                                __ATOMIC_ACQUIRE))
 			return block;
 	}
 	return take_new(pool);
@@ -87,14 +89,14 @@ void *pool_take(struct pool *pool)
 
 static uint32_t index_of(const struct pool *pool, const char *block)
 {
-	const char *first = __atomic_load_n(&pool->chunk[0], __ATOMIC_ACQUIRE);
+	const char *first = __atomic_load_n(&pool->state->chunk[0], __ATOMIC_ACQUIRE);
 	unsigned c;
 
 	/* 32 bits where they do: a division of 64 takes three times as long. */
 	if (__builtin_expect((uintptr_t)block - (uintptr_t)first < (uintptr_t)pool->per_chunk * pool->block, 1))
 		return (uint32_t)(block - first) / pool->block;
 	for (c = 1; c < POOL_CHUNKS; c++) {
-		const char *base = __atomic_load_n(&pool->chunk[c], __ATOMIC_ACQUIRE);
+		const char *base = __atomic_load_n(&pool->state->chunk[c], __ATOMIC_ACQUIRE);
 
 		if (base != NULL && block >= base && block < base + chunk_bytes(pool, c))
 			return (uint32_t)(chunk_first(pool, c) + (size_t)(block - base) / pool->block);
@@ -102,10 +104,10 @@ static uint32_t index_of(const struct pool *pool, const char *block)
 	return UINT32_MAX;
 }
 
-void pool_give(struct pool *pool, void *block)
+void pool_give(const struct pool *pool, void *block)
 {
 	uint32_t number = index_of(pool, block) + 1;
-	uint64_t head = __atomic_load_n(&pool->free_head, __ATOMIC_ACQUIRE);
+	uint64_t head = __atomic_load_n(&pool->state->free_head, __ATOMIC_ACQUIRE);
 	uint64_t next;
 
 	if (number == 0)
@@ -113,5 +115,6 @@ void pool_give(struct pool *pool, void *block)
 	do {
 		__atomic_store_n((uint32_t *)block, (uint32_t)head, __ATOMIC_RELAXED);
 		next = ((head >> 32) + 1) << 32 | number;
-	} while (!__atomic_compare_exchange_n(&pool->free_head, &head, next, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	} while (!__atomic_compare_exchange_n(&pool->state->free_head, &head, next, 0, __ATOMIC_ACQ_REL,
+	                                      __ATOMIC_ACQUIRE));
 }

@@ -12,11 +12,17 @@
 #include "counters.h"
 #include "pool.h"
 
-static struct pool requests = { .block = (sizeof(struct request) + 15) & ~15u, .per_chunk = 64 };
-static struct pool large_texts = { .block = LIMIT_TEXT_LARGE, .per_chunk = 8 };
+POOL(requests, sizeof(struct request), 64);
+POOL(large_texts, LIMIT_TEXT_LARGE, 8);
 
 static uint32_t waiting, behind; /* requests of this process that are counted as such */
-static uint16_t process = 1;     /* counts forks; never 0 */
+static uint16_t forks;           /* from the first process to this one */
+
+/* What a request that waits is marked with: another number than its parent's. Never 0. */
+static uint16_t this_process(void)
+{
+	return (uint16_t)(forks + 1);
+}
 
 struct request *request_new(void)
 {
@@ -71,14 +77,15 @@ void request_unref(struct request *r)
 
 static void count(uint16_t *where, uint32_t *counter)
 {
-	__atomic_store_n(where, process, __ATOMIC_RELAXED);
+	__atomic_store_n(where, this_process(), __ATOMIC_RELAXED);
 	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
 /* What a child has inherited of its parent's requests was never counted there. */
 static void uncount(uint16_t *where, uint32_t *counter)
 {
-	if (__atomic_load_n(where, __ATOMIC_RELAXED) != 0 && __atomic_exchange_n(where, 0, __ATOMIC_RELAXED) == process)
+	if (__atomic_load_n(where, __ATOMIC_RELAXED) != 0 &&
+	    __atomic_exchange_n(where, 0, __ATOMIC_RELAXED) == this_process())
 		__atomic_sub_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
@@ -97,7 +104,7 @@ void request_end_waiting(struct request *r)
 
 bool request_others_wait(const struct request *r)
 {
-	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == process;
+	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == this_process();
 
 	return __atomic_load_n(&waiting, __ATOMIC_RELAXED) != own;
 }
@@ -122,6 +129,6 @@ void request_advance(struct request *r, enum request_state to)
 
 void request_after_fork(void)
 {
-	process = process == UINT16_MAX ? 1 : (uint16_t)(process + 1);
+	forks = forks == UINT16_MAX - 1 ? 0 : (uint16_t)(forks + 1);
 	waiting = behind = 0;
 }

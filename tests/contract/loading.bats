@@ -60,6 +60,18 @@ same_bare_and_preloaded() {
     done
 }
 
+@test "of two copies of it only the first works" {
+    mkdir "$tmp/copy"
+    cp "$so" "$tmp/copy/libtraceshim.so"
+    for preload in "$so" "$so $tmp/copy/libtraceshim.so" "$tmp/copy/libtraceshim.so $so"; do
+        TRACESHIM_LOG=text TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 \
+            LD_PRELOAD=$preload /bin/sh -c 'echo hello' >"$tmp/out"
+        echo "$preload: $(cat "$tmp/out")"
+        [ "$(grep -o 0af7651916cd43dd8448eb211c80319c "$tmp/out" | wc -l)" -eq 1 ]
+        [ "$(wc -l <"$tmp/out")" -eq 1 ]
+    done
+}
+
 @test "a preload whose file is gone stops no program" {
     run env LD_PRELOAD="$tmp/gone/libtraceshim.so" /bin/echo hello
     [ "$status" -eq 0 ]

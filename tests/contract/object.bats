@@ -98,6 +98,14 @@ absent() {
     readelf -d "$so" | grep -E 'FLAGS' | grep -qE 'BIND_NOW|NOW'
 }
 
+@test "has no initialised data that stays writable: what every process copies at its start is one page" {
+    fail_if_any "initialised and writable" "$(readelf -W --sections "$so" | grep -E ' \.data +PROGBITS')"
+    size=$(readelf -W --segments "$so" | awk '$1 == "GNU_RELRO" { print $6 }')
+    start=$(readelf -W --segments "$so" | awk '$1 == "GNU_RELRO" { print $3 }')
+    echo "read-only after relocation: $((size)) bytes from $start"
+    [ -n "$size" ] && [ $((start / 4096)) -eq $(((start + size - 1) / 4096)) ]
+}
+
 @test "thread-local block is at most 512 bytes, in the initial-exec model" {
     size=$(readelf -W --segments "$so" | awk '$1 == "TLS" { print $6 }')
     if [ -n "$size" ]; then

@@ -106,14 +106,14 @@ static void check_configuration(void)
 	check_name(config.tracestate);
 	check_name(config.baggage);
 	CHECK(config.service.len > 0 && config.run_dir.text[0] == '/');
-	CHECK(counters_page->notes_len <= sizeof(counters_page->notes));
-	for (size_t i = 0; i < counters_page->notes_len; i++)
-		CHECK((counters_page->notes[i] >= ' ' && counters_page->notes[i] < 0x7f) ||
-		      counters_page->notes[i] == '\n');
+	CHECK(counters_page()->notes_len <= sizeof(counters_page()->notes));
+	for (size_t i = 0; i < counters_page()->notes_len; i++)
+		CHECK((counters_page()->notes[i] >= ' ' && counters_page()->notes[i] < 0x7f) ||
+		      counters_page()->notes[i] == '\n');
 	if (counters_get(config_invalid) + counters_get(config_unknown) == 0)
-		CHECK(counters_page->notes_len == 0);
+		CHECK(counters_page()->notes_len == 0);
 	else
-		CHECK(counters_page->notes_len > 0);
+		CHECK(counters_page()->notes_len > 0);
 }
 
 /* Stars, question marks and literals only: written down as the definition says it, exponential. */
@@ -170,8 +170,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	environment[count] = NULL;
 	file_text = at < end ? at : end;
 	file_len = (size_t)(end - file_text);
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
-	counters_page->notes_len = 0;
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
+	counters_page()->notes_len = 0;
 	config_load(environment, count > 0 ? environment[0] : "program");
 	check_configuration();
 	for (size_t i = 0; i < count; i++) {

@@ -195,7 +195,7 @@ static struct outcome run(const uint8_t *data, size_t size, bool pieces)
 
 	core_next_fd = CORE_LISTENER + 1;
 	seed = data[1] * 2654435761u;
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
 	config.raw = data[0] & 2;
 	config.response_header = data[0] & 4 ? CORE_NAME("x-trace-fuzz") : (struct config_name){ NULL, 0 };
 	config.propagate_hosts = data[0] & 8 ? CORE_NAME("a.example") : (struct config_name){ NULL, 0 };

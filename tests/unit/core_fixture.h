@@ -75,12 +75,12 @@ static inline void core_fail_takes(long first, long last)
 }
 
 #ifndef CORE_REAL_POOLS
-void *__real_pool_take(struct pool *pool);
-void __real_pool_give(struct pool *pool, void *block);
-void *__wrap_pool_take(struct pool *pool);
-void __wrap_pool_give(struct pool *pool, void *block);
+void *__real_pool_take(const struct pool *pool);
+void __real_pool_give(const struct pool *pool, void *block);
+void *__wrap_pool_take(const struct pool *pool);
+void __wrap_pool_give(const struct pool *pool, void *block);
 
-void *__wrap_pool_take(struct pool *pool)
+void *__wrap_pool_take(const struct pool *pool)
 {
 	void *block;
 
@@ -95,7 +95,7 @@ void *__wrap_pool_take(struct pool *pool)
 	return block;
 }
 
-void __wrap_pool_give(struct pool *pool, void *block)
+void __wrap_pool_give(const struct pool *pool, void *block)
 {
 	core_blocks_out--;
 	if (pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15))

@@ -30,8 +30,8 @@ static struct propagate_in in;
 
 static void configure(const char *const *environment)
 {
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
-	counters_page->notes_len = 0;
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
+	counters_page()->notes_len = 0;
 	config_load((char *const *)(uintptr_t)environment, "test");
 	assert_int_equal(counters_get(config_invalid) + counters_get(config_unknown), 0);
 }
@@ -49,7 +49,7 @@ static int configure_defaults(void **state)
 static void receive(const char *const *pairs)
 {
 	memset(&ctx, 0xa5, sizeof(ctx));
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
 	ctx.text = (struct text){ area, 77, sizeof(area) };
 	propagate_begin(&in, &ctx);
 	for (; *pairs != NULL; pairs += 2) {

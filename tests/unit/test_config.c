@@ -36,9 +36,9 @@ static int bind_os(void **state)
 
 static void load_as(const char *program, const char *const *environment)
 {
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
-	memset(counters_page->notes, 0, sizeof(counters_page->notes));
-	counters_page->notes_len = 0;
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
+	memset(counters_page()->notes, 0, sizeof(counters_page()->notes));
+	counters_page()->notes_len = 0;
 	config_load((char *const *)(uintptr_t)environment, program);
 }
 
@@ -51,7 +51,7 @@ static void load_as(const char *program, const char *const *environment)
 
 static bool noted(const char *text)
 {
-	return strstr(counters_page->notes, text) != NULL;
+	return strstr(counters_page()->notes, text) != NULL;
 }
 
 /* Nothing wrong so far; or so many wrong values. */
@@ -76,7 +76,7 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
 	assert_name(config.traceparent, "");
 	assert_int_equal(config.field_count, 0);
 	assert_int_equal(counters_get(config_invalid) + counters_get(config_unknown), 0);
-	assert_int_equal(counters_page->notes_len, 0);
+	assert_int_equal(counters_page()->notes_len, 0);
 	load_as("app", NULL);
 	load_as(NULL, (const char *const[]){ NULL });
 	assert_name(config.service, "unknown_service");
@@ -165,7 +165,7 @@ static void a_note_shows_a_long_or_binary_value_on_one_line(void **state)
 	LOAD("TRACESHIM_LOG=a\nb\x1b[31m________________________________________________________________");
 	assert_true(noted("\"a?b?[31m____"));
 	assert_true(noted("...\" is ignored: must be json, text, off"));
-	assert_ptr_equal(strchr(counters_page->notes, '\n'), counters_page->notes + counters_page->notes_len - 1);
+	assert_ptr_equal(strchr(counters_page()->notes, '\n'), counters_page()->notes + counters_page()->notes_len - 1);
 }
 
 static void an_empty_value_is_unset(void **state)
@@ -355,7 +355,7 @@ static void plain_texts_are_kept_as_they_are(void **state)
 	assert_name(config.log_files, "/a/*.log:/b");
 	assert_name(config.run_dir, "/run/ts");
 	assert_int_equal(config.loop_trust, LOOP_SINGLE);
-	assert_int_equal(counters_page->notes_len, 0);
+	assert_int_equal(counters_page()->notes_len, 0);
 }
 
 static void a_full_storage_leaves_values_out_and_says_so(void **state)
@@ -413,7 +413,7 @@ static void a_file_has_comments_blank_lines_quotes_and_any_line_end(void **state
 	assert_name(config.service, "my shop");
 	assert_name(config.run_dir, "/run/x");
 	assert_int_equal(config.log_mode, LOG_TEXT);
-	assert_int_equal(counters_page->notes_len, 0);
+	assert_int_equal(counters_page()->notes_len, 0);
 }
 
 static void the_environment_wins_over_the_file(void **state)

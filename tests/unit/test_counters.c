@@ -242,14 +242,18 @@ CORE_TEST(notes_and_names_beyond_their_room_are_cut)
 
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
+	in_folder();
 	counters_describe(longest, longest, longest);
-	CHECK_INT(strlen(counters_page->state), sizeof(counters_page->state) - 1);
-	CHECK_INT(strlen(counters_page->program), sizeof(counters_page->program) - 1);
+	counters_publish();
+	CHECK_INT(strlen(counters_page()->state), sizeof(counters_page()->state) - 1);
+	CHECK_INT(strlen(counters_page()->program), sizeof(counters_page()->program) - 1);
 	for (i = 0; i < 20; i++)
 		counters_note("%s", longest);
-	CHECK(counters_page->notes_len <= sizeof(counters_page->notes));
-	CHECK_INT(counters_page->notes_len, 7 * 201);
-	CHECK(memchr(counters_page->notes, '\0', counters_page->notes_len) == NULL);
+	CHECK(counters_page()->notes_len <= sizeof(counters_page()->notes));
+	CHECK_INT(counters_page()->notes_len, 7 * 201);
+	CHECK(memchr(counters_page()->notes, '\0', counters_page()->notes_len) == NULL);
+	counters_unpublish();
+	remove_folder();
 }
 
 int main(void)

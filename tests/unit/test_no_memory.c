@@ -98,7 +98,7 @@ CORE_TEST(each_single_failure_passes_through)
 		CHECK(core_takes < i || degradations() > before);
 	}
 	core_fail_takes(0, 0);
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
 	live();
 	CHECK_INT(counters_get(requests), 2);
 	CHECK_INT(counters_get(calls_injected), 1);

@@ -6,7 +6,7 @@
 
 CORE_TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_what_was_left)
 {
-	static struct pool pool = { .block = 48, .per_chunk = 2 };
+	POOL(pool, 48, 2);
 	unsigned char *block[100];
 	int i, k;
 
@@ -25,12 +25,12 @@ CORE_TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_wh
 	CHECK(pool_take(&pool) == block[70]);
 	CHECK(pool_take(&pool) == block[40]);
 	CHECK_INT(block[40][4], 41);
-	CHECK_INT(pool.used, 100);
+	CHECK_INT(pool.state->used, 100);
 }
 
 CORE_TEST(an_exhausted_pool_has_nothing_until_any_block_comes_back)
 {
-	static struct pool pool = { .block = 16, .per_chunk = 1 };
+	POOL(pool, 16, 1);
 	const uint32_t all = (1u << POOL_CHUNKS) - 1;
 	void *first = NULL, *last = NULL;
 	uint32_t i;
@@ -52,7 +52,7 @@ CORE_TEST(an_exhausted_pool_has_nothing_until_any_block_comes_back)
 
 CORE_TEST(what_is_no_block_of_the_pool_is_not_handed_out)
 {
-	static struct pool pool = { .block = 32, .per_chunk = 2 };
+	POOL(pool, 32, 2);
 	char foreign[32] __attribute__((aligned(16)));
 	void *block = pool_take(&pool);
 

@@ -359,7 +359,7 @@ static void a_full_text_area_refuses_and_counts(void **state)
 	for (uint16_t cap = 0; cap < 40; cap++) {
 		ctx.text = (struct text){ area, 0, cap };
 		memset(area, '#', sizeof(area));
-		memset(counters_page->counter, 0, sizeof(counters_page->counter));
+		memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
 		propagate_begin(&in, &ctx);
 		propagate_field(&in, &ctx, "traceparent", 11, PARENT, TRACEPARENT_LEN);
 		propagate_field(&in, &ctx, "tracestate", 10, "aa=1", 4);

@@ -262,7 +262,7 @@ static void run(const struct scenario *s, int which, size_t cut, bool bytewise)
 	int fd = core_accept(false), i;
 	char trace[33];
 
-	memset(counters_page->counter, 0, sizeof(counters_page->counter));
+	memset(counters_page()->counter, 0, sizeof(counters_page()->counter));
 	for (i = 0; s->step[i].kind != 0; i++) {
 		const struct step *step = &s->step[i];
 		size_t len = strlen(step->text), at;

@@ -38,7 +38,7 @@ struct block {
 	uint32_t owner[15];
 };
 
-static struct pool blocks = { .block = sizeof(struct block), .per_chunk = 2 };
+POOL(blocks, sizeof(struct block), 2);
 
 static void *take_and_give(void *arg)
 {
@@ -69,7 +69,7 @@ static void *take_and_give(void *arg)
 CORE_TEST(a_block_is_one_threads_at_a_time)
 {
 	run_threads(take_and_give);
-	CHECK(blocks.used <= THREADS * 16);
+	CHECK(blocks.state->used <= THREADS * 16);
 }
 
 /* ---- requests ---- */
