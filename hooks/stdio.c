@@ -13,13 +13,14 @@
 #include "real.h"
 
 #include <errno.h>
+#include <link.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "counters.h"
 #include "current.h"
-#include "logfiles.h"
 #include "layout.h"
+#include "logfiles.h"
 #include "logline.h"
 #include "marks.h"
 #include "os.h"
@@ -257,20 +258,60 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 
 /* ---- the tables ---- */
 
-static bool make_writable(uintptr_t first, uintptr_t end, bool writable)
+struct range {
+	uintptr_t first, end;
+};
+
+static uintptr_t page_mask(void)
 {
 #ifdef __x86_64__
-	const uintptr_t page = 4096; /* by the architecture: sysconf alone would map another page of libc in */
+	return 4095; /* by the architecture: sysconf alone would map another page of libc in */
 #else
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	return (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
 #endif
-
-	first &= ~(page - 1);
-	end = (end + page - 1) & ~(page - 1);
-	return mprotect((void *)first, end - first, writable ? PROT_READ | PROT_WRITE : PROT_READ) == 0;
 }
 
-static bool is_expected(void **table, xsputn_function xsputn)
+/*
+ * The whole pages to be made writable. Up to the end of what the loader made read-only there, where that can be seen: then the
+ * kernel moves the border between two mappings to and fro, where it would have to cut one in three and join them again.
+ */
+LAYOUT_START static int widen(struct dl_phdr_info *info, size_t size, void *wanted)
+{
+	struct range *range = wanted;
+	int i;
+
+	(void)size;
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		uintptr_t start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+		uintptr_t end = (start + info->dlpi_phdr[i].p_memsz) & ~page_mask();
+
+		if (info->dlpi_phdr[i].p_type == PT_GNU_RELRO && start <= range->first && range->end <= end) {
+			range->end = end;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+LAYOUT_START static struct range pages_of(void **tables[2])
+{
+	void **low = tables[0] < tables[1] ? tables[0] : tables[1];
+	void **high = tables[0] < tables[1] ? tables[1] : tables[0];
+	struct range range = { (uintptr_t)low & ~page_mask(),
+		               ((uintptr_t)(high + SLOT_COUNT) + page_mask()) & ~page_mask() };
+
+	(void)dl_iterate_phdr(widen, &range);
+	return range;
+}
+
+LAYOUT_START static bool make_writable(struct range range, bool writable)
+{
+	int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+
+	return os_protect((void *)range.first, range.end - range.first, access) == 0;
+}
+
+LAYOUT_START static bool is_expected(void **table, xsputn_function xsputn)
 {
 	return table[SLOT_WRITE] == (void *)_IO_file_write && table[SLOT_READ] == (void *)_IO_file_read &&
 	       table[SLOT_XSPUTN] == (void *)xsputn;
@@ -289,28 +330,32 @@ LAYOUT_START static void **find_wide_table(void **file_table)
 	                                                                                                         NULL;
 }
 
-void stdio_hook(void)
+LAYOUT_START static bool hook_tables(void)
 {
 	void **tables[2];
-	uintptr_t first, end;
+	struct range range;
 
-	counters_count(stdio_unhooked);
 	if (_IO_file_write == NULL || _IO_file_read == NULL || _IO_file_xsputn == NULL || _IO_wfile_xsputn == NULL)
-		return;
+		return false;
 	memcpy(&tables[0], (char *)stderr + sizeof(FILE), sizeof(tables[0]));
 	if (!is_expected(tables[0], _IO_file_xsputn) || (tables[1] = find_wide_table(tables[0])) == NULL)
-		return;
-	first = (uintptr_t)(tables[0] < tables[1] ? tables[0] : tables[1]);
-	end = (uintptr_t)(tables[0] < tables[1] ? tables[1] : tables[0]) + SLOT_COUNT * sizeof(void *);
-	if (!make_writable(first, end, true))
-		return;
+		return false;
+	range = pages_of(tables);
+	if (!make_writable(range, true))
+		return false;
 	logline_has_more = has_more;
 	tables[0][SLOT_WRITE] = tables[1][SLOT_WRITE] = (void *)write_slot;
 	tables[0][SLOT_READ] = tables[1][SLOT_READ] = (void *)read_slot;
 	tables[0][SLOT_XSPUTN] = (void *)xsputn_slot;
 	/* If this fails the page stays writable, as it is in programs without RELRO. */
-	(void)make_writable(first, end, false);
-	counters_add(stdio_unhooked, -1);
+	(void)make_writable(range, false);
+	return true;
+}
+
+LAYOUT_START void stdio_hook(void)
+{
+	if (!hook_tables())
+		counters_count(stdio_unhooked);
 }
 
 /* ---- streams that come and go ---- */

@@ -163,7 +163,7 @@ void counters_publish(void)
 	counters_private.size = sizeof(struct status_page);
 	counters_private.counters = STATUS_COUNTER_COUNT;
 	counters_private.pid = os_pid();
-	counters_private.uid = geteuid();
+	counters_private.uid = os_euid();
 	counters_private.start_ticks = read_start_ticks();
 	counters_private.started_ns = os_realtime_ns();
 	memcpy(counters_private.magic, STATUS_MAGIC, sizeof(counters_private.magic));

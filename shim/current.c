@@ -50,7 +50,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "config.h"
 #include "conn.h"
@@ -313,7 +312,7 @@ static bool carries_virtual_threads(void)
 {
 	char name[16] = "";
 
-	return java && prctl(PR_GET_NAME, name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
+	return java && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
 }
 
 void current_read_request(struct request *request, bool blocking)

@@ -153,7 +153,7 @@ static uint64_t learn(int fd)
 	struct stat st;
 	int file;
 
-	if (fstat(fd, &st) != 0)
+	if (os_fstat(fd, &st) != 0)
 		return FD_UNKNOWN;
 	file = logfiles_match(fd, &st, &stream);
 	if (file == LOGFILES_BUSY)

@@ -69,7 +69,7 @@ static __attribute__((noinline, cold)) void seed(void)
 	int saved = errno;
 	uint64_t key[2];
 
-	if (getrandom(key, sizeof(key), GRND_NONBLOCK) != (ssize_t)sizeof(key))
+	if (os_random(key, sizeof(key), GRND_NONBLOCK) != (long)sizeof(key))
 		seed_without_getrandom(key);
 	generator.key[0] = key[0];
 	generator.key[1] = key[1];

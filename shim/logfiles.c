@@ -94,12 +94,10 @@ LAYOUT_START static bool may_be_log(int fd, const struct stat *st)
 	if (!S_ISSOCK(st->st_mode))
 		return false;
 	/* inetd and its like give the connection as stdin too; systemd's journal is a unix socket that is not stdin. */
-	if (fstat(0, &input) == 0 && input.st_dev == st->st_dev && input.st_ino == st->st_ino)
+	if (os_fstat(0, &input) == 0 && input.st_dev == st->st_dev && input.st_ino == st->st_ino)
 		return false;
 	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family == AF_UNIX;
 }
-
-#pragma weak statx /* older libcs have none */
 
 /*
  * When the file was born: a number of a deleted file soon belongs to another one (ext4 takes the first that is free), and a
@@ -109,8 +107,7 @@ LAYOUT_START static uint64_t birth_of(int fd, const struct stat *st)
 {
 	struct statx more;
 
-	if (statx == NULL || !S_ISREG(st->st_mode) || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &more) != 0 ||
-	    (more.stx_mask & STATX_BTIME) == 0)
+	if (!S_ISREG(st->st_mode) || os_statx(fd, STATX_BTIME, &more) != 0 || (more.stx_mask & STATX_BTIME) == 0)
 		return 0;
 	return (uint64_t)more.stx_btime.tv_sec * 1000000000u + more.stx_btime.tv_nsec;
 }
@@ -141,7 +138,7 @@ LAYOUT_START void logfiles_init(void)
 	for (fd = 1; fd <= 2; fd++) {
 		struct stat st;
 
-		if (fstat(fd, &st) == 0 && may_be_log(fd, &st))
+		if (os_fstat(fd, &st) == 0 && may_be_log(fd, &st))
 			tree[fd - 1] = (struct log_identity){ st.st_dev, st.st_ino, true, birth_of(fd, &st) };
 	}
 }
@@ -303,7 +300,7 @@ static bool leads_to(int fd, unsigned file)
 {
 	struct stat st;
 
-	return fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file && fstat(fd, &st) == 0 &&
+	return fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file && os_fstat(fd, &st) == 0 &&
 	       same(&files[file], st.st_dev, st.st_ino);
 }
 

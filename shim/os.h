@@ -45,6 +45,18 @@ static inline int32_t os_tid(void)
 	return __builtin_expect(os_cached_tid != 0, 1) ? os_cached_tid : os_ask_tid();
 }
 
+/*
+ * System calls that need nothing of libc are made without it: each name that the object imports is looked up in every process
+ * that starts, and the first call into another part of libc is a page fault. Results are the kernel's: -errno for an error.
+ * Signal-safe; errno stays as it is.
+ */
+long os_fstat(int fd, struct stat *st);
+long os_statx(int fd, unsigned mask, struct statx *more);
+long os_protect(void *pages, size_t len, int access);
+long os_random(void *bytes, size_t len, unsigned flags);
+long os_thread_name(char name[16]);
+uint32_t os_euid(void);
+
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
 void *os_pages(size_t len);
 

@@ -1,0 +1,109 @@
+/*
+ * The system calls that are made without libc: the same answers, and errno left alone.
+ */
+#include "core_fixture.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+CORE_TEST(a_descriptor_is_described_as_by_libc)
+{
+	struct stat ours, libcs;
+	int fd = open("/proc/self/exe", O_RDONLY);
+
+	memset(&ours, 0, sizeof(ours));
+	memset(&libcs, 0, sizeof(libcs));
+	CHECK_INT(os_fstat(fd, &ours), 0);
+	CHECK_INT(fstat(fd, &libcs), 0);
+	CHECK_INT(ours.st_dev, libcs.st_dev);
+	CHECK_INT(ours.st_ino, libcs.st_ino);
+	CHECK_INT(ours.st_mode, libcs.st_mode);
+	CHECK_INT(ours.st_size, libcs.st_size);
+	CHECK_INT(ours.st_mtim.tv_nsec, libcs.st_mtim.tv_nsec);
+	close(fd);
+	errno = EILSEQ;
+	CHECK_INT(os_fstat(fd, &ours), -EBADF);
+	CHECK_INT(errno, EILSEQ);
+}
+
+CORE_TEST(the_time_of_birth_is_that_of_libc)
+{
+	struct statx ours, libcs;
+	int fd = open("/proc/self/exe", O_RDONLY);
+
+	memset(&ours, 0, sizeof(ours));
+	memset(&libcs, 0, sizeof(libcs));
+	CHECK_INT(os_statx(fd, STATX_BTIME, &ours), 0);
+	CHECK_INT(statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &libcs), 0);
+	CHECK_INT(ours.stx_mask & STATX_BTIME, libcs.stx_mask & STATX_BTIME);
+	CHECK_INT(ours.stx_btime.tv_sec, libcs.stx_btime.tv_sec);
+	CHECK_INT(ours.stx_btime.tv_nsec, libcs.stx_btime.tv_nsec);
+	close(fd);
+	CHECK_INT(os_statx(fd, STATX_BTIME, &ours), -EBADF);
+}
+
+CORE_TEST(ids_and_names_are_those_of_libc)
+{
+	char name[16] = "";
+
+	CHECK_INT(os_pid(), getpid());
+	CHECK_INT(os_tid(), gettid());
+	CHECK_INT(os_euid(), geteuid());
+	prctl(PR_SET_NAME, "a-name-of-15-ch");
+	CHECK_INT(os_thread_name(name), 0);
+	CHECK(strcmp(name, "a-name-of-15-ch") == 0);
+}
+
+CORE_TEST(a_page_is_made_writable_and_read_only_again)
+{
+	unsigned char vector[1];
+	char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fds[2];
+
+	CHECK(page != MAP_FAILED && pipe(fds) == 0 && write(fds[1], "xy", 2) == 2);
+	CHECK_INT(os_protect(page, 4096, PROT_READ | PROT_WRITE), 0);
+	CHECK_INT(read(fds[0], page, 1), 1);
+	CHECK_INT(page[0], 'x');
+	CHECK_INT(os_protect(page, 4096, PROT_READ), 0);
+	CHECK_INT(read(fds[0], page, 1), -1); /* the kernel says EFAULT where a store would be a fault */
+	CHECK_INT(errno, EFAULT);
+	CHECK_INT(os_protect(page + 1, 4096, PROT_READ), -EINVAL);
+	munmap(page, 4096);
+	CHECK_INT(mincore(page, 4096, vector), -1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+CORE_TEST(random_bytes_fill_what_was_asked_and_no_more)
+{
+	unsigned char bytes[40];
+	unsigned seen = 0;
+	int i, k;
+
+	for (i = 0; i < 64; i++) {
+		memset(bytes, 0, sizeof(bytes));
+		CHECK_INT(os_random(bytes, 32, 0), 32);
+		for (k = 0; k < 32; k++)
+			seen |= bytes[k] != 0 ? 1u << k : 0;
+		for (k = 32; k < 40; k++)
+			CHECK_INT(bytes[k], 0);
+	}
+	CHECK_INT(seen, 0xffffffffu);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(a_descriptor_is_described_as_by_libc),
+		TEST(the_time_of_birth_is_that_of_libc),
+		TEST(ids_and_names_are_those_of_libc),
+		TEST(a_page_is_made_writable_and_read_only_again),
+		TEST(random_bytes_fill_what_was_asked_and_no_more),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
