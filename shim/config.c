@@ -32,8 +32,12 @@ struct config config;
 static char storage[CONFIG_STORAGE + CONFIG_KEPT] LAYOUT_STORE;
 static size_t storage_used;
 
-static const struct config_piece keys[CONFIG_KEY_COUNT] = {
-#define X(name, key, standard, text) { key, sizeof(key) - 1 },
+/* Text, not pointers to it: each of those is a relocation in every process. */
+static const struct {
+	uint8_t len;
+	char text[39];
+} keys[CONFIG_KEY_COUNT] = {
+#define X(name, key, standard, text) { sizeof(key) - 1, key },
 	CONFIG_KEYS(X)
 #undef X
 };
@@ -178,7 +182,7 @@ void config_reject_key(const char *name, size_t len)
 	unsigned least = 3;
 
 	for (enum config_key key = 0; len <= KEY_LEN_MAX && key < CONFIG_KEY_COUNT; key++) {
-		unsigned distance = edit_distance(wrong, keys[key]);
+		unsigned distance = edit_distance(wrong, (struct config_piece){ keys[key].text, keys[key].len });
 
 		if (distance < least) {
 			least = distance;

@@ -32,6 +32,15 @@ static int choose(struct config_piece value, const char *const words[], size_t c
 	return -1;
 }
 
+/* Is it among the words? Each of them ends in a NUL, the list in another one: a pointer a word would be a relocation. */
+static bool is_listed(struct config_piece value, const char *words)
+{
+	for (; *words != '\0'; words += strlen(words) + 1)
+		if (config_equals(value, words))
+			return true;
+	return false;
+}
+
 static void set_switch(enum config_key key, struct config_piece value, bool *to)
 {
 	static const char *const words[] = { "1", "on", "true", "yes", "0", "off", "false", "no" };
@@ -164,32 +173,15 @@ static struct config_piece header_name(struct config_piece value, char out[LIMIT
 	return (struct config_piece){ out, value.len };
 }
 
-static const char *const framing[] = { "connection",
-	                               "content-length",
-	                               "content-type",
-	                               "content-encoding",
-	                               "content-range",
-	                               "cookie",
-	                               "date",
-	                               "expect",
-	                               "host",
-	                               "keep-alive",
-	                               "location",
-	                               "proxy-connection",
-	                               "proxy-authorization",
-	                               "authorization",
-	                               "set-cookie",
-	                               "te",
-	                               "trailer",
-	                               "transfer-encoding",
-	                               "upgrade",
-	                               "via" };
+static const char framing[] =
+	"connection\0content-length\0content-type\0content-encoding\0content-range\0cookie\0date\0"
+	"expect\0host\0keep-alive\0location\0proxy-connection\0proxy-authorization\0authorization\0"
+	"set-cookie\0te\0trailer\0transfer-encoding\0upgrade\0via\0";
 
 /* May we write a header of this (lower-case) name into somebody's message? */
 static bool is_writable_header(struct config_piece name)
 {
-	return name.len > 0 && choose(name, framing, COUNT(framing)) < 0 &&
-	       propagate_own_header(name.text, name.len) == 0;
+	return name.len > 0 && !is_listed(name, framing) && propagate_own_header(name.text, name.len) == 0;
 }
 
 static void set_headers(struct config_piece value)
@@ -234,41 +226,12 @@ static void set_response_header(struct config_piece value)
 	config.correlation_count = listed;
 }
 
-static const char *const reserved[] = { "message",
-	                                "timestamp",
-	                                "@timestamp",
-	                                "time",
-	                                "severity",
-	                                "level",
-	                                "status",
-	                                "log.level",
-	                                "trace_id",
-	                                "span_id",
-	                                "trace_flags",
-	                                "traceid",
-	                                "spanid",
-	                                "traceflags",
-	                                "trace.id",
-	                                "span.id",
-	                                "dd.trace_id",
-	                                "dd.span_id",
-	                                "dd.service",
-	                                "dd.env",
-	                                "dd.version",
-	                                "logging.googleapis.com/trace",
-	                                "logging.googleapis.com/spanid",
-	                                "logging.googleapis.com/trace_sampled",
-	                                "service",
-	                                "service.name",
-	                                "service.version",
-	                                "ecs.version",
-	                                "pid",
-	                                "tid",
-	                                "process.pid",
-	                                "process.thread.id",
-	                                "stream",
-	                                "partial",
-	                                "correlation_id" };
+static const char reserved[] =
+	"message\0timestamp\0@timestamp\0time\0severity\0level\0status\0log.level\0trace_id\0span_id\0"
+	"trace_flags\0traceid\0spanid\0traceflags\0trace.id\0span.id\0dd.trace_id\0dd.span_id\0"
+	"dd.service\0dd.env\0dd.version\0logging.googleapis.com/trace\0logging.googleapis.com/spanid\0"
+	"logging.googleapis.com/trace_sampled\0service\0service.name\0service.version\0ecs.version\0"
+	"pid\0tid\0process.pid\0process.thread.id\0stream\0partial\0correlation_id\0";
 
 /* A field name that needs no escaping and cannot be taken for one of the record's own: a caller could forge those. */
 static bool is_field_name(struct config_piece name)
@@ -279,7 +242,7 @@ static bool is_field_name(struct config_piece name)
 		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && (c == '\0' || strchr("._@/:-", c) == NULL))
 			return false;
 	}
-	return name.len > 0 && name.len <= LIMIT_HEADER_NAME && choose(name, reserved, COUNT(reserved)) < 0;
+	return name.len > 0 && name.len <= LIMIT_HEADER_NAME && !is_listed(name, reserved);
 }
 
 static bool is_field_taken(struct config_piece name)

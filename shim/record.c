@@ -40,8 +40,8 @@ struct part {
 
 struct format {
 	const char *time, *severity, *message, *trace, *span, *flags, *service, *environment, *version, *pid, *tid;
-	const char *constant; /* members that every record has */
-	const char *severities[SEVERITY_COUNT];
+	const char *constant;                /* members that every record has */
+	char severities[SEVERITY_COUNT][12]; /* text, not pointers: each of those is a relocation in every process */
 };
 
 static const struct format formats[] = {
