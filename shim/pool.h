@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout.h"
+
 #define POOL_CHUNKS 20
 
 /* What changes: all zero is an empty pool. */
@@ -28,7 +30,7 @@ struct pool {
  * .data at all, which would be a page more for every process to copy and a mapping more to make (layout.h).
  */
 #define POOL(name, size, count)                                                                                        \
-	static struct pool_state name##_state;                                                                         \
+	static struct pool_state name##_state LAYOUT_LATER;                                                            \
 	static const struct pool name = { (uint32_t)(((size) + 15) & ~(size_t)15), count, &name##_state }
 
 /* A block of pool->block bytes; contents are whatever was left in it (zero the first time). NULL: none to be had. */
