@@ -18,6 +18,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <linux/limits.h> /* PATH_MAX; our own limits.h hides the C library's */
 #include <string.h>
 
 #include "config.h"
@@ -84,24 +85,41 @@ static void put_options(char *at, const char *path, size_t len, const char *rest
 	*at = '\0';
 }
 
+/* The folder of the object, absolute, with its slash: LD_PRELOAD may name it from where the process started. */
+static size_t find_folder(const char *object, char *path, size_t room)
+{
+	size_t folder = (size_t)(strrchr(object, '/') + 1 - object), start = 0;
+
+	if (object[0] != '/') {
+		if (getcwd(path, room) == NULL)
+			return 0;
+		start = strlen(path);
+		path[start++] = '/';
+	}
+	memcpy(path + start, object, folder);
+	return start + folder;
+}
+
 static void invite(const char *object, const char *rest)
 {
-	size_t folder = (size_t)(strrchr(object, '/') + 1 - object);
-	size_t room = 2 * folder + 2 * sizeof(COMPANION) + 32 + (rest == NULL ? 0 : strlen(rest));
-	char *text = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t path_room = PATH_MAX + strlen(object) + sizeof(COMPANION);
+	size_t room = 3 * path_room + 32 + (rest == NULL ? 0 : strlen(rest));
+	char *path = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *text = path + path_room;
+	size_t folder;
 
-	if (text == MAP_FAILED)
+	if (path == MAP_FAILED)
 		return;
-	memcpy(text, object, folder);
-	memcpy(text + folder, COMPANION, sizeof(COMPANION));
-	if (access(text, R_OK) != 0) {
+	folder = find_folder(object, path, PATH_MAX);
+	memcpy(path + folder, COMPANION, sizeof(COMPANION));
+	if (folder == 0 || access(path, R_OK) != 0) {
 		counters_note("node: no readable %s beside the object: lines and calls get no ids", COMPANION);
 	} else {
-		put_options(text, object, folder, rest);
+		put_options(text, path, folder, rest);
 		/* lint: allow setenv: once, before main */
 		(void)setenv("NODE_OPTIONS", text, 1);
 	}
-	(void)munmap(text, room);
+	(void)munmap(path, room);
 }
 
 void node_invite(int argc, char **argv)
@@ -113,13 +131,13 @@ void node_invite(int argc, char **argv)
 	if (refusal != NULL)
 		counters_note("node: started with %s: lines and calls get no ids", refusal);
 	else if (dlsym(RTLD_DEFAULT, "_ZN4node5StartEiPPc") == NULL) /* node::Start */
-		counters_note("node: an engine with Node's add-ons that is not Node (Bun, Deno): lines and calls get no ids");
+		counters_note(
+			"node: an engine with Node's add-ons that is not Node (Bun, Deno): lines and calls get no ids");
 	else if (dlsym(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
 		counters_note("node: older than 16.15: lines and calls get no ids");
-	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL && info.dli_fname[0] == '/')
+	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL &&
+	         strchr(info.dli_fname, '/') != NULL)
 		invite(info.dli_fname, options);
-	else
-		counters_note("node: LD_PRELOAD names the object by no absolute path: lines and calls get no ids");
 }
 
 bool node_is_addon(const char *path)
