@@ -1,0 +1,2 @@
+/** Work that need not keep the customer waiting. */
+export { after as later } from "next/server";

@@ -1,0 +1,7 @@
+/** @type {import("next").NextConfig} */
+module.exports = {
+	output: "standalone",
+	// The application is here, whatever lock files there are in the folders above.
+	outputFileTracingRoot: __dirname,
+	turbopack: { root: __dirname },
+};

@@ -1,0 +1,3 @@
+export { doorman as middleware } from "./lib/doorman";
+
+export const config = { matcher: ["/checkout", "/orders/:path*", "/products/:path*", "/api/:path*"] };
