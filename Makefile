@@ -94,7 +94,7 @@ PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests
 
 GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 
-.PHONY: all demo test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz install uninstall \
+.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz install uninstall \
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
@@ -229,6 +229,12 @@ demo:
 	$(Q)scripts/deps build demo
 	$(Q)$(MAKE) $(JOBS) all programs
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo
+
+## demo-next: a Next.js shop under load and the service it asks, both traced: right, missing and wrong ids counted
+demo-next:
+	$(Q)scripts/deps build demo node
+	$(Q)$(MAKE) $(JOBS) all
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo-next
 
 ## test: everything: unit, fuzz corpora, contract, real servers (installs what is missing)
 test:
