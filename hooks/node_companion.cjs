@@ -195,8 +195,9 @@ function start(native) {
 		request.pins++;
 	}
 
+	/* A slot goes when the request is over and nobody holds on to it. */
 	function release(request) {
-		if (request.pins === 0 && request.slot > 0) {
+		if (request.closed && request.pins === 0 && request.slot > 0) {
 			native.close(request.slot);
 			request.slot = NOBODY;
 		}
