@@ -238,7 +238,7 @@ demo-next:
 
 ## test: everything: unit, fuzz corpora, contract, real servers (installs what is missing)
 test:
-	$(Q)scripts/deps build test
+	$(Q)scripts/deps build test node
 	$(Q)$(MAKE) $(JOBS) all units fuzzers programs
 	$(Q)scripts/test --build '$(BUILD)' unit fuzz contract preload
 
