@@ -502,16 +502,47 @@ function start(native) {
 		});
 	}
 
-	/* sonic-boom (under pino) collects lines of many requests: each becomes a record when it comes in. */
+	/*
+	 * sonic-boom (under pino) collects lines of many requests: each becomes a record when it comes in, and what it writes is in
+	 * nobody's name. Lines that come before its file is open are nobody's, too. Its instances have a write of their own, which
+	 * their constructor gives them; it had been on the prototype once.
+	 */
 	function watchSonicBoom(SonicBoom) {
-		replace(SonicBoom.prototype, "write", (original) => function write(data) {
-			const kind = typeof this.fd === "number" ? native.isLog(this.fd) : -1;
-			if (kind < 0 || typeof data !== "string" || !data.endsWith("\n")) {
+		const proto = SonicBoom.prototype;
+		const make = (original) => function write(data) {
+			const fd = this.fd;
+			const text = typeof data === "string";
+			const kind = fd < 0 ? -1 : native.isLog(fd);
+			if (fd < 0) {
+				if (!Attach.has(this)) {
+					attach(this, null);
+					for (const name of ["_actualWrite", "flushSync"]) {
+						replace(this, name, (actual) => function () {
+							collected.add(this.fd);
+							return apply(actual, this, arguments);
+						});
+					}
+				}
 				return apply(original, this, arguments);
 			}
-			collected.add(this.fd);
-			const records = stamp(kind, Buffer.from(data));
-			return apply(original, this, [records === undefined ? data : records.toString()]);
+			if (kind < 0) {
+				return apply(original, this, arguments);
+			}
+			collected.add(fd);
+			const records = (text || data instanceof Uint8Array) && endsLine(data) ? stamp(kind, asBuffer(data)) : undefined;
+			return apply(original, this, [records === undefined ? data : text ? records.toString() : records]);
+		};
+		if (typeof proto.write === "function") {
+			replace(proto, "write", make);
+			return;
+		}
+		defineProperty(proto, "write", {
+			configurable: true,
+			get: () => undefined,
+			set(value) {
+				defineProperty(this, "write", { value, writable: true, enumerable: true, configurable: true });
+				replace(this, "write", make);
+			},
 		});
 	}
 
