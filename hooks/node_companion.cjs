@@ -641,6 +641,48 @@ function start(native) {
 		});
 	}
 
+	/*
+	 * A pool of undici's that has no free connection keeps a call's options, and makes the request of them when another call has
+	 * ended. It passes them on as they are: so they carry the context.
+	 */
+	function watchUndiciPools(undici) {
+		const pools = getPrototypeOf(undici.Pool.prototype);
+		const base = getPrototypeOf(pools);
+		replace(base, "dispatch", (original) => {
+			replace(pools, "dispatch", () => function dispatch(options) {
+				if (!options || getPrototypeOf(options) !== Object.prototype || Attach.has(options)) {
+					return apply(original, this, arguments);
+				}
+				const store = storage.getStore();
+				const carrying = { ...options };
+				attach(carrying, store === undefined ? null : store);
+				return apply(original, this, [carrying, ...Array.prototype.slice.call(arguments, 1)]);
+			});
+			return function dispatch(options) {
+				const store = options ? Attach.get(options) : undefined;
+				return store === undefined ?
+					apply(original, this, arguments) :
+					storage.run(store === null ? undefined : store, apply, original, this, arguments);
+			};
+		});
+	}
+
+	/* http2-wrapper (under got) keeps calls until there is a session with room, and makes them when another call has ended. */
+	function watchHttp2Wrapper({ Agent }) {
+		replace(Agent.prototype, "getSession", (original) => function getSession(origin, options, listeners) {
+			for (const listener of Array.isArray(listeners) ? listeners : []) {
+				if (!Attach.has(listener)) {
+					const store = storage.getStore();
+					attach(listener, null);
+					replace(listener, "resolve", (resolve) => function (session) {
+						return storage.run(store, apply, resolve, this, [session]);
+					});
+				}
+			}
+			return apply(original, this, arguments);
+		});
+	}
+
 	function watchHttp2Session(proto) {
 		if (Attach.has(proto)) {
 			return;
@@ -656,8 +698,7 @@ function start(native) {
 						fields += name + ":" + own[name] + "\n";
 					}
 				}
-				const url = String(this.originSet ? this.originSet[0] : "");
-				const added = callFields(fields, own[":authority"] || url.slice(url.indexOf("//") + 2));
+				const added = callFields(fields, own[":authority"] || Attach.get(this) || "");
 				if (added !== undefined && !Array.isArray(headers)) {
 					for (const line of added.split("\r\n", 16)) {
 						const colon = line.indexOf(": ");
@@ -684,9 +725,11 @@ function start(native) {
 	}
 
 	function watchHttp2(http2) {
-		replace(http2, "connect", (original) => function connect() {
+		replace(http2, "connect", (original) => function connect(authority) {
 			const session = runIn(null, original, this, arguments);
 			watchHttp2Session(getPrototypeOf(session));
+			const { hostname, host, port } = typeof authority === "string" ? new URL(authority) : authority;
+			attach(session, (hostname || host || "localhost") + (port ? ":" + port : ""));
 			return session;
 		});
 	}
@@ -814,7 +857,7 @@ function start(native) {
 			watchResponses(http);
 			watchCalls(http);
 			watchFileStreams(require("fs").WriteStream);
-			watchChildren(require("child_process"));
+			watchOnce(watchChildren, require("child_process"));
 			replace(AsyncLocalStorage, "bind", (original) => function bind() {
 				return bindExplicitly(original, this, arguments);
 			});
@@ -891,20 +934,37 @@ function start(native) {
 		"thread-stream": watchThreadStream,
 		worker_threads: watchWorkers,
 		"node:worker_threads": watchWorkers,
+		"http2-wrapper": watchHttp2Wrapper,
+		undici: watchUndiciPools,
 		http2: watchHttp2,
 		"node:http2": watchHttp2,
+		/* Before the program takes functions out of it. */
+		child_process: watchChildren,
+		"node:child_process": watchChildren,
 	};
+	const seen = new Set();
 
+	function watchOnce(watch, exports) {
+		if (!seen.has(exports)) {
+			seen.add(exports);
+			try {
+				watch(exports);
+			} catch {
+				/* It is as it was. */
+			}
+		}
+	}
+
+	/* A module is loaded by its name, or by its path where an ES module imports it. */
 	function watchModules() {
-		const seen = new Set();
+		const path = /\/node_modules\/([^/]+)\/(?:source\/)?index\.js$/;
 		replace(require("module"), "_load", (original) => function _load(name) {
 			const exports = apply(original, this, arguments);
-			if (typeof name === "string" && loaders[name] !== undefined && exports && !seen.has(exports)) {
-				seen.add(exports);
-				try {
-					loaders[name](exports);
-				} catch {
-					/* It is as it was. */
+			if (typeof name === "string" && exports) {
+				const found = name[0] === "/" ? path.exec(name) : null;
+				const watch = loaders[found === null ? name : found[1]];
+				if (watch !== undefined) {
+					watchOnce(watch, exports);
 				}
 			}
 			return exports;
