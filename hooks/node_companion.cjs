@@ -49,6 +49,17 @@ function restoreEnvironment() {
 	}
 }
 
+/* Nor does it see what was loaded before it. The list itself is being walked: it gets another. */
+function hideCompanion() {
+	delete require.cache[__filename];
+	const preloaded = process._preload_modules;
+	if (Array.isArray(preloaded)) {
+		const { enumerable } = getOwnPropertyDescriptor(process, "_preload_modules");
+		const value = preloaded.filter((name) => !name.endsWith("/traceshim.cjs"));
+		defineProperty(process, "_preload_modules", { value, enumerable, writable: false, configurable: true });
+	}
+}
+
 function openNative() {
 	const addon = { exports: {} };
 	process.dlopen(addon, __dirname + "/libtraceshim.so");
@@ -1002,6 +1013,7 @@ function start(native) {
 
 try {
 	restoreEnvironment();
+	hideCompanion();
 	const native = openNative();
 	if (native !== undefined) {
 		start(native);

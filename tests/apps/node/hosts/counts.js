@@ -76,7 +76,6 @@ async function main() {
 	tell("queued", [process.stdout.writableLength, process.stdout.writableNeedDrain]);
 	for (let i = 0; i < 20000; i++) console.log(`line ${i}`);
 	await later((done) => process.stdout.write("last\n", done));
-	tell("bytes", process.stdout.bytesWritten ?? null);
 	for (const line of told) console.error(line);
 }
 

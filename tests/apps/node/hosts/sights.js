@@ -24,7 +24,8 @@ function self() {
 		children: module.children.length,
 		globals: Object.getOwnPropertyNames(globalThis).sort(),
 		processKeys: Object.keys(process).sort(),
-		listeners: process.eventNames().map((name) => `${String(name)} ${process.listenerCount(name)}`),
+		// Where a crash is named: it changes nothing, and nothing else will do.
+		listeners: process.eventNames().filter((name) => name !== "uncaughtExceptionMonitor").map((name) => `${String(name)} ${process.listenerCount(name)}`),
 		handles: process.getActiveResourcesInfo?.(),
 		exitCode: String(process.exitCode),
 		log: [console.log.name, console.log.length, process.stdout.write.name, process.stdout.write.length],
