@@ -458,28 +458,50 @@ function start(native) {
 	/* Descriptors on which sonic-boom writes what it collected: records already. */
 	const collected = new Set();
 
+	/* Lines that are written at once have been collected: by whom, nobody says. (console's are not written by fs.) */
+	function severalLines(chunk, from, to) {
+		const text = typeof chunk === "string";
+		if (!text && !(chunk instanceof Uint8Array)) {
+			return false;
+		}
+		const first = chunk.indexOf(text ? "\n" : 10, from);
+		return first >= 0 && first < (to === undefined ? chunk.length : to) - 1;
+	}
+
 	function watchFiles() {
 		const fs = require("fs");
-		const direct = (original) => function (fd) {
-			return collected.has(fd) ? nameless(original, this, arguments) : named(original, this, arguments);
+		const direct = (ofSeveral) => (original) => function (fd) {
+			if (words[QUEUES] === 1) {
+				return apply(original, this, arguments); // from within a stream's write, which has named it
+			}
+			return collected.has(fd) || ofSeveral.apply(undefined, arguments) ?
+				nameless(original, this, arguments) :
+				named(original, this, arguments);
 		};
-		replace(fs, "writeSync", direct);
-		replace(fs, "writevSync", direct);
+		replace(fs, "writeSync", direct((fd, chunk, offset, length) => {
+			const part = typeof offset === "number" && typeof length === "number" && typeof chunk !== "string";
+			return part ? severalLines(chunk, offset, offset + length) : severalLines(chunk);
+		}));
+		replace(fs, "writevSync", direct((fd, chunks) => Array.isArray(chunks) &&
+			chunks.some((chunk, i) => severalLines(chunk) || (i < chunks.length - 1 && endsLine(chunk) && chunk.length > 0))));
 		for (const name of ["writeFileSync", "appendFileSync"]) {
-			replace(fs, name, (original) => function () {
-				return named(original, this, arguments);
-			});
+			replace(fs, name, direct((path, data) => severalLines(data)));
 		}
-		replace(fs, "write", (original) => function write(fd, chunk) {
+		replace(fs, "write", (original) => function write(fd) {
 			return collected.has(fd) ? apply(original, this, arguments) : writeLater(original, this, arguments);
 		});
 	}
 
-	/* fs.write happens on another thread: whole lines for a log become records first, and the caller gets its own count back. */
+	/* Within the callback of a write to a log: what is written there has been waiting for it. */
+	let written = false;
+
+	/*
+	 * fs.write happens on another thread: a whole line for a log becomes a record first, and the caller gets its own count back.
+	 */
 	function writeLater(original, self, args) {
 		const callback = args[args.length - 1];
 		const kind = typeof callback === "function" && Number.isInteger(args[0]) ? native.isLog(args[0]) : -1;
-		if (kind < 0 || known() === undefined) {
+		if (kind < 0) {
 			return apply(original, self, args);
 		}
 		const chunk = args[1];
@@ -491,13 +513,22 @@ function start(native) {
 			const len = typeof args[3] === "number" ? args[3] : chunk.length - from;
 			bytes = asBuffer(chunk).subarray(from, from + len);
 		}
-		const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) ? stamp(kind, bytes) : undefined;
-		if (records === undefined) {
-			return apply(original, self, args);
-		}
-		return apply(original, self, [args[0], records, 0, records.length, null, (error, written) => {
-			callback(error, error ? written : written >= records.length ? bytes.length : 0, chunk);
-		}]);
+		const certain = !written && bytes !== undefined && bytes.length > 0 && !severalLines(bytes) && known() !== undefined;
+		const records = certain && endsLine(bytes) ? stamp(kind, bytes) : undefined;
+		const back = function (error, count) {
+			const before = written;
+			written = true;
+			try {
+				return records === undefined ?
+					apply(callback, this, arguments) :
+					apply(callback, this, [error, error ? count : count >= records.length ? bytes.length : 0, chunk]);
+			} finally {
+				written = before;
+			}
+		};
+		return apply(original, self, records === undefined ?
+			[...Array.prototype.slice.call(args, 0, -1), back] :
+			[args[0], records, 0, records.length, null, back]);
 	}
 
 	/* fs.createWriteStream on a log file. */
@@ -505,7 +536,9 @@ function start(native) {
 		replace(WriteStream.prototype, "write", (original) => function write(chunk, encoding, callback) {
 			const kind = typeof this.fd === "number" ? native.isLog(this.fd) : -1;
 			const bytes = kind < 0 ? undefined : asBuffer(chunk, encoding);
-			const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) ? stamp(kind, bytes) : undefined;
+			const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) && !severalLines(bytes) ?
+				stamp(kind, bytes) :
+				undefined;
 			if (records === undefined) {
 				return apply(original, this, arguments);
 			}
@@ -941,6 +974,7 @@ function start(native) {
 	}
 
 	const loaders = {
+		__proto__: null,
 		"sonic-boom": watchSonicBoom,
 		"thread-stream": watchThreadStream,
 		worker_threads: watchWorkers,

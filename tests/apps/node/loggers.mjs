@@ -1,20 +1,36 @@
 // One server, its lines written in one of many ways: node loggers.mjs PORT KIND [FILE]
 // It is an ES module, as half of the world's programs are. Each request has five lines, but for `table`.
-import bunyan from "bunyan";
 import { Console } from "node:console";
 import fs from "node:fs";
 import http from "node:http";
 import { debuglog, format } from "node:util";
-import pino from "pino";
-import { pinoHttp } from "pino-http";
-import pretty from "pino-pretty";
-import winston from "winston";
 
 const [port, kind, file] = process.argv.slice(2);
 
+// Only what the kind needs: some look at process.stdout as soon as they are loaded, which changes a pipe's mode.
+const needed = async (name) => (kind.startsWith(name) ? (await import(name)).default : undefined);
+const bunyan = await needed("bunyan");
+const pino = await needed("pino");
+const pinoHttp = await needed("pino-http");
+const pretty = await needed("pino-pretty");
+const winston = await needed("winston");
+
 const lines = (write) => ({ info: (text) => write(`${text}\n`), error: (text) => write(`${text}\n`) });
 
-const { combine, json, timestamp, simple } = winston.format;
+function collecting(write) {
+	let lot = "";
+	return lines((line) => {
+		if (lot === "") {
+			setTimeout(() => {
+				write(lot);
+				lot = "";
+			}, 2);
+		}
+		lot += line;
+	});
+}
+
+const { combine, json, timestamp, simple } = winston?.format ?? {};
 const byWinston = (layout, transports) => winston.createLogger({ level: "info", format: layout, transports });
 
 const kinds = {
@@ -51,6 +67,15 @@ const kinds = {
 	"dev-stream": () => {
 		const stream = fs.createWriteStream("/dev/stdout", { flags: "a" });
 		return lines((line) => stream.write(line));
+	},
+	// Loggers that collect lines of their own, and write them later, in the name of nobody in particular.
+	"own-batch": () => collecting((text) => fs.writeSync(1, text)),
+	"own-batch-stdout": () => collecting((text) => process.stdout.write(text)),
+	"own-batch-async": () => collecting((text) => fs.write(1, text, () => {})),
+	"own-queue": () => {
+		const waiting = [];
+		const next = () => waiting.length && fs.write(1, waiting[0], () => next(waiting.shift()));
+		return lines((line) => waiting.push(line) === 1 && next());
 	},
 	debuglog: () => {
 		const log = debuglog("shop");
