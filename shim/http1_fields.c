@@ -159,8 +159,9 @@ static inline const struct http1_filter *find_filter(const struct http1_sink *si
 /* Can a name with this first letter and length matter to anybody? */
 static inline bool may_matter(const struct http1_filter *filter, char first, size_t len)
 {
-	return len <= LIMIT_HEADER_NAME &&
-	       filter->letters[len % HTTP1_FILTER_LENGTHS] >> ((unsigned char)first & 31u) & 1u;
+	/* In this order: the second question is nearly never asked. */
+	return filter->letters[len % HTTP1_FILTER_LENGTHS] >> ((unsigned char)first & 31u) & 1u &&
+	       len <= LIMIT_HEADER_NAME;
 }
 
 /* The same when only the beginning of the name is known. */
@@ -502,46 +503,99 @@ static enum http1_status read_line(struct http1 *h, const struct http1_input *in
 	return finish_field(h, in, name, name_len, value, len);
 }
 
-/* The colon behind a sound name at p; NULL when there is none, or the name is empty. */
-static inline const char *find_colon(const char *p, const char *end)
+/* As find_colon, byte by byte where need be. */
+static __attribute__((noinline)) const char *find_colon_anyhow(const char *name, const char *end)
 {
-	const char *colon = p;
+	const char *p = name;
 
 #ifdef __SSE2__
-	/* One look finds the end of nearly every name. */
-	if (end - p > 16) {
-		colon += http1_count_letters(p);
-		if (*colon == ':' && colon > p)
-			return colon;
-	}
+	while (end - p > 16 && http1_count_letters(p) == 16)
+		p += 16;
 #endif
-	colon = http1_find_name_end(colon, end);
-	return colon < end && *colon == ':' && colon > p ? colon : NULL;
+	p = http1_find_name_end(p, end);
+	return p < end && *p == ':' && p > name ? p : NULL;
+}
+
+/*
+ * The colon behind a sound name at p; NULL when there is none, or the name is empty. One look finds the end of nearly every
+ * name. In front of `last` more than 16 bytes may be read.
+ */
+static inline const char *find_colon(const char *p, const char *last, const char *end)
+{
+#ifdef __SSE2__
+	if (__builtin_expect(p < last, 1)) {
+		unsigned letters = http1_count_letters(p);
+
+		if (__builtin_expect(p[letters] == ':' && letters > 0, 1))
+			return p + letters;
+	}
+#else
+	(void)last;
+#endif
+	return find_colon_anyhow(p, end);
+}
+
+static inline bool is_crlf(const char *p)
+{
+	return memcmp(p, "\r\n", 2) == 0;
+}
+
+static __attribute__((noinline)) const char *find_crlf_anyhow(const char *start, const char *p, const char *end)
+{
+	p = http1_find_control_from(start, p, end);
+	return end - p >= 2 && is_crlf(p) ? p : NULL;
+}
+
+/*
+ * The CR LF behind a sound value that begins at p; NULL when there is none. The first control byte is nearly always that CR.
+ * From `start` on bytes may be read.
+ */
+static inline const char *find_crlf(const char *start, const char *p, const char *last, const char *end)
+{
+#ifdef __SSE2__
+	for (; __builtin_expect(p < last, 1); p += 16) {
+		unsigned hits = http1_find_low(p, 0x1f);
+
+		if (hits) {
+			const char *eol = p + (unsigned)__builtin_ctz(hits);
+
+			if (__builtin_expect(is_crlf(eol), 1))
+				return eol;
+			break;
+		}
+	}
+#else
+	(void)last;
+#endif
+	return find_crlf_anyhow(start, p, end);
 }
 
 /* As many lines as lie whole in the input. What is split, or is not sound, is left for take_name. */
 static enum http1_status read_lines(struct http1 *h, struct http1_input *in)
 {
 	const char *const start = in->p, *const end = in->end;
+	const char *const last = end - start > 16 ? end - 16 : start;
 	const struct http1_filter *filter = find_filter(in->sink);
 	const char *p = start;
 	enum http1_status status = HTTP1_MORE;
-	uint16_t fields = h->head_fields;
+	unsigned room = LIMIT_HEAD_FIELDS - (unsigned)h->head_fields;
 
-	while (status == HTTP1_MORE && fields < LIMIT_HEAD_FIELDS) {
-		const char *name = p, *colon = find_colon(p, end), *eol;
+	for (; room > 0; room--) {
+		const char *name = p, *colon = find_colon(p, last, end), *eol;
 
 		if (!colon)
 			break;
-		eol = http1_find_control_from(start, colon + 1, end);
-		if (end - eol < 2 || eol[0] != '\r' || eol[1] != '\n')
+		eol = find_crlf(start, colon + 1, last, end);
+		if (!eol)
 			break;
 		p = eol + 2;
-		fields++;
-		if (may_matter(filter, *name, (size_t)(colon - name)))
+		if (may_matter(filter, *name, (size_t)(colon - name))) {
 			status = read_line(h, in, name, (size_t)(colon - name), colon + 1, (size_t)(eol - colon - 1));
+			if (status != HTTP1_MORE)
+				break;
+		}
 	}
-	h->head_fields = fields;
+	h->head_fields = (uint16_t)(LIMIT_HEAD_FIELDS - room);
 	in->p = p;
 	return status;
 }
