@@ -325,6 +325,8 @@ static bool is_refused(int out, int in, int error)
 	uint64_t word = fds_word(out);
 	int saved = errno;
 
+	if (fds_kind(word) == FD_CONN)
+		return false;
 	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
 		word = fds_learn(out);
 	/* An error of the caller's own comes first. */

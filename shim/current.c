@@ -383,6 +383,19 @@ void current_begin_response(struct request *request, bool blocking)
 	current_clear();
 }
 
+CONN_UNLOCKED_LOOK bool current_goes_on(const struct conn *conn)
+{
+	const struct current *me = self();
+	const struct exchange *ex = conn->first;
+
+	if (me->request == NULL || !me->answers || ex == NULL || ex->request != me->request || conn->depth != 1 ||
+	    ex->response_done)
+		return false;
+	if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
+		counters_count(context_multi_agreed);
+	return true;
+}
+
 struct request *current_for_call(struct request *bound, bool blocking)
 {
 	struct current *me = self();

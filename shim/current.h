@@ -57,6 +57,12 @@ void current_read_reply(struct request *owner, bool blocking);
 /* This thread is about to write the response of `request` (NULL: not known which), before the write. */
 void current_begin_response(struct request *request, bool blocking);
 
+/*
+ * Would current_begin_response change nothing, because this thread has begun this connection's only response already? May be
+ * asked without the lock: what it compares changes by this thread's own calls, or is then not this thread's.
+ */
+bool current_goes_on(const struct conn *conn);
+
 /* More than one unanswered request was read: nobody can say which one the thread takes first. */
 void current_clear(void);
 

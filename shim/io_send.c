@@ -92,12 +92,63 @@ static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
 	return io->found;
 }
 
-/* Is there anything to insert, or more than one message to cut apart? Locked. */
+static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, char *out)
+{
+	uint8_t span_id[8];
+
+	if (io->caller == NULL || !spot->host_allowed || (spot->own & PROPAGATE_HAS_TRACE) != 0)
+		return 0;
+	ids_generate_span(span_id);
+	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, out);
+}
+
+static size_t format_response_insertion(const struct conn *conn, const struct stream_spot *spot, char *out)
+{
+	const struct request *request = served_answering(conn);
+	size_t len = config.response_header.len;
+
+	if (request == NULL || spot->own_response_header || len == 0)
+		return 0;
+	memcpy(out, config.response_header.text, len);
+	memcpy(out + len, ": ", 2);
+	ids_hex(out + len + 2, request->ctx.trace_id, sizeof(request->ctx.trace_id));
+	memcpy(out + len + 34, "\r\n", 2);
+	return len + 36;
+}
+
+/* What goes into the spot that was found; NULL: nothing. Locked. */
+static struct insertion *make_insertion(struct io_send *io, const struct conn *conn)
+{
+	struct insertion *ins = insertion_new();
+
+	if (ins == NULL)
+		return NULL;
+	if (conn_role(conn) == CONN_SERVED)
+		ins->len = (uint32_t)format_response_insertion(conn, &io->spot, ins->text);
+	else
+		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins->text);
+	if (ins->len > 0)
+		return ins;
+	insertion_free(ins);
+	return NULL;
+}
+
+/*
+ * Is there anything to insert, or more than one message to cut apart? Then the first piece is planned: the lock is ours, and
+ * what would make it another plan a moment later could as well happen during the call. Locked.
+ */
 static bool is_special(struct io_send *io, struct conn *conn, bool may_insert)
 {
-	size_t total = may_insert && conn->mode != CONN_OPAQUE ? total_of(io->iov, io->count) : 0;
+	bool found;
 
-	return conn->pending != NULL || (total > 0 && (find_spot(io, conn, 0) || io->spot.end < total));
+	if (conn->pending != NULL)
+		return true;
+	if (!may_insert || conn->mode == CONN_OPAQUE || io->total == 0)
+		return false;
+	found = find_spot(io, conn, 0);
+	io->insertion = found ? make_insertion(io, conn) : NULL;
+	io->planned = io->insertion != NULL || io->spot.end < io->total;
+	return io->planned;
 }
 
 static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
@@ -140,10 +191,10 @@ static void decide_role(struct io_send *io, struct conn *conn)
 }
 
 /*
- * Could these be bytes? What surely are none (a null pointer, a member of one, a negative length) is for the kernel to
- * refuse. Others, of memory that is not there, would cost a system call to tell: reading them ends the program.
+ * Could these be bytes, and how many? What surely are none (a null pointer, a member of one, a negative length) is for the
+ * kernel to refuse. Others, of memory that is not there, would cost a system call to tell: reading them ends the program.
  */
-static bool are_bytes(const struct iovec *iov, int count)
+static bool are_bytes(const struct iovec *iov, int count, size_t *sum)
 {
 	size_t total = 0;
 	int i;
@@ -154,6 +205,7 @@ static bool are_bytes(const struct iovec *iov, int count)
 			return false;
 		total += iov[i].iov_len;
 	}
+	*sum = total;
 	return true;
 }
 
@@ -174,13 +226,13 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	io->fd = fd;
 	io->word = word;
 	io->caller = NULL;
-	io->looked = false;
-	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) && !are_bytes(iov, count)) {
+	io->looked = io->planned = false;
+	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) && !are_bytes(iov, count, &io->total)) {
 		errno = saved;
 		return IO_PLAIN;
 	}
 	if (fds_kind(word) == FD_LOG) {
-		verdict = total_of(iov, count) > 0 ? IO_SPECIAL : IO_PLAIN;
+		verdict = io->total > 0 ? IO_SPECIAL : IO_PLAIN;
 	} else if (fds_kind(word) == FD_CONN) {
 		io->handle = conn_of_word(fd, word);
 		conn = io->handle.conn;
@@ -240,6 +292,9 @@ void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
 
+	/* What was planned and may not be done: a call that cannot be cut up. */
+	if (io->planned && io->insertion != NULL)
+		insertion_free(io->insertion);
 	if (sent > 0)
 		commit(io, 0, (size_t)sent);
 	request_unref(io->caller);
@@ -255,28 +310,13 @@ struct piece {
 	struct insertion *ins; /* NULL: nothing to insert here */
 };
 
-static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, char *out)
+static void use_spot(const struct io_send *io, struct piece *piece, struct insertion *ins)
 {
-	uint8_t span_id[8];
-
-	if (io->caller == NULL || !spot->host_allowed || (spot->own & PROPAGATE_HAS_TRACE) != 0)
-		return 0;
-	ids_generate_span(span_id);
-	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, out);
-}
-
-static size_t format_response_insertion(const struct conn *conn, const struct stream_spot *spot, char *out)
-{
-	const struct request *request = served_answering(conn);
-	size_t len = config.response_header.len;
-
-	if (request == NULL || spot->own_response_header || len == 0)
-		return 0;
-	memcpy(out, config.response_header.text, len);
-	memcpy(out + len, ": ", 2);
-	ids_hex(out + len + 2, request->ctx.trace_id, sizeof(request->ctx.trace_id));
-	memcpy(out + len + 34, "\r\n", 2);
-	return len + 36;
+	if (io->spot.end < piece->end)
+		piece->end = io->spot.end;
+	if (ins != NULL)
+		piece->at = io->spot.at;
+	piece->ins = ins;
 }
 
 /* What to send next, from `from` on: finds the insertion (or takes the pending one) under the lock. false: gone. */
@@ -289,25 +329,18 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 	piece->from = piece->at = from;
 	piece->end = total;
 	piece->ins = NULL;
+	if (io->planned) {
+		io->planned = false;
+		use_spot(io, piece, io->insertion);
+		return true;
+	}
 	if (!conn_lock_to_send(io->handle))
 		return false;
 	found = find_spot(io, conn, from);
-	if (io->spot.end < total)
-		piece->end = io->spot.end;
+	use_spot(io, piece, found && conn->pending == NULL ? make_insertion(io, conn) : NULL);
 	if (conn->pending != NULL) {
 		piece->ins = conn->pending;
 		conn->pending = NULL;
-	} else if (found && (piece->ins = insertion_new()) != NULL) {
-		size_t len = conn_role(conn) == CONN_SERVED ?
-		                     format_response_insertion(conn, &io->spot, piece->ins->text) :
-		                     format_call_insertion(io, &io->spot, piece->ins->text);
-
-		piece->at = io->spot.at;
-		piece->ins->len = (uint32_t)len;
-		if (len == 0) {
-			insertion_free(piece->ins);
-			piece->ins = NULL;
-		}
 	}
 	conn_unlock(conn);
 	return true;
@@ -400,7 +433,7 @@ static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 
 static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 {
-	size_t total = total_of(io->iov, io->count);
+	size_t total = io->total;
 	size_t done = 0;
 
 	while (done < total) {
@@ -411,7 +444,7 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 		if (!plan_piece(io, &piece, done, total))
 			return done > 0 ? (ssize_t)done : emitter->emit(emitter, io->iov, io->count);
 		lay_out(io, &piece);
-		wanted = total_of(piece.v, piece.count);
+		wanted = piece.end - done + (piece.ins != NULL ? piece.ins->len - piece.ins->sent : 0);
 		sent = emitter->emit(emitter, piece.v, piece.count);
 		if (sent < 0) {
 			int error = errno;
@@ -532,20 +565,25 @@ ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
 
 void io_send_unseen_begin(int fd)
 {
+	struct conn *conn = fds_conn(fds_word(fd));
 	struct iovec none = { NULL, 0 };
 	struct io_send io;
 
-	/* As a write of nothing: it tells the current request that its response begins. Insertions are due in heads only. */
+	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
+	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
+		return;
+	/* As a write of nothing. Insertions are due in heads only. */
 	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
 		request_unref(io.caller);
 }
 
 void io_send_unseen_end(int fd, ssize_t sent)
 {
+	uint64_t word = fds_word(fd);
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (sent > 0 && fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
+	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
 	    conn_lock(handle)) {
 		if (conn_role(handle.conn) == CONN_SERVED)
 			served_sent(handle.conn, NULL, (size_t)sent);
