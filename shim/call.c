@@ -217,7 +217,6 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	struct http1_sink sink = {
 		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
 	};
-	struct http1 scanner;
 	bool found;
 
 	spot->end = SIZE_MAX;
@@ -228,12 +227,12 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	    (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
 		return false;
 	if (ex != NULL && !ex->request_done) {
-		http1_fork(&scanner, &ex->up);
+		http1_fork(&spot->after, &ex->up);
 		head = (struct call_head){ ex->own, ex->host_allowed };
 	} else {
-		http1_init(&scanner, HTTP1_REQUEST, 0);
+		http1_init(&spot->after, HTTP1_REQUEST, 0);
 	}
-	found = stream_find_spot(&scanner, &sink, iov, count, offset, spot);
+	found = stream_find_spot(spot, &sink, iov, count, offset);
 	spot->own = head.own;
 	spot->host_allowed = head.host_allowed;
 	return found;

@@ -219,6 +219,16 @@ enum http1_status http1_feed(struct http1 *h, const struct http1_sink *sink, htt
 	return status;
 }
 
+enum http1_status http1_feed_blank(struct http1 *h, const struct http1_sink *sink, http1_line_buffer buffer,
+                                   const char *in, size_t len, size_t *used)
+{
+	if (h->state != STATE_BLANK || len < 2 || memcmp(in, "\r\n", 2) != 0 || h->head_bytes > LIMIT_HEAD_BYTES - 2)
+		return http1_feed(h, sink, buffer, in, len, used);
+	h->head_bytes += 2;
+	*used = 2;
+	return http1_leave_head(h);
+}
+
 static enum http1_status poison(struct http1 *h)
 {
 	h->state = STATE_ALIEN;

@@ -163,6 +163,10 @@ void http1_fork(struct http1 *copy, const struct http1 *h);
 enum http1_status http1_feed(struct http1 *h, const struct http1_sink *sink, http1_line_buffer buffer, const char *in,
                              size_t len, size_t *used);
 
+/* The same, quicker, for what follows HTTP1_HEAD_END: the blank line is then most likely there whole. */
+enum http1_status http1_feed_blank(struct http1 *h, const struct http1_sink *sink, http1_line_buffer buffer,
+                                   const char *in, size_t len, size_t *used);
+
 /*
  * The same for `len` body bytes that nobody saw (sendfile, splice). HTTP1_MORE, HTTP1_DONE (`used` may be fewer than
  * len: the rest belongs to the next message), HTTP1_TUNNEL, or HTTP1_ALIEN when they would not be pure body data: in a

@@ -450,7 +450,7 @@ static enum http1_status decide_response(struct http1 *h)
 	return HTTP1_MORE;
 }
 
-static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
+enum http1_status http1_leave_head(struct http1 *h)
 {
 	static const uint8_t next[] = {
 		[HTTP1_BODY_NONE] = STATE_NO_BODY,
@@ -460,9 +460,17 @@ static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
 	};
 	bool tunnel = h->kind == HTTP1_RESPONSE && leaves_http(h);
 
-	if (http1_take_byte(h, in, '\n', tunnel ? STATE_TUNNEL : next[h->body]) != HTTP1_MORE)
-		return HTTP1_ALIEN;
+	h->line_len = 0;
+	h->state = tunnel ? STATE_TUNNEL : next[h->body];
 	return tunnel ? HTTP1_TUNNEL : HTTP1_HEAD;
+}
+
+static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
+{
+	if (*in->p != '\n')
+		return HTTP1_ALIEN;
+	in->p++;
+	return http1_leave_head(h);
 }
 
 /*

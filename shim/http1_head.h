@@ -202,4 +202,7 @@ static inline enum http1_status http1_take_byte(struct http1 *h, struct http1_in
 enum http1_status http1_take_start_line(struct http1 *h, struct http1_input *in);
 enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in);
 
+/* The head is over, its last byte included: HTTP1_HEAD, or HTTP1_TUNNEL. */
+enum http1_status http1_leave_head(struct http1 *h);
+
 #endif

@@ -281,12 +281,15 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 
 void served_sent_known(struct conn *conn, const struct stream_spot *spot)
 {
-	struct exchange *ex = sending(conn);
+	struct exchange *ex = unanswered(conn);
 	char *line;
 
-	if (ex == NULL)
+	if (ex == NULL) {
+		(void)sending(conn);
 		return;
-	line = ex->down.line;
+	}
+	line = ex->response_begun ? ex->down.line : NULL;
+	ex->response_begun = true;
 	ex->down = spot->after;
 	ex->down.line = line;
 	ex->own_response_header = spot->own_response_header;
@@ -310,16 +313,15 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 		                   .owner = &spot->own_response_header,
 		                   .filter = stream_filter(&response_filter) };
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
-	struct http1 scanner;
 
 	spot->end = SIZE_MAX;
 	spot->known = false;
 	if (ex == NULL)
 		return false;
 	if (ex->response_begun)
-		http1_fork(&scanner, &ex->down);
+		http1_fork(&spot->after, &ex->down);
 	else
-		http1_init(&scanner, HTTP1_RESPONSE, response_options(ex));
+		http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
 	spot->own_response_header = ex->own_response_header;
-	return stream_find_spot(&scanner, &sink, iov, count, offset, spot);
+	return stream_find_spot(spot, &sink, iov, count, offset);
 }

@@ -37,10 +37,11 @@ static size_t iov_total(const struct iovec *iov, int count)
 	return total;
 }
 
-bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, const struct iovec *iov, int count,
-                      size_t offset, struct stream_spot *spot)
+bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
+                      size_t offset)
 {
-	bool found = false, ended = false, sound = true;
+	struct http1 *scanner = &spot->after;
+	bool found = false, ended = false, sound = true, ended_head = false;
 	size_t base = 0;
 	int i;
 
@@ -52,10 +53,13 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 
 		while (at < iov[i].iov_len && !ended) {
 			size_t used;
+			const char *bytes = (const char *)iov[i].iov_base + at;
+			size_t len = iov[i].iov_len - at;
 			enum http1_status status =
-				http1_feed(scanner, sink, conn_line_buffer, (const char *)iov[i].iov_base + at,
-			                   iov[i].iov_len - at, &used);
+				ended_head ? http1_feed_blank(scanner, sink, conn_line_buffer, bytes, len, &used) :
+					     http1_feed(scanner, sink, conn_line_buffer, bytes, len, &used);
 
+			ended_head = status == HTTP1_HEAD_END;
 			at += used;
 			if (status == HTTP1_HEAD)
 				status = scanner->body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
@@ -80,11 +84,9 @@ bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, cons
 	}
 	/* A scanner in the midst of a split line has it in a buffer that is not the connection's. */
 	spot->known = sound && scanner->line == NULL && scanner->inherited == NULL;
-	if (spot->known) {
-		spot->after = *scanner;
-		spot->after.options &= (uint8_t)~HTTP1_STOP_AT_BLANK;
-	} else if (scanner->line != NULL) {
+	scanner->options &= (uint8_t)~HTTP1_STOP_AT_BLANK;
+	if (scanner->line != NULL)
 		conn_line_buffer_free(scanner->line);
-	}
+	scanner->line = NULL;
 	return found;
 }

@@ -60,9 +60,9 @@ struct stream_spot {
 	bool known; /* `after` is what the scanner will be like when all bytes up to `end` were sent */
 	struct http1 after;
 };
-/* stream.c: the dry run itself; `scanner` is a fork, used up by it; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
-bool stream_find_spot(struct http1 *scanner, const struct http1_sink *sink, const struct iovec *iov, int count,
-                      size_t offset, struct stream_spot *spot);
+/* stream.c: the dry run itself; `spot->after` is a fork to run with; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
+bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
+                      size_t offset);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
