@@ -459,6 +459,52 @@ CORE_TEST(a_response_that_has_the_header_already_is_left_alone)
 	core_close(served);
 }
 
+/* With urgent bytes or descriptors among them. That no block is lost, the fixture sees. */
+CORE_TEST(a_call_that_cannot_be_cut_up_goes_as_it_is)
+{
+	struct iovec iov = { message, strlen(message) };
+	struct io_send io;
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+	io_send_end(&io, (ssize_t)iov.iov_len);
+	CHECK_INT(counters_get(calls), 1);
+	CHECK_INT(counters_get(calls_injected), 0);
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	core_close(fd);
+	core_close(served);
+}
+
+/* sendfile behind its head: what it would say is known, so that another thread's lock does not cost the connection. */
+CORE_TEST(a_body_that_nobody_sees_goes_on_without_the_lock)
+{
+	struct wire w = { 0 };
+	struct conn *conn;
+
+	begin_request("");
+	CHECK_INT(wire_send(&w, served, HEAD_AT("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")), 38);
+	conn = core_conn(served);
+	conn->lock = 12345;
+	io_send_unseen_begin(served);
+	conn->lock = 0;
+	CHECK(!conn->missed);
+	io_send_unseen_end(served, 5);
+	CHECK(conn->first == NULL && conn->mode == CONN_HTTP1);
+	CHECK_INT(counters_get(busy_skipped), 0);
+
+	/* The next request is another thread's: an answer to it by this one is a contradiction. */
+	core_receive_text(served, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	begin_request("");
+	wire_free(&w);
+	CHECK_INT(counters_get(context_contradictions), 0);
+	io_send_unseen_begin(core_next_fd - 2);
+	CHECK_INT(counters_get(context_contradictions), 1);
+	core_close(core_next_fd - 2);
+	core_close(served);
+}
+
 CORE_TEST(errno_survives_a_call_that_succeeds)
 {
 	struct wire w = { 0 };
@@ -568,6 +614,8 @@ int main(void)
 		TEST(a_response_gets_its_header_whatever_the_kernel_takes),
 		TEST(pipelined_responses_in_one_call_get_the_header_of_their_own_request),
 		TEST(a_response_that_has_the_header_already_is_left_alone),
+		TEST(a_call_that_cannot_be_cut_up_goes_as_it_is),
+		TEST(a_body_that_nobody_sees_goes_on_without_the_lock),
 		TEST(errno_survives_a_call_that_succeeds),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
