@@ -196,7 +196,7 @@ $(TSANS): $(BUILD)/tsan/%: $(BUILD)/tsan/tests/unit/%.o $(TSAN_SHIM_O)
 
 # Tests that drive the core put functions of their own in front of the pools: to count blocks, to let ASan see each of
 # them, and to have none. The linker does it, so that what ships knows nothing of it.
-wrap_pools = $(if $(shell grep -l core_fixture.h $(1) | xargs -r grep -L CORE_REAL_POOLS),-Wl$(comma)--wrap=pool_take -Wl$(comma)--wrap=pool_give)
+wrap_pools = $(if $(shell grep -l core_fixture.h $(1) | xargs -r grep -L CORE_REAL_POOLS),$(foreach f,pool_take pool_give spare_take spare_give,-Wl$(comma)--wrap=$(f)))
 comma := ,
 
 # libFuzzer calls the entry point; nobody declares it.

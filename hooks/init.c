@@ -198,7 +198,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
 		unbuffer_python();
 		current_init(program, find_runtime);
-		current_watch_threads(io_flush_thread_logs);
+		current_watch_threads(io_end_thread);
 		logfiles_init();
 		environment_remember(environ);
 		if (watch_forks(atfork_child)) {

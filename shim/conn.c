@@ -13,7 +13,7 @@
 #include "counters.h"
 #include "fds.h"
 #include "os.h"
-#include "pool.h"
+#include "spare.h"
 
 /* A lock is held for a few microseconds at most: spin that long, then let the owner run in case it lost its processor. */
 #define LOCK_SPINS 2000
@@ -66,7 +66,7 @@ void exchange_free(struct exchange *ex)
 		pool_give(&lines, ex->up.line);
 	if (ex->down.line != NULL)
 		pool_give(&lines, ex->down.line);
-	pool_give(&exchanges, ex);
+	spare_give(SPARE_EXCHANGE, &exchanges, ex);
 }
 
 static void drop_exchanges(struct conn *conn)
@@ -242,7 +242,7 @@ void conn_make_opaque(struct conn *conn, bool poisoned)
 
 struct exchange *conn_push(struct conn *conn)
 {
-	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? pool_take(&exchanges) : NULL;
+	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? spare_take(SPARE_EXCHANGE, &exchanges) : NULL;
 
 	if (ex == NULL) {
 		conn_make_opaque(conn, true);
@@ -301,7 +301,7 @@ void conn_line_buffer_free(char *line)
 
 struct insertion *insertion_new(void)
 {
-	struct insertion *ins = pool_take(&insertions);
+	struct insertion *ins = spare_take(SPARE_INSERTION, &insertions);
 
 	if (ins == NULL)
 		counters_count(no_memory_skipped);
@@ -312,5 +312,5 @@ struct insertion *insertion_new(void)
 
 void insertion_free(struct insertion *ins)
 {
-	pool_give(&insertions, ins);
+	spare_give(SPARE_INSERTION, &insertions, ins);
 }

@@ -57,6 +57,7 @@
 #include "layout.h"
 #include "managed.h"
 #include "os.h"
+#include "own.h"
 
 /* Loops round the time until their next timer up to milliseconds, and some add the clock's own step. */
 #define TIMER_ROUNDING_NS 2000000
@@ -67,10 +68,13 @@
 enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED };
 
 struct current {
-	struct request *request; /* a reference */
-	uint64_t deadline_ns;    /* when the loop's next timer is due; UINT64_MAX: it has none */
-	uint32_t events;         /* that the last wait returned */
-	uint32_t touched;        /* connections or channels that changed hands since */
+	union {
+		struct request *request; /* a reference */
+		void *held;              /* the same */
+	};
+	uint64_t deadline_ns; /* when the loop's next timer is due; UINT64_MAX: it has none */
+	uint32_t events;      /* that the last wait returned */
+	uint32_t touched;     /* connections or channels that changed hands since */
 	uint8_t class;
 	bool in_loop;  /* this thread has waited in an event loop */
 	bool unproven; /* this iteration had queued work or a timer due */
@@ -129,10 +133,15 @@ void current_notice_thread(void)
 	(void)pthread_setspecific(thread_key, me);
 }
 
+bool current_thread_is_watched(void)
+{
+	return self()->noticed;
+}
+
 /* Returns the old request, with the thread's reference to it. Threads that have one are counted. */
 static struct request *exchange(struct current *me, struct request *request)
 {
-	struct request *old = __atomic_exchange_n(&me->request, request, __ATOMIC_ACQ_REL);
+	struct request *old = own_swap(&me->held, request);
 
 	me->answers = false;
 	if (old == NULL && request != NULL)

@@ -101,6 +101,8 @@ void current_adopt(struct request *inherited);
  */
 void current_notice_thread(void);
 void current_watch_threads(void (*at_end)(void));
+/* Will `at_end` run when this thread ends? */
+bool current_thread_is_watched(void);
 
 /* The process was forked: the child inherits the request of the thread that forked. */
 void current_after_fork(void);

@@ -37,6 +37,7 @@
 #endif
 
 #include "os.h"
+#include "own.h"
 
 struct generator {
 	uint64_t key[2];
@@ -78,35 +79,34 @@ static __attribute__((noinline, cold)) void seed(void)
 	errno = saved;
 }
 
-static void draw(uint64_t out[2])
+/* A bijective function of the number of this draw: no word comes twice from one seed. */
+static inline uint64_t draw(uint64_t *count)
 {
-	uint64_t count;
-
 	if (__builtin_expect(__atomic_load_n(&generator.ready, __ATOMIC_RELAXED) == 0, 0))
 		seed();
-	count = __atomic_add_fetch(&generator.counter, 1, __ATOMIC_RELAXED);
-	out[0] = mix(generator.key[0] + count * 0x9e3779b97f4a7c15u);
-	out[1] = mix(mix(generator.key[1] ^ out[0]) + count);
+	*count = own_count(&generator.counter) + 1;
+	return mix(generator.key[0] + *count * 0x9e3779b97f4a7c15u);
 }
 
 void ids_generate_trace(uint8_t id[16])
 {
-	uint64_t word[2];
+	uint64_t word[2], count;
 
-	do
-		draw(word);
-	while ((word[0] | word[1]) == 0);
+	do {
+		word[0] = draw(&count);
+		word[1] = mix(mix(generator.key[1] ^ word[0]) + count);
+	} while ((word[0] | word[1]) == 0);
 	memcpy(id, word, sizeof(word));
 }
 
 void ids_generate_span(uint8_t id[8])
 {
-	uint64_t word[2];
+	uint64_t word, count;
 
 	do
-		draw(word);
-	while (word[0] == 0); /* the bijective word: no span id comes twice from one seed */
-	memcpy(id, word, sizeof(word[0]));
+		word = draw(&count);
+	while (word == 0);
+	memcpy(id, &word, sizeof(word));
 }
 
 void ids_after_fork(void)

@@ -16,6 +16,7 @@
 #include "logline.h"
 #include "marks.h"
 #include "os.h"
+#include "spare.h"
 #include "stream.h"
 
 bool io_ready;
@@ -66,12 +67,11 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 		request = served_received(conn, iov[i].iov_base, part);
 		len -= part;
 	}
-	request_ref(request);
+	/* Borrowed: while the connection is locked, nobody takes it from there. */
 	if (request != NULL)
 		current_read_request(request, conn_is_blocking(conn, fd));
 	else
 		current_clear();
-	request_unref(request);
 }
 
 /*
@@ -385,6 +385,12 @@ void io_flush_thread_logs(void)
 	logline_flush_key((logline_key)os_tid(), logfiles_fd_of);
 	logline_flush_key((logline_key)os_tid() | IO_KEY_UNBUFFERED, logfiles_fd_of);
 	errno = saved;
+}
+
+void io_end_thread(void)
+{
+	io_flush_thread_logs();
+	spare_end_thread();
 }
 
 void io_flush_key(logline_key key)

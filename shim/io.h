@@ -51,9 +51,9 @@ struct io_send {
 	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
 	bool looked;            /* `spot` is that of the bytes from `from` on, when conn->sends was `sends` */
 	bool found;
-	bool planned;           /* the first piece begins with `insertion` (NULL: without one), at `spot` */
+	bool planned; /* the first piece begins with `insertion` (NULL: without one), at `spot` */
 	uint32_t sends;
-	size_t from, total;     /* total: the program's bytes */
+	size_t from, total; /* total: the program's bytes */
 	struct insertion *insertion;
 	struct stream_spot spot;
 };
@@ -143,6 +143,8 @@ static inline bool io_key_is_thread(logline_key key)
 /* Send out what is unfinished (_exit, exec, a thread's end, a FILE's). */
 void io_flush_logs(void);
 void io_flush_thread_logs(void);
+/* The thread ends: the same, and what else it keeps. */
+void io_end_thread(void);
 void io_flush_key(logline_key key);
 
 /*

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "counters.h"
-#include "pool.h"
+#include "spare.h"
 
 POOL(requests, sizeof(struct request), 64);
 POOL(large_texts, LIMIT_TEXT_LARGE, 8);
@@ -26,7 +26,7 @@ static uint16_t this_process(void)
 
 struct request *request_new(void)
 {
-	struct request *r = pool_take(&requests);
+	struct request *r = spare_take(SPARE_REQUEST, &requests);
 
 	if (r == NULL) {
 		counters_count(no_memory_skipped);
@@ -35,9 +35,8 @@ struct request *request_new(void)
 	r->refs = 1;
 	r->state = REQUEST_HEAD;
 	r->waiting = r->behind = 0;
-	memset(&r->ctx, 0, sizeof(r->ctx));
-	r->ctx.text.data = r->inline_text;
-	r->ctx.text.cap = sizeof(r->inline_text);
+	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
+	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
 	return r;
 }
 
@@ -72,7 +71,7 @@ void request_unref(struct request *r)
 	request_end_waiting(r);
 	if (r->ctx.text.data != r->inline_text)
 		pool_give(&large_texts, r->ctx.text.data);
-	pool_give(&requests, r);
+	spare_give(SPARE_REQUEST, &requests, r);
 }
 
 static void count(uint16_t *where, uint32_t *counter)
@@ -84,8 +83,12 @@ static void count(uint16_t *where, uint32_t *counter)
 /* What a child has inherited of its parent's requests was never counted there. */
 static void uncount(uint16_t *where, uint32_t *counter)
 {
-	if (__atomic_load_n(where, __ATOMIC_RELAXED) != 0 &&
-	    __atomic_exchange_n(where, 0, __ATOMIC_RELAXED) == this_process())
+	uint16_t in = __atomic_load_n(where, __ATOMIC_RELAXED);
+
+	if (in == 0)
+		return;
+	__atomic_store_n(where, 0, __ATOMIC_RELAXED);
+	if (in == this_process())
 		__atomic_sub_fetch(counter, 1, __ATOMIC_RELAXED);
 }
 
@@ -116,15 +119,12 @@ bool request_any_behind(void)
 
 void request_advance(struct request *r, enum request_state to)
 {
-	uint8_t state = __atomic_load_n(&r->state, __ATOMIC_RELAXED);
-
 	if (to >= REQUEST_RESPONDING)
 		uncount(&r->behind, &behind);
 	if (to >= REQUEST_ENDED)
 		uncount(&r->waiting, &waiting);
-	while (state < to)
-		if (__atomic_compare_exchange_n(&r->state, &state, (uint8_t)to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-			return;
+	if (__atomic_load_n(&r->state, __ATOMIC_RELAXED) < to)
+		__atomic_store_n(&r->state, (uint8_t)to, __ATOMIC_RELEASE);
 }
 
 void request_after_fork(void)

@@ -42,13 +42,14 @@ static inline enum request_state request_state(const struct request *r)
 	return (enum request_state)__atomic_load_n(&r->state, __ATOMIC_ACQUIRE);
 }
 
-/* Move the state forward, never back. */
+/* Move the state forward, never back. Only by its maker, or with the lock of the one connection that it came in on. */
 void request_advance(struct request *r, enum request_state to);
 
 /*
  * Served requests that wait for their answer, over all threads. `begin_waiting` once a request, when its head is complete;
  * `behind`: another one of its connection is not answered yet, so the program will take this one up by no call that we see.
- * `end_waiting` when it is answered, or will not be; again is nothing. A forked child starts with none.
+ * `end_waiting` when it is answered, or will not be; again is nothing. A forked child starts with none. Who may call them is
+ * as for request_advance.
  */
 void request_begin_waiting(struct request *r, bool behind);
 void request_end_waiting(struct request *r);

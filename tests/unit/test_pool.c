@@ -4,6 +4,8 @@
 #define CORE_REAL_POOLS
 #include "core_fixture.h"
 
+#include <pthread.h>
+
 CORE_TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_what_was_left)
 {
 	POOL(pool, 48, 2);
@@ -124,6 +126,66 @@ CORE_TEST(a_request_lives_as_long_as_its_last_reference)
 	CHECK(request_new() == r);
 }
 
+POOL(spares, 48, 2);
+
+static void *take_and_give(void *watched)
+{
+	void *block;
+
+	if (watched != NULL)
+		current_notice_thread();
+	block = spare_take(SPARE_REQUEST, &spares);
+	CHECK(block != NULL);
+	spare_give(SPARE_REQUEST, &spares, block);
+	CHECK(spare_take(SPARE_REQUEST, &spares) == block);
+	spare_give(SPARE_REQUEST, &spares, block);
+	return NULL;
+}
+
+static void run_in_threads(int count, void *watched)
+{
+	pthread_t thread;
+
+	while (count-- > 0) {
+		CHECK_INT(pthread_create(&thread, NULL, take_and_give, watched), 0);
+		CHECK_INT(pthread_join(thread, NULL), 0);
+	}
+}
+
+CORE_TEST(a_thread_keeps_the_block_it_gave_back_last_and_no_other)
+{
+	void *first, *second;
+
+	current_watch_threads(spare_end_thread);
+	current_notice_thread();
+	first = spare_take(SPARE_EXCHANGE, &spares);
+	second = spare_take(SPARE_EXCHANGE, &spares);
+	CHECK(first != NULL && second != NULL && first != second);
+	spare_give(SPARE_EXCHANGE, &spares, first);
+	spare_give(SPARE_EXCHANGE, &spares, second);
+	CHECK(pool_take(&spares) == first);
+	CHECK(spare_take(SPARE_REQUEST, &spares) != second);
+	CHECK(spare_take(SPARE_EXCHANGE, &spares) == second);
+	spare_give(SPARE_EXCHANGE, &spares, second);
+	spare_end_thread();
+	CHECK(pool_take(&spares) == second);
+	CHECK_INT(spares.state->used, 3);
+}
+
+CORE_TEST(what_threads_keep_goes_back_when_they_end)
+{
+	current_watch_threads(spare_end_thread);
+	run_in_threads(20, "watched");
+	CHECK_INT(spares.state->used, 1);
+}
+
+CORE_TEST(a_thread_whose_end_nobody_sees_keeps_nothing)
+{
+	current_watch_threads(spare_end_thread);
+	run_in_threads(20, NULL);
+	CHECK_INT(spares.state->used, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -135,6 +197,9 @@ int main(void)
 		TEST(a_request_comes_back_clean),
 		TEST(a_text_grows_once_and_keeps_what_is_in_it),
 		TEST(a_request_lives_as_long_as_its_last_reference),
+		TEST(a_thread_keeps_the_block_it_gave_back_last_and_no_other),
+		TEST(what_threads_keep_goes_back_when_they_end),
+		TEST(a_thread_whose_end_nobody_sees_keeps_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

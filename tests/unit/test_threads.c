@@ -75,6 +75,7 @@ CORE_TEST(a_block_is_one_threads_at_a_time)
 /* ---- requests ---- */
 
 static struct request *shared;
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER; /* a connection's, elsewhere */
 
 static void *hold_request(void *arg)
 {
@@ -87,7 +88,9 @@ static void *hold_request(void *arg)
 		own->ctx.flags = 1;
 		if (next_random(&seed) % 4 == 0)
 			CHECK_INT(request_grow_text(own), 0);
+		pthread_mutex_lock(&shared_lock);
 		request_advance(mine, (enum request_state)(next_random(&seed) % 4));
+		pthread_mutex_unlock(&shared_lock);
 		current_adopt(request_ref(i % 2 ? mine : own));
 		(void)current_known();
 		current_wait_nested();

@@ -1,0 +1,48 @@
+/*
+ * Blocks kept by threads; see spare.h.
+ *
+ * The thread's own word is exchanged by one instruction, so a handler that comes in between finds the block or finds none. Only
+ * a thread whose end is watched keeps anything: else the block would be lost with it. In the child of a fork the one thread
+ * has its own, which are not in the free list either; those of other threads are lost there, one of a kind each.
+ *
+ * Memory: at most one block of each kind a thread that serves or calls. Callers: any thread, signal handler or forked child.
+ */
+#include "spare.h"
+
+#include <stddef.h>
+
+#include "current.h"
+#include "own.h"
+
+static __thread void *kept[SPARE_KINDS] __attribute__((tls_model("initial-exec")));
+
+static const struct pool *pools[SPARE_KINDS]; /* where they go in the end; known from the first one given back */
+
+void *spare_take(enum spare_kind kind, const struct pool *pool)
+{
+	void *block = kept[kind] != NULL ? own_swap(&kept[kind], NULL) : NULL;
+
+	return __builtin_expect(block != NULL, 1) ? block : pool_take(pool);
+}
+
+void spare_give(enum spare_kind kind, const struct pool *pool, void *block)
+{
+	if (__builtin_expect(current_thread_is_watched(), 1)) {
+		__atomic_store_n(&pools[kind], pool, __ATOMIC_RELAXED);
+		block = own_swap(&kept[kind], block);
+	}
+	if (block != NULL)
+		pool_give(pool, block);
+}
+
+void spare_end_thread(void)
+{
+	unsigned kind;
+
+	for (kind = 0; kind < SPARE_KINDS; kind++) {
+		void *block = own_swap(&kept[kind], NULL);
+
+		if (block != NULL)
+			pool_give(__atomic_load_n(&pools[kind], __ATOMIC_RELAXED), block);
+	}
+}

@@ -1,0 +1,19 @@
+/*
+ * One block of each kind that a request takes and gives back, kept by the thread that gave it back last: two locked
+ * instructions and the walk through the pool saved, for each of them, with every request.
+ */
+#ifndef TRACESHIM_SPARE_H
+#define TRACESHIM_SPARE_H
+
+#include "pool.h"
+
+enum spare_kind { SPARE_REQUEST, SPARE_EXCHANGE, SPARE_INSERTION, SPARE_KINDS };
+
+/* As pool_take and pool_give; `kind` always goes with the same pool. Signal-safe. */
+void *spare_take(enum spare_kind kind, const struct pool *pool);
+void spare_give(enum spare_kind kind, const struct pool *pool, void *block);
+
+/* The calling thread ends: its blocks go back. Harmless when it goes on. */
+void spare_end_thread(void);
+
+#endif
