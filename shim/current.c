@@ -62,6 +62,9 @@
 /* Loops round the time until their next timer up to milliseconds, and some add the clock's own step. */
 #define TIMER_ROUNDING_NS 2000000
 
+/* Handlers of a loop take milliseconds. */
+#define LONG_TIMEOUT_NS 1000000000
+
 /* A pool that works in stages answers what it reads by chance, seven times in ten when it has little to do: 1 in 10^9. */
 #define READ_PROOFS 64
 
@@ -73,6 +76,7 @@ struct current {
 		void *held;              /* the same */
 	};
 	uint64_t deadline_ns; /* when the loop's next timer is due; UINT64_MAX: it has none */
+	uint64_t woken_ns;    /* when its last wait ended; 0: nobody looked */
 	uint32_t events;      /* that the last wait returned */
 	uint32_t touched;     /* connections or channels that changed hands since */
 	uint8_t class;
@@ -422,6 +426,15 @@ struct request *current_for_call(struct request *bound, bool blocking)
 	return NULL;
 }
 
+/*
+ * When a wait begins, or somewhat earlier: a timer that is taken to be due too early costs a proof and makes none. For a long
+ * timeout the end of the last wait will do, which spares a look at the clock.
+ */
+static uint64_t wait_start_ns(const struct current *me, int64_t timeout_ns)
+{
+	return me->woken_ns != 0 && timeout_ns >= LONG_TIMEOUT_NS ? me->woken_ns : os_monotonic_ns();
+}
+
 void current_wait_loop(int64_t timeout_ns)
 {
 	struct current *me = self();
@@ -435,9 +448,10 @@ void current_wait_loop(int64_t timeout_ns)
 	me->unproven = timeout_ns == 0;
 	me->deadline_ns = UINT64_MAX;
 	if (timeout_ns > TIMER_ROUNDING_NS)
-		me->deadline_ns = os_monotonic_ns() + (uint64_t)timeout_ns - TIMER_ROUNDING_NS;
+		me->deadline_ns = wait_start_ns(me, timeout_ns) + (uint64_t)timeout_ns - TIMER_ROUNDING_NS;
 	else if (timeout_ns > 0)
 		me->unproven = true;
+	me->woken_ns = 0;
 }
 
 /* A thread that waits for nothing else is no loop; but a loop may have nothing else to wait for at times. */
@@ -454,7 +468,10 @@ void current_wait_loop_done(int events)
 	struct current *me = self();
 
 	me->events = events > 0 ? (uint32_t)events : 0;
-	if (me->deadline_ns != UINT64_MAX && !me->unproven && os_monotonic_ns() >= me->deadline_ns)
+	if (me->deadline_ns == UINT64_MAX || me->unproven)
+		return;
+	me->woken_ns = os_monotonic_ns();
+	if (me->woken_ns >= me->deadline_ns)
 		me->unproven = true;
 }
 
