@@ -133,20 +133,26 @@ static void read_connection(struct http1 *h, const char *value, size_t len)
 	}
 }
 
-/* One whole field line; the value still with the white space around it. */
+/* The value of one that frames the message, still with the white space around it. */
+static inline enum http1_status finish_own(struct http1 *h, enum field_kind own, const char *value, size_t len)
+{
+	switch (own) {
+	case FIELD_LENGTH: trim(&value, &len, ' ', ' '); return read_length(h, value, len);
+	case FIELD_CODING: trim(&value, &len, ' ', ' '); return read_coding(h, value, len);
+	default: /* FIELD_CONNECTION */ read_connection(h, value, len); return HTTP1_MORE;
+	}
+}
+
+/* One whole field line; likewise. */
 static enum http1_status finish_field(struct http1 *h, const struct http1_input *in, const char *name, size_t name_len,
                                       const char *value, size_t len)
 {
-	switch (h->field) {
-	case FIELD_LENGTH: trim(&value, &len, ' ', ' '); return read_length(h, value, len);
-	case FIELD_CODING: trim(&value, &len, ' ', ' '); return read_coding(h, value, len);
-	case FIELD_CONNECTION: read_connection(h, value, len); return HTTP1_MORE;
-	default: /* FIELD_SINK */
-		trim(&value, &len, ' ', '\t');
-		if (in->sink)
-			in->sink->field(in->sink->owner, name, name_len, value, len);
-		return HTTP1_MORE;
-	}
+	if (h->field != FIELD_SINK)
+		return finish_own(h, (enum field_kind)h->field, value, len);
+	trim(&value, &len, ' ', '\t');
+	if (in->sink)
+		in->sink->field(in->sink->owner, name, name_len, value, len);
+	return HTTP1_MORE;
 }
 
 static inline const struct http1_filter *find_filter(const struct http1_sink *sink)
@@ -489,6 +495,20 @@ static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 	return in->p < in->end ? finish_head(h, in) : HTTP1_MORE;
 }
 
+/* The owner's may it be: a name is lowered only here. */
+static __attribute__((noinline)) enum http1_status read_wanted(struct http1 *h, const struct http1_input *in,
+                                                               const char *name, size_t name_len, const char *value,
+                                                               size_t len)
+{
+	char lowered[LIMIT_HEADER_NAME];
+
+	lower_name(lowered, name, name_len);
+	if (!in->sink->wants(in->sink->owner, lowered, name_len) || name_len + len > LIMIT_HEAD_LINE)
+		return HTTP1_MORE;
+	h->field = FIELD_SINK;
+	return finish_field(h, in, lowered, name_len, value, len);
+}
+
 /* One line that lies whole in the input, and whose name may matter. A function of its own: few lines come here. */
 static __attribute__((noinline)) enum http1_status read_line(struct http1 *h, const struct http1_input *in,
                                                              const char *name, const char *colon, const char *eol)
@@ -496,21 +516,12 @@ static __attribute__((noinline)) enum http1_status read_line(struct http1 *h, co
 	const char *value = colon + 1;
 	size_t name_len = (size_t)(colon - name), len = (size_t)(eol - value);
 	enum field_kind own = find_own(name, name_len);
-	char lowered[LIMIT_HEADER_NAME];
 
-	if (own == FIELD_NONE && !in->sink)
-		return HTTP1_MORE;
-	if (own == FIELD_NONE || own == FIELD_UPGRADE) {
-		lower_name(lowered, name, name_len);
-		name = lowered;
-		own = find_kind(h, in->sink, name, name_len);
+	switch (own) {
+	case FIELD_NONE: return in->sink ? read_wanted(h, in, name, name_len, value, len) : HTTP1_MORE;
+	case FIELD_UPGRADE: h->seen |= SEEN_UPGRADE; return HTTP1_MORE;
+	default: return name_len + len > LIMIT_HEAD_LINE ? HTTP1_ALIEN : finish_own(h, own, value, len);
 	}
-	h->field = (uint8_t)own;
-	if (own == FIELD_NONE)
-		return HTTP1_MORE;
-	if (name_len + len > LIMIT_HEAD_LINE)
-		return passable(h) ? HTTP1_MORE : HTTP1_ALIEN;
-	return finish_field(h, in, name, name_len, value, len);
 }
 
 /* As find_colon, byte by byte where need be. */

@@ -153,13 +153,18 @@ static bool pass_request_line(struct http1 *h, struct http1_input *in)
 	char method[8] = { 0 };
 	size_t n = 0;
 
-	while (p < end && n < sizeof(method) && http1_token_lower(*p))
-		method[n++] = *p++;
-	if (n == 0 || end - p < 2 || p[0] != ' ' || p[1] != '/')
-		return false;
-	h->method = (uint8_t)find_method(method);
-	if (h->method == HTTP1_CONNECT)
-		return false;
+	if (end - p > 5 && memcmp(p, "GET /", 5) == 0) {
+		h->method = HTTP1_GET;
+		p += 3;
+	} else {
+		while (p < end && n < sizeof(method) && http1_token_lower(*p))
+			method[n++] = *p++;
+		if (n == 0 || end - p < 2 || p[0] != ' ' || p[1] != '/')
+			return false;
+		h->method = (uint8_t)find_method(method);
+		if (h->method == HTTP1_CONNECT)
+			return false;
+	}
 	p = http1_find_at_most(in->p, p + 1, end, ' ', false);
 	if ((size_t)(end - p) < version_len + 3 || memcmp(p, version, version_len))
 		return false;
