@@ -1,5 +1,5 @@
 /*
- * The header fields of an HTTP/1 message, and what they say about its body.
+ * The header fields of an HTTP/1 message; what they say about its body is in http1_body.c.
  *
  * Mechanism. Each byte is looked at once: a name by its character class, a value by a search for the first control
  * byte, which in sound input is the CR of the line's end. That search is also what finds bare line feeds, NULs and the
@@ -9,11 +9,6 @@
  * One that does and that lies whole in the input is handed over where it is; only its name is copied, to lower its
  * case. One that is split over calls is put together in the owner's line buffer: name, then value, without the colon.
  *
- * The body is decided when the CR of the blank line is seen, so before HTTP1_HEAD_END: whoever inserts there must not
- * do so in a head that is ALIEN. Choices beyond the letter of the RFC (a duplicate Content-Length, even an identical
- * one; codings besides chunked; an HTAB around the two values that frame, which nginx reads as part of them) follow the
- * strictest servers: where one refuses, nothing is lost by passing through.
- *
  * Memory: 64 bytes of stack for a name; http1.c bounds the head by LIMIT_HEAD_BYTES, here LIMIT_HEAD_FIELDS does, and
  * LIMIT_HEAD_LINE what is kept of it. Callers: http1.c, in any thread, signal handler or forked child.
  *
@@ -22,14 +17,6 @@
 #include "http1_head.h"
 
 #include <string.h>
-
-/* Fields that say how the message is framed (struct http1, `seen`). */
-#define SEEN_LENGTH 0x01u
-#define SEEN_CHUNKED 0x02u
-#define SEEN_CLOSE 0x04u
-#define SEEN_KEEP_ALIVE 0x08u
-#define SEEN_CONNECTION_UPGRADE 0x10u
-#define SEEN_UPGRADE 0x20u
 
 /* Whose a field is (struct http1, `field`). */
 enum field_kind { FIELD_NONE, FIELD_SINK, FIELD_LENGTH, FIELD_CODING, FIELD_CONNECTION, FIELD_UPGRADE };
@@ -410,67 +397,6 @@ static enum http1_status take_name(struct http1 *h, struct http1_input *in)
 	return skip_value(h, in);
 }
 
-static enum http1_status decide_request(struct http1 *h)
-{
-	bool chunked = h->seen & SEEN_CHUNKED;
-
-	/* A body that RFC 9110 9.3.6 gives no meaning: one server skips it, another tunnels it. */
-	if (h->method == HTTP1_CONNECT && (chunked || h->remaining))
-		return HTTP1_ALIEN;
-	h->body = chunked ? HTTP1_BODY_CHUNKED : h->remaining ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
-	h->close = h->seen & SEEN_CLOSE || (h->minor == 0 && !(h->seen & SEEN_KEEP_ALIVE));
-	h->upgrade = h->minor == 1 && h->seen & SEEN_UPGRADE && h->seen & SEEN_CONNECTION_UPGRADE;
-	return HTTP1_MORE;
-}
-
-static bool leaves_http(const struct http1 *h)
-{
-	return h->status == 101 || (h->options & HTTP1_TO_CONNECT && h->status / 100 == 2);
-}
-
-/* RFC 9112 6.3, in its order. */
-static enum http1_status decide_response(struct http1 *h)
-{
-	bool chunked = h->seen & SEEN_CHUNKED;
-
-	h->body = HTTP1_BODY_NONE;
-	h->close = h->seen & SEEN_CLOSE || (h->minor == 0 && !(h->seen & SEEN_KEEP_ALIVE));
-	if (leaves_http(h)) {
-		h->close = true;
-	} else if (h->status < 200 || h->status == 204) {
-		h->interim = h->status < 200;
-		h->close = h->close && !h->interim;
-		/* Some clients do read the body that is announced here. */
-		if (chunked || h->remaining)
-			return HTTP1_ALIEN;
-	} else if (h->options & HTTP1_TO_HEAD || h->status == 304) {
-		h->remaining = 0;
-	} else if (chunked) {
-		h->body = HTTP1_BODY_CHUNKED;
-	} else if (h->seen & SEEN_LENGTH) {
-		h->body = h->remaining ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
-	} else {
-		h->body = HTTP1_BODY_UNTIL_CLOSE;
-		h->close = true;
-	}
-	return HTTP1_MORE;
-}
-
-enum http1_status http1_leave_head(struct http1 *h)
-{
-	static const uint8_t next[] = {
-		[HTTP1_BODY_NONE] = STATE_NO_BODY,
-		[HTTP1_BODY_LENGTH] = STATE_BODY,
-		[HTTP1_BODY_CHUNKED] = STATE_CHUNK_SIZE,
-		[HTTP1_BODY_UNTIL_CLOSE] = STATE_UNTIL_CLOSE,
-	};
-	bool tunnel = h->kind == HTTP1_RESPONSE && leaves_http(h);
-
-	h->line_len = 0;
-	h->state = tunnel ? STATE_TUNNEL : next[h->body];
-	return tunnel ? HTTP1_TUNNEL : HTTP1_HEAD;
-}
-
 static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
 {
 	if (*in->p != '\n')
@@ -484,7 +410,7 @@ static enum http1_status finish_head(struct http1 *h, struct http1_input *in)
  */
 static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 {
-	enum http1_status status = h->kind == HTTP1_REQUEST ? decide_request(h) : decide_response(h);
+	enum http1_status status = http1_decide_body(h);
 
 	if (status != HTTP1_MORE)
 		return status;

@@ -1,5 +1,5 @@
 /*
- * Between http1.c, http1_start.c and http1_fields.c only: the states of a scanner, and the pieces that they share.
+ * Between http1.c, http1_start.c, http1_fields.c and http1_body.c only: the states of a scanner, and the pieces that they share.
  */
 #ifndef TRACESHIM_HTTP1_HEAD_H
 #define TRACESHIM_HTTP1_HEAD_H
@@ -57,6 +57,14 @@ enum http1_state {
 	STATE_TUNNEL,
 	STATE_ALIEN
 };
+
+/* Fields that say how the message is framed (struct http1, `seen`). */
+#define SEEN_LENGTH 0x01u
+#define SEEN_CHUNKED 0x02u
+#define SEEN_CLOSE 0x04u
+#define SEEN_KEEP_ALIVE 0x08u
+#define SEEN_CONNECTION_UPGRADE 0x10u
+#define SEEN_UPGRADE 0x20u
 
 /* Empty lines before a request (RFC 9112 2.2): old clients send one after a body; more is no client that we know. */
 #define HTTP1_EMPTY_LINES 4
@@ -201,6 +209,9 @@ static inline enum http1_status http1_take_byte(struct http1 *h, struct http1_in
  */
 enum http1_status http1_take_start_line(struct http1 *h, struct http1_input *in);
 enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in);
+
+/* http1_body.c: at the end of the fields. HTTP1_MORE, or HTTP1_ALIEN where servers could disagree. */
+enum http1_status http1_decide_body(struct http1 *h);
 
 /* The head is over, its last byte included: HTTP1_HEAD, or HTTP1_TUNNEL. */
 enum http1_status http1_leave_head(struct http1 *h);

@@ -1,6 +1,6 @@
 /*
  * Sending: whatever the kernel takes, the peer gets the program's bytes with each insertion whole and once, and the program
- * gets its own counts.
+ * gets its own counts. long: a test for each way that a call can go, on one scripted kernel.
  */
 #include <sched.h>
 
