@@ -47,8 +47,8 @@ CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 #   do not exist on musl. No stack protector: its failure path aborts the host.
 # - sections of their own, so that the linker can leave out what no hook reaches.
 # - optimized as one unit (gcc): a call from file to file is a good part of what a hook costs.
-# - tuned, not built, for a processor of the last ten years: else gcc clears small structures by `rep stos`, whose start
-#   takes longer than the stores.
+# - tuned, not built, for a processor of the last ten years: else gcc clears small structures by `rep stos`, where a
+#   few stores do.
 LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \

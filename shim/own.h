@@ -1,7 +1,7 @@
 /*
  * Changes to memory of which only the running thread, and signal handlers above it, know: whole before or after whatever
- * handler comes in between, as one instruction is, but without what keeps other processors away. That is four fifths of the
- * price of the locked instruction (20 cycles), and each request pays it several times.
+ * handler comes in between, as one instruction is, but without what keeps other processors away: that makes a locked
+ * instruction dear, and each request paid it several times.
  */
 #ifndef TRACESHIM_OWN_H
 #define TRACESHIM_OWN_H
