@@ -96,6 +96,7 @@ class Request {
 		this.answered = false;
 		this.closed = false;
 		this.pins = 0;
+		this.number = 0;
 		this.of = undefined;
 	}
 }
@@ -147,6 +148,7 @@ function start(native) {
 	let unanswered = 0;
 	let proofs = 0;
 	let handsOver = false;
+	let runsAhead = false;
 	let handling;
 	const kept = new Array(KEPT);
 	let nextKept = 0;
@@ -154,10 +156,10 @@ function start(native) {
 
 	function begin(head) {
 		const request = new Request(head);
-		words[REQUESTS]++;
+		request.number = words[REQUESTS]++;
 		unanswered++;
-		if (handsOver) {
-			/* Its handler's own first steps are certain. */
+		if (handsOver && !runsAhead) {
+			/* Its handler's own first steps are certain, unless they complete a batch, and run jobs that were there before. */
 			handling = request;
 			process.nextTick(() => {
 				handling = undefined;
@@ -177,6 +179,7 @@ function start(native) {
 			}
 		} else if (current !== undefined) {
 			handsOver = true;
+			runsAhead ||= current.number > request.number;
 		}
 	}
 

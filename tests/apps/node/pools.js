@@ -139,6 +139,11 @@ const shapes = {
 		say("promise resolved");
 		finish();
 	},
+	// What is left to do once the client has its answer.
+	"queue-background": (say, finish) => {
+		finish();
+		queue.push(jobOf(say, () => {}, true));
+	},
 	"one-connection": (say, finish) =>
 		client.ask("get a", () => {
 			say("first answer");
