@@ -2,7 +2,8 @@
 # shellcheck disable=SC2034,SC2154 # variables are for the tests, or come from servers.bash
 #
 # What the tests of Node programs share: the applications of tests/apps/node with their packages, the versions of Node, logs
-# that are pipes or terminals. FULL=1 asks for every version and for heavy load. To be loaded after `load servers`.
+# that are pipes or terminals. FULL=1 asks for heavy load, and
+# NODE_MAJOR=18 (or 22, 24) runs all tests on that version instead of the system's. To be loaded after `load servers`.
 
 # node_setup_file: once a file, because npm has to look at what is installed
 node_setup_file() {
@@ -13,6 +14,8 @@ node_setup_file() {
     node_apps=$("$root/scripts/npm-app" --build "$build" node)
     node_versions=$("$root/scripts/npm-app" --build "$build" nodes)/node_modules
     node_default=$(command -v node)
+    [ -z "${NODE_MAJOR:-}" ] || node_default=$node_versions/node$NODE_MAJOR/bin/node
+    [ -x "$node_default" ]
     export node_apps node_versions node_default
 }
 
