@@ -279,7 +279,7 @@ format:
 
 ## bench: bare against preloaded, as a table and as JSON
 bench:
-	$(Q)scripts/deps build bench
+	$(Q)scripts/deps build bench node
 	$(Q)$(MAKE) $(JOBS) all programs
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/bench
 

@@ -18,7 +18,7 @@ RESULT_FD = 3  # where the programs report: stdout and stderr are what is measur
 START_TIMEOUT_S = 60
 KB = 1000  # goals in KB mean the stricter reading
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-CARRIERS = ("LD_PRELOAD", "TRACEPARENT", "TRACESTATE", "BAGGAGE")
+CARRIERS = ("LD_PRELOAD", "NODE_OPTIONS", "TRACEPARENT", "TRACESTATE", "BAGGAGE")
 
 
 class Skipped(Exception):
@@ -79,10 +79,11 @@ class Bench:
         return env
 
     def start(self, args, preloaded=False, cpu=None, env=None, **popen):
-        """A process of ours. `cpu` is an index into the processors there are, used where there are four or more."""
+        """A process of ours. `cpu` is one index, or several, into the processors, used where there are four or more."""
         pin = None
         if cpu is not None and len(self.cpus) >= 4:
-            pin = lambda: os.sched_setaffinity(0, {self.cpus[cpu]})  # noqa: E731
+            allowed = {self.cpus[index] for index in (cpu if isinstance(cpu, tuple) else (cpu,))}
+            pin = lambda: os.sched_setaffinity(0, allowed)  # noqa: E731
         full_env = self.environment(preloaded, **(env or {}))
         process = subprocess.Popen(args, env=full_env, preexec_fn=pin, process_group=0, **popen)
         self.running.append(process)
@@ -132,10 +133,11 @@ class Bench:
         if str(self.object) not in maps:
             raise RuntimeError(f"{process.args[0]} runs without the object")
 
-    def report(self, name, unit, pairs, compare, goal=None):
+    def report(self, name, unit, pairs, compare, goal=None, sides=("bare", "preloaded")):
         """
         One line of the table. `pairs` are (bare, preloaded); `compare` says what is looked at in each pair: "ratio",
-        "added" or "preloaded" (the preloaded value alone); goal is (">=" or "<=", number) or None.
+        "added" or "preloaded" (the preloaded value alone); goal is (">=" or "<=", number) or None; sides names what the
+        two are where they are something else.
         """
         function = {"ratio": lambda b, p: p / b, "added": lambda b, p: p - b, "preloaded": lambda b, p: p}[compare]
         values = [function(b, p) for b, p in pairs]
@@ -144,7 +146,7 @@ class Bench:
         if goal:
             holds = value >= goal[1] if goal[0] == ">=" else value <= goal[1]
         self.results.append({
-            "name": name, "unit": unit, "compare": compare, "pairs": len(pairs),
+            "name": name, "unit": unit, "compare": compare, "sides": sides, "pairs": len(pairs),
             "bare": statistics.median(b for b, _ in pairs), "preloaded": statistics.median(p for _, p in pairs),
             "value": value, "low": min(values), "high": max(values), "goal": goal,
             "verdict": {None: "no goal", True: "holds", False: "missed"}[holds],

@@ -1,0 +1,6 @@
+const config = {
+	poweredByHeader: false,
+	serverExternalPackages: ["pino"],
+};
+
+export default config;
