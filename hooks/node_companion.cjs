@@ -25,6 +25,8 @@
 const PROOFS = 64;
 /* Ended requests whose ids are kept for lines that are still to come. */
 const KEPT = 256;
+/* MANAGED_SLOTS, shim/managed.h. */
+const SLOTS = 8192;
 
 /* Words shared with the native side: enum managed_word, shim/managed.h. */
 const SLOT = 0;
@@ -92,11 +94,12 @@ function replace(object, name, make) {
 class Request {
 	constructor(head) {
 		this.slot = SILENT; // SILENT: not opened yet
+		this.serial = 0; // of the slot, when it was opened: it may be another request's by now
 		this.head = head; // name, value, name, value, ... until the slot is opened
 		this.answered = false;
 		this.closed = false;
-		this.pins = 0;
 		this.number = 0;
+		this.bindings = 0; // explicit ones, made before the slot was opened
 		this.of = undefined;
 	}
 }
@@ -150,9 +153,7 @@ function start(native) {
 	let handsOver = false;
 	let runsAhead = false;
 	let handling;
-	const kept = new Array(KEPT);
-	let nextKept = 0;
-	const pinned = new FinalizationRegistry(unpin);
+	const pinned = new FinalizationRegistry(unbind);
 
 	function begin(head) {
 		const request = new Request(head);
@@ -194,41 +195,67 @@ function start(native) {
 			unanswered--;
 		}
 		if (request.slot > 0) {
-			keep(request);
+			keep(request.slot);
 		}
 	}
 
-	function keep(request) {
+	/*
+	 * A slot is open while it is pinned: by its request until that is closed, then for a while (`kept`), and by each explicit
+	 * binding. All of this is by number, so that the slot of a request may stay while its objects are gone: requests that were
+	 * held for long would be copied by every scavenge meanwhile.
+	 */
+	const pins = new Uint32Array(SLOTS);
+	const serials = new Int32Array(SLOTS);
+	const kept = new Uint16Array(KEPT);
+	let nextKept = 0;
+
+	function unpin(slot) {
+		if (--pins[slot] === 0) {
+			serials[slot]++;
+			native.close(slot);
+		}
+	}
+
+	/* Its request's own pin becomes that of `kept`. */
+	function keep(slot) {
 		const oldest = kept[nextKept];
-		kept[nextKept] = request;
+		kept[nextKept] = slot;
 		nextKept = (nextKept + 1) % KEPT;
-		if (oldest !== undefined) {
-			oldest.pins--;
-			release(oldest);
-		}
-		request.pins++;
-	}
-
-	/* A slot goes when the request is over and nobody holds on to it. */
-	function release(request) {
-		if (request.closed && request.pins === 0 && request.slot > 0) {
-			native.close(request.slot);
-			request.slot = NOBODY;
+		if (oldest !== 0) {
+			unpin(oldest);
 		}
 	}
 
-	function unpin(request) {
-		request.pins--;
-		release(request);
+	function opened(request, slot) {
+		request.slot = slot;
+		if (slot > 0) {
+			request.serial = serials[slot];
+			pins[slot] = 1 + request.bindings;
+			if (request.closed) {
+				keep(slot);
+			}
+		}
 	}
 
 	/* What the program binds to a request by its own word stays that request's, however late it runs. */
 	function explicit(request) {
 		const binding = new Request(undefined);
 		binding.of = request;
-		request.pins++;
+		if (request.slot === SILENT) {
+			request.bindings++;
+		} else if (slotOf(request) > 0) {
+			pins[request.slot]++;
+		}
 		pinned.register(binding, request);
 		return binding;
+	}
+
+	function unbind(request) {
+		if (request.slot === SILENT) {
+			request.bindings--;
+		} else if (slotOf(request) > 0) {
+			unpin(request.slot);
+		}
 	}
 
 	/* The request at hand, or undefined: none, or not certain. */
@@ -261,14 +288,13 @@ function start(native) {
 		try {
 			const trace = traceOfSdk();
 			if (trace !== undefined) {
-				request.slot = native.open("traceparent:" + trace + "\n" + fieldsOf(head, "traceparent"));
-				return opened(request);
+				opened(request, native.open("traceparent:" + trace + "\n" + fieldsOf(head, "traceparent")));
+				return;
 			}
 		} catch {
 			/* It is not what we took it for. */
 		}
-		request.slot = native.open(fieldsOf(head, ""));
-		return opened(request);
+		opened(request, native.open(fieldsOf(head, "")));
 	}
 
 	/* The fields of a head that mean something to the native side, but for one. */
@@ -287,20 +313,21 @@ function start(native) {
 		return fields;
 	}
 
-	function opened(request) {
-		if (request.closed && request.slot > 0) {
-			keep(request);
+	/* The request as a slot for the native side. */
+	function slotOf(request) {
+		if (request.slot === SILENT) {
+			openSlot(request);
 		}
-		return request.slot;
+		return request.slot > 0 && serials[request.slot] !== request.serial ? NOBODY : request.slot;
 	}
 
-	/* The same as a slot for the native side. */
+	/* The same of the request at hand. */
 	function slotNow() {
 		const request = known();
 		if (request === undefined) {
 			return NOBODY;
 		}
-		return request.slot === SILENT ? openSlot(request) : request.slot;
+		return slotOf(request);
 	}
 
 	/* Call a function in the name of the request at hand, for native code that asks whose it is. */
@@ -819,8 +846,7 @@ function start(native) {
 			const head = this._header;
 			if (request && typeof head === "string" && head.endsWith("\r\n\r\n") &&
 				!head.toLowerCase().includes("\n" + name.toLowerCase() + ":")) {
-				const slot = request.slot === SILENT ? openSlot(request) : request.slot;
-				const trace = native.trace(slot);
+				const trace = native.trace(slotOf(request));
 				if (trace !== undefined) {
 					this._header = head.slice(0, -2) + name + ": " + trace + "\r\n\r\n";
 				}
