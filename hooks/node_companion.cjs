@@ -524,41 +524,74 @@ function start(native) {
 
 	/* Within the callback of a write to a log: what is written there has been waiting for it. */
 	let written = false;
+	/* Descriptors on which fs.write was seen to write pieces of lines: any of its threads may have one that waits for the rest. */
+	const pieces = new Set();
+	/* Those of which the last record was taken in part: the rest of its line comes next. */
+	const rests = new Set();
+
+	/* The bytes that this call of fs.write is about, or undefined where Node alone should say what it means. */
+	function bytesOfWrite(args) {
+		const [, chunk, second, third, fourth] = args;
+		const count = args.length - 1;
+		if (typeof chunk === "string") {
+			const plain = count < 5 && (count < 3 || second === null) && (count < 4 || third === null || Buffer.isEncoding(third));
+			return plain ? Buffer.from(chunk, count < 4 || third === null ? "utf8" : third) : undefined;
+		}
+		if (!(chunk instanceof Uint8Array) || count > 5 || (count === 5 && fourth !== null)) {
+			return undefined;
+		}
+		const from = count < 3 || second === null ? 0 : second;
+		const len = count < 4 || third === null ? chunk.length - from : third;
+		if (!Number.isInteger(from) || !Number.isInteger(len) || from < 0 || len < 0 || from + len > chunk.length) {
+			return undefined;
+		}
+		return Buffer.from(chunk.buffer, chunk.byteOffset + from, len);
+	}
+
+	/* The record of what fs.write is about to write, if that is one whole line and certainly the request's at hand. */
+	function recordOfWrite(kind, fd, bytes) {
+		const rest = rests.delete(fd);
+		if (bytes.length === 0 || rest || written) {
+			return undefined;
+		}
+		if (!endsLine(bytes)) {
+			pieces.add(fd);
+		}
+		return pieces.has(fd) || severalLines(bytes) || known() === undefined ? undefined : stamp(kind, bytes);
+	}
 
 	/*
 	 * fs.write happens on another thread: a whole line for a log becomes a record first, and the caller gets its own count back.
+	 * When the native side could not write all of it, it keeps the rest, and wants the line's last byte again.
 	 */
 	function writeLater(original, self, args) {
+		const fd = args[0];
 		const callback = args[args.length - 1];
-		const kind = typeof callback === "function" && Number.isInteger(args[0]) ? native.isLog(args[0]) : -1;
+		const kind = typeof callback === "function" && Number.isInteger(fd) ? native.isLog(fd) : -1;
 		if (kind < 0) {
 			return apply(original, self, args);
 		}
-		const chunk = args[1];
-		let bytes;
-		if (typeof chunk === "string" && typeof args[2] !== "number") {
-			bytes = asBuffer(chunk, args[3]);
-		} else if (chunk instanceof Uint8Array && typeof args[4] !== "number") {
-			const from = typeof args[2] === "number" ? args[2] : 0;
-			const len = typeof args[3] === "number" ? args[3] : chunk.length - from;
-			bytes = asBuffer(chunk).subarray(from, from + len);
-		}
-		const certain = !written && bytes !== undefined && bytes.length > 0 && !severalLines(bytes) && known() !== undefined;
-		const records = certain && endsLine(bytes) ? stamp(kind, bytes) : undefined;
+		const bytes = bytesOfWrite(args);
+		const record = bytes === undefined ? undefined : recordOfWrite(kind, fd, bytes);
 		const back = function (error, count) {
 			const before = written;
 			written = true;
 			try {
-				return records === undefined ?
-					apply(callback, this, arguments) :
-					apply(callback, this, [error, error ? count : count >= records.length ? bytes.length : 0, chunk]);
+				if (record === undefined || error) {
+					return apply(callback, this, record === undefined ? arguments : [error, count, args[1]]);
+				}
+				const short = count < record.length;
+				if (short && count > 0) {
+					rests.add(fd);
+				}
+				return apply(callback, this, [error, short ? Math.min(count, bytes.length - 1) : bytes.length, args[1]]);
 			} finally {
 				written = before;
 			}
 		};
-		return apply(original, self, records === undefined ?
+		return apply(original, self, record === undefined ?
 			[...Array.prototype.slice.call(args, 0, -1), back] :
-			[args[0], records, 0, records.length, null, back]);
+			[fd, record, 0, record.length, null, back]);
 	}
 
 	/* fs.createWriteStream on a log file. */

@@ -1,0 +1,41 @@
+/*
+ * Lines by fs.write into a full pipe that does not block: what was not taken is written again, as the caller's counts tell.
+ */
+"use strict";
+const fs = require("fs");
+const { inARequest } = require("./kit");
+
+const CHUNKS = 400;
+let short = 0;
+
+function write(bytes, done) {
+	fs.write(1, bytes, (error, count) => {
+		if (error && error.code !== "EAGAIN") {
+			throw error;
+		}
+		if (!error && count === bytes.length) {
+			done();
+		} else {
+			short += error ? 0 : 1;
+			setTimeout(write, 1, error ? bytes : bytes.subarray(count), done);
+		}
+	});
+}
+
+function chunk(number) {
+	let text = "";
+	for (let i = 0; i < 1 + (number % 40); i++) {
+		text += "chunk " + number + " line " + i + " " + "x".repeat((number * 7 + i * 31) % 700) + "\n";
+	}
+	return Buffer.from(text);
+}
+
+inARequest(async () => {
+	void process.stdout; // which makes the pipe one that does not block
+	for (let number = 0; number < CHUNKS; number++) {
+		await new Promise((resolve) => {
+			write(chunk(number), resolve);
+		});
+	}
+	fs.writeSync(2, short > 0 ? "there was a short count\n" : "no count was short\n");
+});

@@ -1,0 +1,62 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154 # variables come from guest.bash
+#
+# Node programs that look at themselves, at what their calls answer, and at what they get to see of others: the same with us
+# and without, on every version of Node.
+
+load guest
+
+setup_file() {
+    versions=$("$BATS_TEST_DIRNAME/../../scripts/npm-app" --build "${TRACESHIM_BUILD:-build}" nodes)/node_modules
+    export versions
+}
+
+setup() {
+    guest_setup
+    unset NODE_OPTIONS
+    apps=$BATS_TEST_DIRNAME/../apps/guest
+}
+
+# everywhere COMMAND...: run it for each version of Node, as $node
+everywhere() {
+    local version
+    for version in 18 20 22 24; do
+        node=$versions/node$version/bin/node
+        "$@" || { echo "on Node $version" && return 1; }
+    done
+}
+
+# guest NAME ARGUMENT...: the program says and does the same, bare and preloaded
+guest() {
+    local name=$1
+    shift
+    same "$node" "$apps/$name.js" "$@"
+}
+
+# named FILE [REST]: each record of it has a trace id, but for those whose message matches REST
+named() {
+    jq -e -s --arg rest "${2:-^\$.}" 'length > 0 and all(.trace_id or (.message | test($rest)))' "$1"
+}
+
+@test "fs.write writes and answers the same in a request, whatever it is given" {
+    everywhere guest fs_write
+    [ "$(grep -c '"message":"0123 in a buffer","trace_id"' "$tmp/shim.out")" -ge 4 ]
+}
+
+# A slow reader, and a pipe that does not block.
+slowly() {
+    : >"$tmp/bare.out" >"$tmp/shim.out"
+    { "$@" 2>"$tmp/bare.err" | /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/bare.out"
+    { LD_PRELOAD=$so "$@" 2>"$tmp/shim.err" | LD_PRELOAD='' /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/shim.out"
+    echo 0 | tee "$tmp/bare.status" >"$tmp/shim.status"
+    agree bare shim && named "$tmp/shim.out"
+}
+
+rests() {
+    slowly "$node" "$apps/fs_write_rest.js"
+    grep -q 'there was a short count' "$tmp/bare.err"
+}
+
+@test "short counts of fs.write name the caller's own bytes" {
+    everywhere rests
+}
