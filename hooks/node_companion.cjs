@@ -36,6 +36,9 @@ const REQUESTS = 3;
 const SILENT = 0;
 const NOBODY = -1;
 
+/* How a worker is told which of its streams its parent reads itself: a bit per descriptor. */
+const READ_BY_PARENT = "traceshim.readByParent";
+
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
 
 /* Take the invitation out of the environment: the program and its children see what the user set. */
@@ -135,10 +138,36 @@ function attach(object, value) {
 	}
 }
 
+/* To be called before the program can start a worker of this one. The module is not worth loading in the main thread. */
+function takeReadByParent() {
+	if (process.abort.disabled !== true) {
+		return 0;
+	}
+	const { getEnvironmentData, setEnvironmentData } = require("worker_threads");
+	const bits = getEnvironmentData(READ_BY_PARENT);
+	setEnvironmentData(READ_BY_PARENT, undefined);
+	return bits === undefined ? 0 : bits;
+}
+
+/* The program has not asked for this file, and does not find it among those that it has asked for. */
+function hide() {
+	delete require.cache[__filename];
+	const children = module.parent ? module.parent.children : [];
+	if (children[children.length - 1] === module) {
+		children.pop();
+	}
+	const preloaded = getOwnPropertyDescriptor(process, "_preload_modules");
+	if (preloaded !== undefined && Array.isArray(preloaded.value)) {
+		const value = preloaded.value.filter((name) => !name.endsWith("/traceshim.cjs"));
+		defineProperty(process, "_preload_modules", { ...preloaded, value });
+	}
+}
+
 function start(native) {
 	const { AsyncLocalStorage } = require("async_hooks");
 	const channels = require("diagnostics_channel");
 	const words = native.words;
+	const readByParent = takeReadByParent();
 	const storage = new AsyncLocalStorage();
 	const wanted = new Set(native.wanted.split("\n").slice(0, -1));
 	const lengths = [];
@@ -368,6 +397,23 @@ function start(native) {
 		replace(object, "emit", bindEmit);
 	}
 
+	/* The same for what a request is answered on. A listener of ours could be seen there, and removed. */
+	function followOwnEmit(object, request) {
+		attach(object, request);
+		replace(object, "emit", (original) => {
+			const bound = bindEmit(original);
+			return function emit(type) {
+				try {
+					return apply(bound, this, arguments);
+				} finally {
+					if (type === "close") {
+						close(request);
+					}
+				}
+			};
+		});
+	}
+
 	/* ---- log lines ---- */
 
 	function endsLine(chunk) {
@@ -406,12 +452,16 @@ function start(native) {
 		if (kind < 0) {
 			return;
 		}
-		/* A worker's stream hands what is written to the main thread, which writes it later. */
+		/* A worker's stream hands what is written to the main thread, which writes it later, or reads it itself. */
 		const direct = typeof stream.fd === "number";
+		if (!direct && (readByParent & (1 << fd)) !== 0) {
+			return;
+		}
 		let inLine = false;
 
 		function waiting(original, self, chunk, encoding, callback) {
-			const bytes = inLine ? undefined : asBuffer(chunk, encoding);
+			const plain = inLine || stream.writableEnded || stream.destroyed || (!direct && known() === undefined);
+			const bytes = plain ? undefined : asBuffer(chunk, encoding || stream._writableState.defaultEncoding);
 			const whole = bytes === undefined ? 0 : bytes.lastIndexOf(10) + 1;
 			const records = whole > 0 ? stamp(kind, bytes.subarray(0, whole)) : undefined;
 			if (records === undefined || self !== stream) {
@@ -848,14 +898,16 @@ function start(native) {
 		replace(http.ServerResponse.prototype, "emit", (original) => {
 			const bound = bindEmit(original);
 			return function emit(type) {
-				const result = apply(bound, this, arguments);
-				if (type === "close") {
-					const request = Attach.get(this);
-					if (request) {
-						close(request);
+				try {
+					return apply(bound, this, arguments);
+				} finally {
+					if (type === "close") {
+						const request = Attach.get(this);
+						if (request) {
+							close(request);
+						}
 					}
 				}
-				return result;
 			};
 		});
 		replace(http.ServerResponse.prototype, "end", (original) => function end() {
@@ -917,11 +969,10 @@ function start(native) {
 	function upgraded(original, server, args, message, socket) {
 		const begun = begin(message.rawHeaders);
 		attach(message, begun);
-		bindOwnEmit(socket, begun);
+		followOwnEmit(socket, begun);
 		/* Its answer is whatever follows; nobody waits for it. */
 		begun.answered = true;
 		unanswered--;
-		socket.once("close", () => close(begun));
 		begun.of = begun;
 		return storage.run(begun, apply, original, server, args);
 	}
@@ -932,13 +983,13 @@ function start(native) {
 			head.push(name, String(headers[name]));
 		}
 		const begun = begin(head);
-		bindOwnEmit(stream, begun);
-		stream.once("finish", () => {
+		followOwnEmit(stream, begun);
+		replace(stream, "end", (end) => function () {
 			if (!begun.answered) {
 				answer(begun);
 			}
+			return apply(end, this, arguments);
 		});
-		stream.once("close", () => close(begun));
 		return storage.run(begun, apply, original, server, args);
 	}
 
@@ -1007,7 +1058,13 @@ function start(native) {
 		const { Worker } = threads;
 		const made = new Proxy(Worker, {
 			construct(target, args, newTarget) {
-				return Reflect.construct(target, invited(args), newTarget);
+				const options = args[1] || {};
+				threads.setEnvironmentData(READ_BY_PARENT, (options.stdout ? 1 << 1 : 0) | (options.stderr ? 1 << 2 : 0));
+				try {
+					return Reflect.construct(target, invited(args), newTarget);
+				} finally {
+					threads.setEnvironmentData(READ_BY_PARENT, undefined);
+				}
 			},
 		});
 		defineProperty(Worker.prototype, "constructor", { value: made, writable: true, configurable: true });
@@ -1116,4 +1173,9 @@ try {
 	}
 } catch {
 	/* Without us, then. */
+}
+try {
+	hide();
+} catch {
+	/* It may be seen, then. */
 }

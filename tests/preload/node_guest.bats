@@ -60,3 +60,19 @@ rests() {
 @test "short counts of fs.write name the caller's own bytes" {
     everywhere rests
 }
+
+@test "a program finds nothing of ours among its modules, options and variables" {
+    everywhere guest looks
+    NODE_OPTIONS="--no-warnings --require $apps/kit.js" everywhere guest looks
+}
+
+# What two threads print has no order.
+@test "workers get the options that they were given, and their parent reads what they wrote" {
+    FILTER=sort everywhere guest workers
+    named "$tmp/shim.out" '^(\[|Worker|ERR_)'
+}
+
+@test "an upgraded connection has no listeners but the program's, and may lose those" {
+    everywhere guest upgrades
+    named "$tmp/shim.out" '^answered'
+}
