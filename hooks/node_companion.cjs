@@ -149,20 +149,6 @@ function takeReadByParent() {
 	return bits === undefined ? 0 : bits;
 }
 
-/* The program has not asked for this file, and does not find it among those that it has asked for. */
-function hide() {
-	delete require.cache[__filename];
-	const children = module.parent ? module.parent.children : [];
-	if (children[children.length - 1] === module) {
-		children.pop();
-	}
-	const preloaded = getOwnPropertyDescriptor(process, "_preload_modules");
-	if (preloaded !== undefined && Array.isArray(preloaded.value)) {
-		const value = preloaded.value.filter((name) => !name.endsWith("/traceshim.cjs"));
-		defineProperty(process, "_preload_modules", { ...preloaded, value });
-	}
-}
-
 function start(native) {
 	const { AsyncLocalStorage } = require("async_hooks");
 	const channels = require("diagnostics_channel");
@@ -1173,9 +1159,4 @@ try {
 	}
 } catch {
 	/* Without us, then. */
-}
-try {
-	hide();
-} catch {
-	/* It may be seen, then. */
 }
