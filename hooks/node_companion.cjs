@@ -562,7 +562,7 @@ function start(native) {
 	let written = false;
 	/* Descriptors on which fs.write was seen to write pieces of lines: any of its threads may have one that waits for the rest. */
 	const pieces = new Set();
-	/* Those of which the last record was taken in part: the rest of its line comes next. */
+	/* Those that took the last write in part: the rest of it comes next. */
 	const rests = new Set();
 
 	/* The bytes that this call of fs.write is about, or undefined where Node alone should say what it means. */
@@ -586,8 +586,7 @@ function start(native) {
 
 	/* The record of what fs.write is about to write, if that is one whole line and certainly the request's at hand. */
 	function recordOfWrite(kind, fd, bytes) {
-		const rest = rests.delete(fd);
-		if (bytes.length === 0 || rest || written) {
+		if (bytes.length === 0 || written || rests.has(fd)) {
 			return undefined;
 		}
 		if (!endsLine(bytes)) {
@@ -609,18 +608,20 @@ function start(native) {
 		}
 		const bytes = bytesOfWrite(args);
 		const record = bytes === undefined ? undefined : recordOfWrite(kind, fd, bytes);
+		const sent = record === undefined ? bytes : record;
 		const back = function (error, count) {
 			const before = written;
 			written = true;
 			try {
+				if (!error && sent !== undefined && count < sent.length) {
+					rests.add(fd);
+				} else if (!error) {
+					rests.delete(fd);
+				}
 				if (record === undefined || error) {
 					return apply(callback, this, record === undefined ? arguments : [error, count, args[1]]);
 				}
-				const short = count < record.length;
-				if (short && count > 0) {
-					rests.add(fd);
-				}
-				return apply(callback, this, [error, short ? Math.min(count, bytes.length - 1) : bytes.length, args[1]]);
+				return apply(callback, this, [error, count < record.length ? Math.min(count, bytes.length - 1) : bytes.length, args[1]]);
 			} finally {
 				written = before;
 			}
@@ -630,18 +631,62 @@ function start(native) {
 			[fd, record, 0, record.length, null, back]);
 	}
 
-	/* fs.createWriteStream on a log file. */
+	/*
+	 * fs.createWriteStream on a log file. The stream keeps the program's chunk, so that its length and its wish for a rest are
+	 * what they would be; the record hangs on it, and takes its place when it is written.
+	 */
 	function watchFileStreams(WriteStream) {
+		const inLine = new WeakSet();
+		const recordOf = (chunk) => (chunk instanceof Uint8Array ? Attach.get(chunk) : undefined);
+
+		function prepareChunk(stream, chunk, encoding) {
+			const usable = typeof stream.fd === "number" && stream.pos === undefined && !stream.writableEnded && !stream.destroyed;
+			const kind = usable ? native.isLog(stream.fd) : -1;
+			const bytes = kind < 0 ? undefined : asBuffer(chunk, encoding || stream._writableState.defaultEncoding);
+			if (bytes === undefined || bytes.length === 0) {
+				return undefined;
+			}
+			const rest = inLine.has(stream);
+			if (!endsLine(bytes)) {
+				inLine.add(stream);
+				return undefined;
+			}
+			inLine.delete(stream);
+			const record = rest || severalLines(bytes) || known() === undefined ? undefined : stamp(kind, bytes);
+			if (record !== undefined) {
+				attach(bytes, record);
+			}
+			return record === undefined ? undefined : bytes;
+		}
+
 		replace(WriteStream.prototype, "write", (original) => function write(chunk, encoding, callback) {
-			const kind = typeof this.fd === "number" ? native.isLog(this.fd) : -1;
-			const bytes = kind < 0 ? undefined : asBuffer(chunk, encoding);
-			const records = bytes !== undefined && bytes.length > 0 && endsLine(bytes) && !severalLines(bytes) ?
-				stamp(kind, bytes) :
-				undefined;
-			if (records === undefined) {
+			const bytes = prepareChunk(this, chunk, typeof encoding === "string" ? encoding : undefined);
+			if (bytes === undefined) {
 				return apply(original, this, arguments);
 			}
-			return apply(original, this, [records, typeof encoding === "function" ? encoding : callback]);
+			return apply(original, this, [bytes, typeof encoding === "function" ? encoding : callback]);
+		});
+		replace(WriteStream.prototype, "_write", (original) => function _write(chunk, encoding, callback) {
+			const record = recordOf(chunk);
+			if (record === undefined) {
+				return apply(original, this, arguments);
+			}
+			return apply(original, this, [record, encoding, (error) => {
+				this.bytesWritten -= error ? 0 : record.length - chunk.length;
+				callback(error);
+			}]);
+		});
+		replace(WriteStream.prototype, "_writev", (original) => function _writev(chunks, callback) {
+			let more = 0;
+			const written = chunks.map((entry) => {
+				const record = recordOf(entry.chunk);
+				more += record === undefined ? 0 : record.length - entry.chunk.length;
+				return record === undefined ? entry : { ...entry, chunk: record };
+			});
+			return apply(original, this, [written, (error) => {
+				this.bytesWritten -= error ? 0 : more;
+				callback(error);
+			}]);
 		});
 	}
 

@@ -518,13 +518,17 @@ static bool written_when_printed(const struct io_send *io, size_t total)
 	       current_writes_events() || !has_inner_newline(io->iov, io->count, total);
 }
 
-/* A managed runtime says whose its bytes are. */
+/*
+ * A managed runtime says whose its bytes are. What its programs write asynchronously is written by any thread of its pool: the
+ * pieces of a line by several, one after another. Those threads have one key for all.
+ */
 static ssize_t send_managed_log(struct io_send *io)
 {
+	logline_key key = managed_here() ? (logline_key)os_tid() : 0;
 	size_t total = total_of(io->iov, io->count);
 	struct logline_segment segments[2];
 	size_t count = managed_segments(io->fd, total, segments);
-	ssize_t taken = io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, segments, count);
+	ssize_t taken = io_write_log(io->fd, io->word, key, io->iov, io->count, segments, count);
 	int saved = errno;
 
 	managed_wrote(io->fd, total, taken);

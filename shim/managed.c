@@ -88,6 +88,11 @@ void managed_end(void)
 	pool_give(&environments, m);
 }
 
+bool managed_here(void)
+{
+	return managed != NULL;
+}
+
 /* The runtime counts its requests where that costs nothing. */
 static void count_requests(struct managed *m)
 {

@@ -42,6 +42,9 @@ bool managed_begin(int32_t *words);
 /* The environment ends: its requests are let go of. */
 void managed_end(void);
 
+/* Does this thread run an environment? Signal-safe. */
+bool managed_here(void);
+
 /*
  * A slot for a new request with these head fields. Returns 1..MANAGED_SLOTS-1, or MANAGED_NOBODY. Names that mean nothing
  * are skipped; invalid values are counted, as everywhere.

@@ -17,7 +17,7 @@ setup() {
     apps=$BATS_TEST_DIRNAME/../apps/guest
 }
 
-# everywhere COMMAND...: run it for each version of Node, as $node
+# everywhere COMMAND...: run it for each version of Node, as $node. A function must join its commands by &&.
 everywhere() {
     local version
     for version in 18 20 22 24; do
@@ -49,12 +49,12 @@ slowly() {
     { "$@" 2>"$tmp/bare.err" | /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/bare.out"
     { LD_PRELOAD=$so "$@" 2>"$tmp/shim.err" | LD_PRELOAD='' /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/shim.out"
     echo 0 | tee "$tmp/bare.status" >"$tmp/shim.status"
-    agree bare shim && named "$tmp/shim.out"
+    agree bare shim
 }
 
 rests() {
-    slowly "$node" "$apps/fs_write_rest.js"
-    grep -q 'there was a short count' "$tmp/bare.err"
+    slowly "$node" "$apps/fs_write_rest.js" && named "$tmp/shim.out" '^together' &&
+        grep -q 'there was a short count' "$tmp/bare.err"
 }
 
 @test "short counts of fs.write name the caller's own bytes" {
@@ -75,4 +75,13 @@ rests() {
 @test "an upgraded connection has no listeners but the program's, and may lose those" {
     everywhere guest upgrades
     named "$tmp/shim.out" '^answered'
+}
+
+streams() {
+    guest fs_stream && whole &&
+        [ "$(grep -cE '"message":"(one|abcd|a buffer|corked|twice)","trace_id"' "$tmp/shim.out")" -eq 15 ]
+}
+
+@test "write streams on a log have the lengths that they would have, and lines in pieces stay whole" {
+    everywhere streams
 }

@@ -22,10 +22,14 @@ function write(bytes, done) {
 	});
 }
 
+/* A long line alone, or several lines. */
 function chunk(number) {
+	if (number % 2 === 0) {
+		return Buffer.from("alone " + number + " " + "x".repeat((number * 97) % 12000) + "\n");
+	}
 	let text = "";
-	for (let i = 0; i < 1 + (number % 40); i++) {
-		text += "chunk " + number + " line " + i + " " + "x".repeat((number * 7 + i * 31) % 700) + "\n";
+	for (let i = 0; i < 2 + (number % 40); i++) {
+		text += "together " + number + " line " + i + " " + "x".repeat((number * 7 + i * 31) % 700) + "\n";
 	}
 	return Buffer.from(text);
 }
