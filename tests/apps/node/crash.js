@@ -37,6 +37,6 @@ http.createServer((request, response) => {
 	setTimeout(() => {
 		console.log(`n=${n} ends`);
 		response.end(`n=${n} done\n`);
-	}, Math.random() * 50);
+	}, n === 40 ? 1000 : Math.random() * 50); // it fails before its answer, so that the answer cannot end its context
 	if (n === 40) ways[way](new Error(`n=${n} is fatal`));
 }).listen(Number(port), "127.0.0.1", 1024);
