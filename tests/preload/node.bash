@@ -80,7 +80,8 @@ read_up() {
 
 # certificate: for servers on 127.0.0.1, in $TLS_KEY and $TLS_CERT
 certificate() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$tmp/key.pem" -out "$tmp/cert.pem" -days 3 -subj /CN=localhost \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3 -subj /CN=localhost \
+        -keyout "$tmp/key.pem" -out "$tmp/cert.pem" \
         -addext subjectAltName=IP:127.0.0.1,DNS:localhost 2>"$tmp/openssl.err"
     export TLS_KEY=$tmp/key.pem TLS_CERT=$tmp/cert.pem
 }

@@ -155,7 +155,8 @@ bare_enough() {
 @test "a start-up snapshot is built and run as if bare" {
     local version
     printf '%s\n' 'const v8 = require("v8").startupSnapshot; let state = { count: 1 };' \
-        'v8.setDeserializeMainFunction(() => console.log("woke", ++state.count, process.argv.length, process.env.NODE_OPTIONS));' \
+        'const say = () => console.log("woke", ++state.count, process.argv.length, process.env.NODE_OPTIONS);' \
+        'v8.setDeserializeMainFunction(say);' \
         >"$tmp/entry.js"
     for version in 20 24; do
         with_node $version

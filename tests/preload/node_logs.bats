@@ -51,7 +51,8 @@ lines_of() {
 
 # spliced: the last server's lines are its own JSON with fields added, not wrapped
 spliced() {
-    jq -es 'length > 0 and all(has("level") and (.message? // .msg | type == "string") and (has("msg") and has("message") | not))' \
+    jq -es 'length > 0 and all(has("level") and (.message? // .msg | type == "string")
+            and (has("msg") and has("message") | not))' \
         "$tmp"/guest.log >/dev/null || { head -n 3 "$tmp/guest.log" && return 1; }
     lacks -E '"message": *"\{' "$tmp/guest.log"
 }

@@ -1,6 +1,7 @@
 /*
  * A server that asks another one, with each client that Node programs use: node calls.mjs PORT PEER_PORT
- * The path of a request names the client. The peer speaks HTTP/1 on its port, with TLS on the next, then HTTP/2 without and with TLS (see peer.js).
+ * The path of a request names the client. The peer speaks HTTP/1 on its port, with TLS on the next, then HTTP/2 without and
+ * with TLS (see peer.js).
  */
 import axios from "axios";
 import fs from "node:fs";
@@ -100,7 +101,9 @@ const clients = {
 	"node-fetch-2": async (n) => (await nodeFetch2(`${plain}/?n=${n}`, { agent: keep })).text(),
 	got: async (n) => got(`${plain}/?n=${n}`).text(),
 	"got-retry": async (n) =>
-		got(`${plain}/again?n=${n}`, { retry: { limit: 2, calculateDelay: ({ attemptCount }) => (attemptCount > 2 ? 0 : 1) } }).text(),
+		got(`${plain}/again?n=${n}`, {
+			retry: { limit: 2, calculateDelay: ({ attemptCount }) => (attemptCount > 2 ? 0 : 1) },
+		}).text(),
 	"got-http2": async (n) => got(`${h2}/?n=${n}`, { http2: true, https: { certificateAuthority: ca } }).text(),
 	h2c: (n) => overHttp2(sessions.h2c(), n),
 	h2: (n) => overHttp2(sessions.h2(), n, `body of n=${n}`),

@@ -25,7 +25,10 @@ function self() {
 		globals: Object.getOwnPropertyNames(globalThis).sort(),
 		processKeys: Object.keys(process).sort(),
 		// Where a crash is named: it changes nothing, and nothing else will do.
-		listeners: process.eventNames().filter((name) => name !== "uncaughtExceptionMonitor").map((name) => `${String(name)} ${process.listenerCount(name)}`),
+		listeners: process
+			.eventNames()
+			.filter((name) => name !== "uncaughtExceptionMonitor")
+			.map((name) => `${String(name)} ${process.listenerCount(name)}`),
 		handles: process.getActiveResourcesInfo?.(),
 		exitCode: String(process.exitCode),
 		log: [console.log.name, console.log.length, process.stdout.write.name, process.stdout.write.length],
@@ -54,7 +57,8 @@ async function main() {
 	delete process.env.NODE_OPTIONS;
 	show("without", execFileSync(process.execPath, ["-p", asked], { encoding: "utf8" }));
 	show("in a shell", spawnSync("sh", ["-c", "echo \"[$NODE_OPTIONS]\""], { encoding: "utf8" }).stdout);
-	show("fork", await new Promise((done) => fork(__filename, ["child"], { execArgv: ["--no-warnings"] }).on("message", done)));
+	const forked = fork(__filename, ["child"], { execArgv: ["--no-warnings"] });
+	show("fork", await new Promise((done) => forked.on("message", done)));
 	show("worker", await new Promise((done) => new Worker(__filename).on("message", done)));
 	const settings = { env: { OWN: "1" }, execArgv: ["--no-warnings"], argv: ["a"] };
 	show("own worker", await new Promise((done) => new Worker(__filename, settings).on("message", done)));
