@@ -1,4 +1,5 @@
-# shellcheck shell=bash disable=SC2154 # dir and object are the caller's
+#!/usr/bin/env bash
+# shellcheck disable=SC2154 # object is the caller's
 #
 # What the demos share: services that are started on free ports, bare or under the preload, and stopped again. To be
 # sourced by a script that sets $object (the preload, or empty), calls services_prepare, and has `trap
