@@ -14,17 +14,14 @@
  * program hands work over through these. It is wrong where a program keeps callbacks in a queue of its own and runs the next
  * one's from the end of the last one's. So a request's context counts
  * - while its response is not ended, unless this program was seen to end one request's response in another one's context;
- * - afterwards, while no other request waits for its answer, or once enough responses were ended in their own contexts while
- *   others waited (PROOFS);
+ * - afterwards, if none other waited when it came and none has come since, and in what its response tells its listeners;
  * - always where the program said so itself (AsyncLocalStorage.bind or .snapshot: Next.js' after() does).
  * Sockets that the program opens belong to no request: they are pooled, and their callbacks are anybody's.
  */
 "use strict";
 
-/* Responses that were ended in their own context while other requests waited. See above. */
-const PROOFS = 64;
 /* Ended requests whose ids are kept for lines that are still to come. */
-const KEPT = 256;
+const KEPT = 16;
 /* MANAGED_SLOTS, shim/managed.h. */
 const SLOTS = 8192;
 
@@ -101,7 +98,8 @@ class Request {
 		this.head = head; // name, value, name, value, ... until the slot is opened
 		this.answered = false;
 		this.closed = false;
-		this.number = 0;
+		this.number = 0; // counts requests
+		this.alone = false; // no other request waited when it came
 		this.bindings = 0; // explicit ones, made before the slot was opened
 		this.of = undefined;
 	}
@@ -164,15 +162,16 @@ function start(native) {
 	/* ---- requests ---- */
 
 	let unanswered = 0;
-	let proofs = 0;
 	let handsOver = false;
 	let runsAhead = false;
 	let handling;
+	let telling;
 	const pinned = new FinalizationRegistry(unbind);
 
 	function begin(head) {
 		const request = new Request(head);
 		request.number = words[REQUESTS]++;
+		request.alone = unanswered === 0;
 		unanswered++;
 		if (handsOver && !runsAhead) {
 			/* Its handler's own first steps are certain, unless they complete a batch, and run jobs that were there before. */
@@ -189,11 +188,7 @@ function start(native) {
 		request.answered = true;
 		unanswered--;
 		const current = storage.getStore();
-		if (current === request || (current !== undefined && current.of === request)) {
-			if (unanswered > 0 && proofs < PROOFS) {
-				proofs++;
-			}
-		} else if (current !== undefined) {
+		if (current !== undefined && current !== request && current.of !== request) {
 			handsOver = true;
 			runsAhead ||= current.number > request.number;
 		}
@@ -285,7 +280,12 @@ function start(native) {
 		if (handsOver) {
 			return request === handling || (unanswered === 1 && !request.answered) ? request : undefined;
 		}
-		return !request.answered || unanswered === 0 || proofs === PROOFS ? request : undefined;
+		return !request.answered || request === telling || isAlone(request) ? request : undefined;
+	}
+
+	/* Is there no other request whose work this could be? */
+	function isAlone(request) {
+		return request.alone && request.number === (words[REQUESTS] - 1 | 0);
 	}
 
 	/* An OpenTelemetry SDK beside us has made up its mind about the trace: it is ours, too. Keys are those of its API, 1.x. */
@@ -429,6 +429,30 @@ function start(native) {
 	}
 
 	/*
+	 * Was this printed as one? What console prints is, and a line with what hangs on it: a stack, an object's members. Other lines
+	 * that come together have been collected, from several requests perhaps.
+	 */
+	function isOneEvent(chunk, handler) {
+		const text = typeof chunk === "string";
+		const newline = text ? "\n" : 10;
+		const last = chunk.length - 1;
+		let at = chunk.indexOf(newline);
+		if (at < 0 || at === last) {
+			return true;
+		}
+		/* Each Console has a handler of its own, made by the same code. */
+		if (typeof handler === "function" && String(handler) === String(console._stdoutErrorHandler)) {
+			return true;
+		}
+		for (; at >= 0 && at < last; at = chunk.indexOf(newline, at + 1)) {
+			if (!" \t\r\n}])".includes(text ? chunk[at + 1] : String.fromCharCode(chunk[at + 1]))) {
+				return false;
+			}
+		}
+		return true;
+	}
+
+	/*
 	 * A stream that writes to a log. What it can write at once is named while it does so, and rewritten on its way out. What has
 	 * to wait is made into records at once, since it will be written together with what others wrote; such records pass
 	 * unchanged, because the loop that writes them names nobody. An unfinished line goes through as it is.
@@ -445,8 +469,8 @@ function start(native) {
 		}
 		let inLine = false;
 
-		function waiting(original, self, chunk, encoding, callback) {
-			const plain = inLine || stream.writableEnded || stream.destroyed || (!direct && known() === undefined);
+		function waiting(original, self, one, chunk, encoding, callback) {
+			const plain = !one || inLine || stream.writableEnded || stream.destroyed || (!direct && known() === undefined);
 			const bytes = plain ? undefined : asBuffer(chunk, encoding || stream._writableState.defaultEncoding);
 			const whole = bytes === undefined ? 0 : bytes.lastIndexOf(10) + 1;
 			const records = whole > 0 ? stamp(kind, bytes.subarray(0, whole)) : undefined;
@@ -467,16 +491,17 @@ function start(native) {
 			if (!text && !(chunk instanceof Uint8Array)) {
 				return apply(original, this, arguments);
 			}
+			const one = fd === 2 || isOneEvent(chunk, encoding); // nobody collects what goes to stderr
 			if (!direct || stream.writableLength !== 0 || stream.writableCorked !== 0) {
 				if (typeof encoding === "function") {
 					callback = encoding;
 					encoding = undefined;
 				}
-				return waiting(original, this, chunk, encoding, callback);
+				return waiting(original, this, one, chunk, encoding, callback);
 			}
 			inLine = !endsLine(chunk);
 			const before = words[SLOT];
-			words[SLOT] = slotNow();
+			words[SLOT] = one ? slotNow() : NOBODY;
 			words[QUEUES] = 1;
 			try {
 				return apply(original, this, arguments);
@@ -929,14 +954,19 @@ function start(native) {
 		replace(http.ServerResponse.prototype, "emit", (original) => {
 			const bound = bindEmit(original);
 			return function emit(type) {
+				const request = Attach.get(this);
+				if (!request || (!request.answered && type !== "close")) {
+					return apply(bound, this, arguments);
+				}
+				/* What an ended response tells its listeners is about its request: access lines are written there. */
+				const before = telling;
+				telling = request;
 				try {
 					return apply(bound, this, arguments);
 				} finally {
+					telling = before;
 					if (type === "close") {
-						const request = Attach.get(this);
-						if (request) {
-							close(request);
-						}
+						close(request);
 					}
 				}
 			};
