@@ -60,8 +60,8 @@ spliced() {
 # Several lines in one write may have been collected from several requests: two of the five have no ids.
 several='--none 240'
 
-@test "console, process.stdout corked, consoles of the program's own: each line has its id" {
-    lines_of 5 console own-console cork
+@test "console, consoles of the program's own: each line has its id" {
+    lines_of 5 console own-console
 }
 
 @test "util.debuglog: each line has its id" {
@@ -70,8 +70,8 @@ several='--none 240'
 }
 
 
-@test "process.stdout in pieces: each line that is written alone has its id" {
-    options=$several lines_of 5 pieces
+@test "process.stdout in pieces and corked: each line that is written alone has its id" {
+    options=$several lines_of 5 pieces cork
 }
 
 @test "fs writes to descriptor 1, synchronous, by callback, vectored: each line that is written alone has its id" {
