@@ -289,11 +289,17 @@ function start(native) {
 	}
 
 	/* An OpenTelemetry SDK beside us has made up its mind about the trace: it is ours, too. Keys are those of its API, 1.x. */
+	const SDK = Symbol.for("opentelemetry.js.api.1");
+	const SPAN = Symbol.for("OpenTelemetry Context Key SPAN");
+
 	function traceOfSdk() {
-		const api = globalThis[Symbol.for("opentelemetry.js.api.1")];
+		const api = globalThis[SDK];
 		const context = api && api.context && api.context.active();
-		const span = context && context.getValue(Symbol.for("OpenTelemetry Context Key SPAN"));
-		const { traceId, spanId, traceFlags } = span ? span.spanContext() : {};
+		const span = context && context.getValue(SPAN);
+		if (!span) {
+			return undefined;
+		}
+		const { traceId, spanId, traceFlags } = span.spanContext();
 		return /[1-9a-f]/.test(traceId || "") ? "00-" + traceId + "-" + spanId + (traceFlags & 1 ? "-01" : "-00") : undefined;
 	}
 
@@ -368,6 +374,11 @@ function start(native) {
 
 	function bindEmit(original) {
 		return function emit(type) {
+			/* Most events have no listener, and then there is nothing to name; but an error has a crash, which is named. */
+			const listeners = this._events;
+			if (type !== "error" && (listeners === undefined || listeners[type] === undefined)) {
+				return apply(original, this, arguments);
+			}
 			const bound = Attach.get(this);
 			/* As runIn, in place: V8 forwards `arguments` without making an object of them only where they do not escape. */
 			if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound)) {
