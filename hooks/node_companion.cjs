@@ -102,6 +102,7 @@ class Request {
 		this.alone = false; // no other request waited when it came
 		this.bindings = 0; // explicit ones, made before the slot was opened
 		this.of = undefined;
+		this.certain = undefined;
 	}
 }
 
@@ -464,6 +465,49 @@ function start(native) {
 	}
 
 	/*
+	 * A stream that feeds a log by pipe() keeps chunks while there is no room, and writes them in the context of whoever made room:
+	 * that says nothing about whose they are. A PassThrough hands on the very chunks that it was given, so what it made of text
+	 * is marked there; all others come from nobody (a buffer is the program's, which may write it for several requests). pipe()
+	 * writes a chunk and nothing else, and leaves a listener behind.
+	 */
+	function byOwner(original) {
+		return function write(chunk) {
+			const listeners = this._events;
+			if (arguments.length === 1 && listeners !== undefined && listeners.unpipe !== undefined) {
+				const owner = chunk instanceof Uint8Array ? Attach.get(chunk) : undefined;
+				return runIn(owner instanceof Request ? owner : null, original, this, arguments);
+			}
+			return apply(original, this, arguments);
+		};
+	}
+
+	/* A context for what was a request's when it was looked at, whatever has happened since. */
+	function certainly(request) {
+		const certain = new Request(undefined);
+		certain.of = request;
+		return certain;
+	}
+
+	/* Streams that write to a log. */
+	const logs = new WeakSet();
+
+	function watchPassThrough(PassThrough, FileStream) {
+		replace(PassThrough.prototype, "write", (original) => function write(chunk, encoding, callback) {
+			const { pipes } = this._readableState; // one or several in older copies
+			const { objectMode, decodeStrings, defaultEncoding } = this._writableState;
+			const named = typeof encoding === "string" ? encoding : defaultEncoding;
+			const feeds = pipes && [].concat(pipes).some((to) => logs.has(to) || to instanceof FileStream);
+			const owner = feeds && typeof chunk === "string" && Buffer.isEncoding(named) ? known() : undefined;
+			if (owner === undefined || objectMode || decodeStrings === false) {
+				return apply(original, this, arguments);
+			}
+			const bytes = Buffer.from(chunk, named);
+			attach(bytes, (owner.certain ??= certainly(owner)));
+			return apply(original, this, [bytes, typeof encoding === "function" ? encoding : callback]);
+		});
+	}
+
+	/*
 	 * A stream that writes to a log. What it can write at once is named while it does so, and rewritten on its way out. What has
 	 * to wait is made into records at once, since it will be written together with what others wrote; such records pass
 	 * unchanged, because the loop that writes them names nobody. An unfinished line goes through as it is.
@@ -521,6 +565,8 @@ function start(native) {
 				words[QUEUES] = 0;
 			}
 		});
+		logs.add(stream);
+		replace(stream, "write", byOwner);
 	}
 
 	/* Finished records, and bytes of nobody: whatever request is at hand is not theirs. */
@@ -673,7 +719,10 @@ function start(native) {
 	 */
 	function watchFileStreams(WriteStream) {
 		const inLine = new WeakSet();
-		const recordOf = (chunk) => (chunk instanceof Uint8Array ? Attach.get(chunk) : undefined);
+		const recordOf = (chunk) => {
+			const record = chunk instanceof Uint8Array ? Attach.get(chunk) : undefined;
+			return record instanceof Uint8Array ? record : undefined; // a Request where it came through a PassThrough
+		};
 
 		function prepareChunk(stream, chunk, encoding) {
 			const usable = typeof stream.fd === "number" && stream.pos === undefined && !stream.writableEnded && !stream.destroyed;
@@ -702,6 +751,7 @@ function start(native) {
 			}
 			return apply(original, this, [bytes, typeof encoding === "function" ? encoding : callback]);
 		});
+		replace(WriteStream.prototype, "write", byOwner);
 		replace(WriteStream.prototype, "_write", (original) => function _write(chunk, encoding, callback) {
 			const record = recordOf(chunk);
 			if (record === undefined) {
@@ -1086,6 +1136,7 @@ function start(native) {
 			watchResponses(http);
 			watchCalls(http);
 			watchFileStreams(require("fs").WriteStream);
+			watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
 			watchOnce(watchChildren, require("child_process"));
 			replace(AsyncLocalStorage, "bind", (original) => function bind() {
 				return bindExplicitly(original, this, arguments);
@@ -1166,6 +1217,7 @@ function start(native) {
 
 	const loaders = {
 		__proto__: null,
+		"readable-stream": ({ PassThrough }) => watchPassThrough(PassThrough, require("fs").WriteStream),
 		"sonic-boom": watchSonicBoom,
 		"thread-stream": watchThreadStream,
 		worker_threads: watchWorkers,
