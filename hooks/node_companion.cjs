@@ -75,7 +75,10 @@ function replace(object, name, make) {
 	if (typeof original !== "function") {
 		return;
 	}
-	const made = make(original);
+	/* What is inherited is looked up at each call: the program may patch it further up, at any time. */
+	const made = make(before !== undefined ? original : function () {
+		return apply(getPrototypeOf(object)[name], this, arguments);
+	});
 	/* Name and length, and what others hang on a function: util.promisify looks for symbols of its own. */
 	for (const key of ownKeys(original)) {
 		if (key !== "prototype" && key !== "arguments" && key !== "caller") {

@@ -45,7 +45,6 @@ named() {
 
 # A slow reader, and a pipe that does not block.
 slowly() {
-    : >"$tmp/bare.out" >"$tmp/shim.out"
     { "$@" 2>"$tmp/bare.err" | /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/bare.out"
     { LD_PRELOAD=$so "$@" 2>"$tmp/shim.err" | LD_PRELOAD='' /usr/bin/python3 "$apps/slow_reader.py"; } >"$tmp/shim.out"
     echo 0 | tee "$tmp/bare.status" >"$tmp/shim.status"
@@ -68,7 +67,7 @@ rests() {
 
 # What two threads print has no order.
 @test "workers get the options that they were given, and their parent reads what they wrote" {
-    FILTER=sort everywhere guest workers
+    FILTER='sort' everywhere guest workers
     named "$tmp/shim.out" '^(\[|Worker|ERR_)'
 }
 
@@ -84,4 +83,8 @@ streams() {
 
 @test "write streams on a log have the lengths that they would have, and lines in pieces stay whole" {
     everywhere streams
+}
+
+@test "what a program patches while it runs is called: above inherited methods, in subclasses, on instances" {
+    everywhere guest patches
 }
