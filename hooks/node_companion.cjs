@@ -95,10 +95,16 @@ function replace(object, name, make) {
 
 /* A request that this process serves: the value of the storage. */
 class Request {
+	/*
+	 * Before Node 24 the storage's value hangs on promises and timers by a symbol, and whoever prints one prints it as well. The
+	 * head holds cookies and passwords.
+	 */
+	#head;
+
 	constructor(head) {
 		this.slot = SILENT; // SILENT: not opened yet
 		this.serial = 0; // of the slot, when it was opened: it may be another request's by now
-		this.head = head; // name, value, name, value, ... until the slot is opened
+		this.#head = head; // name, value, name, value, ... until the slot is opened
 		this.answered = false;
 		this.closed = false;
 		this.number = 0; // counts requests
@@ -106,6 +112,14 @@ class Request {
 		this.bindings = 0; // explicit ones, made before the slot was opened
 		this.of = undefined;
 		this.certain = undefined;
+	}
+
+	get head() {
+		return this.#head;
+	}
+
+	set head(head) {
+		this.#head = head;
 	}
 }
 

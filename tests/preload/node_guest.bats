@@ -88,3 +88,12 @@ streams() {
 @test "what a program patches while it runs is called: above inherited methods, in subclasses, on instances" {
     everywhere guest patches
 }
+
+shows_no_head() {
+    into shim env LD_PRELOAD="$so" "$node" "$apps/promises.js" &&
+        unwrap "$tmp/shim.out" >"$tmp/said" && cat "$tmp/said" && grep -q 'Promise {' "$tmp/said" && lacks -i secret "$tmp/said"
+}
+
+@test "a promise that is printed does not tell the head of its request" {
+    everywhere shows_no_head
+}
