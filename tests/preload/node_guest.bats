@@ -97,3 +97,7 @@ shows_no_head() {
 @test "a promise that is printed does not tell the head of its request" {
     everywhere shows_no_head
 }
+
+@test "standard output takes every chunk and encoding while something waits in it" {
+    everywhere guest stdout
+}
