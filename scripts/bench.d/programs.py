@@ -9,6 +9,7 @@ from harness import KB, TRACEPARENT, take_pairs
 
 LINE_BYTES = 80
 LONG_LINE_BYTES = 8000
+STDIO_BUFFER = 4096  # of block-buffered streams, by st_blksize
 
 
 def measure_object(bench):
@@ -40,10 +41,10 @@ def measure_hook(bench):
         bench.report(f"hook: {name}", "ns/call", [(bare[name], pre[name]) for bare, pre in pairs], "added")
 
 
-def run_lines(bench, mode, amount, length, sink, preloaded):
+def run_lines(bench, mode, amount, length, sink, preloaded, buffer=0):
     """One run of bench_lines: (nanoseconds, lines, bytes). Its lines belong to a trace, as a request's would."""
     path = pathlib.Path(bench.dir / "lines.log")
-    args = [bench.program("bench_lines"), mode, str(amount), str(length)]
+    args = [bench.program("bench_lines"), mode, str(amount), str(length), str(buffer)]
     cat = None
     with open(path, "wb") as out:
         if sink == "pipe":
@@ -62,14 +63,39 @@ def run_lines(bench, mode, amount, length, sink, preloaded):
     return tuple(int(field) for field in text.split())
 
 
+def record_bytes(bench, mode):
+    """How long the records of bench_lines' lines are."""
+    path = pathlib.Path(bench.dir / "record.log")
+    args = [bench.program("bench_lines"), mode, "100", str(LINE_BYTES)]
+    with open(path, "wb") as out:
+        bench.run_reporting(args, True, stdout=out, env={"TRACEPARENT": TRACEPARENT})
+    size = path.stat().st_size
+    path.unlink()
+    return round(size / 100)
+
+
 def measure_lines(bench):
+    """
+    Beside each row, what it costs the bare program to write as many bytes itself, in writes of the same size: the
+    kernel's work for longer lines, which no rewriting can save. On a file a full buffer of stdio's is one write of ours.
+    """
     amount, rounds = bench.pick(300000, 60000), bench.pick(9, 3)
     for mode, label in (("write", "write(2) a line"), ("printf", "printf, buffered")):
+        length = record_bytes(bench, mode)
         for sink in ("file", "pipe"):
+            buffer = STDIO_BUFFER * length // LINE_BYTES if (mode, sink) == ("printf", "file") else 0
+
             def measure(preloaded):
                 ns, lines, _ = run_lines(bench, mode, amount, LINE_BYTES, sink, preloaded)
-                return ns / lines
-            bench.report(f"lines: {label}, {sink}", "ns/line", take_pairs(rounds, measure), "added", ("<=", 150))
+                if preloaded:
+                    return ns / lines
+                long_ns, _, _ = run_lines(bench, mode, amount, length, sink, False, buffer)
+                return ns / lines, long_ns / lines
+            pairs = take_pairs(rounds, measure)
+            bench.report(f"lines: {label}, {sink}", "ns/line", [(bare[0], pre) for bare, pre in pairs], "added",
+                         ("<=", 150))
+            bench.report(f"  {mode}, {sink}: bare, {length} bytes", "ns/line", [bare for bare, _ in pairs], "added")
+            bench.report(f"  {mode}, {sink}: beyond that", "ns/line", [(bare[1], pre) for bare, pre in pairs], "added")
     for sink in ("file", "pipe"):
         def measure_bulk(preloaded):
             ns, _, size = run_lines(bench, "bulk", bench.pick(200, 50) * 1000000, LONG_LINE_BYTES, sink, preloaded)

@@ -5,7 +5,8 @@
  * the processor time of the process (user and system): the other end of a pipe and the neighbours on the machine are not
  * in it.
  *
- * Usage: bench_lines printf|write LINES [BYTES a line]      one printf (block-buffered) or one write(2) a line
+ * Usage: bench_lines write LINES [BYTES a line]             one write(2) a line
+ *        bench_lines printf LINES [BYTES a line [BUFFER]]   one printf a line, block-buffered; BUFFER: bytes, else stdio's
  *        bench_lines bulk BYTES [BYTES a line]              64 KiB blocks of long lines
  * Prints to descriptor 3: "<nanoseconds of processor time> <lines> <bytes>".
  */
@@ -90,14 +91,17 @@ int main(int argc, char **argv)
 	const char *mode = argc > 1 ? argv[1] : "";
 	uint64_t amount = argc > 2 ? strtoull(argv[2], NULL, 10) : 0, lines, start;
 	size_t len = argc > 3 ? strtoul(argv[3], NULL, 10) : 80;
+	size_t buffer = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
 	size_t number = strcmp(mode, "printf") == 0 ? 8 : 0; /* "%07llu " */
 
 	if (amount == 0 || len < 16 || len > LINE_MAX_BYTES) {
-		fprintf(stderr, "usage: bench_lines printf|write|bulk AMOUNT [BYTES a line, 16 to %d]\n",
+		fprintf(stderr, "usage: bench_lines printf|write|bulk AMOUNT [BYTES a line, 16 to %d [BUFFER]]\n",
 		        LINE_MAX_BYTES);
 		return 2;
 	}
 	fill_line(line, len - number);
+	if (buffer > 0)
+		setvbuf(stdout, NULL, _IOFBF, buffer);
 	start = cpu_ns();
 	if (number)
 		lines = run_printf(amount);
