@@ -5,8 +5,9 @@
  * descendants rewrite what goes to those same files and nothing else. So the pipe of a `$(command)` in a script, a pipe
  * to another program, and the pipe to a supervisor that relays lines are left alone: they are other files.
  * The table is append-only: entries are published by a counter, so readers need no lock. Two threads that add a file at
- * once serialise on a flag, for which they wait a bounded time: its owner may be what a signal handler interrupted. Who does
- * not get it treats the descriptor as no log this one time.
+ * once serialise on a word that names its owner. A signal handler that interrupted its own thread there gives up at once and
+ * treats the descriptor as no log this one time; others wait, because the lines they have would pass as they are. The bound is
+ * in time: an owner that was preempted is back after some time slices, however often others have looked meanwhile.
  */
 #include "logfiles.h"
 
@@ -24,8 +25,8 @@
 #include "logline.h"
 #include "os.h"
 
-#define ADD_SPINS 1000    /* looks at the flag before giving way */
-#define ADD_ATTEMPTS 1200 /* and all together */
+#define ADD_SPINS 1000      /* looks at the owner's word before giving way */
+#define ADD_WAIT_MAX_MS 250 /* and then this long, once an owner: one that jumped away never comes back */
 
 struct log_identity {
 	dev_t dev;
@@ -38,7 +39,8 @@ static struct log_identity tree[2]; /* stdout, stderr */
 static struct log_identity files[LOGLINE_FILES] LAYOUT_LATER;
 static int last_fd[LOGLINE_FILES] LAYOUT_LATER; /* one more than the number; 0: none */
 static unsigned file_count;
-static uint8_t adding;
+static uint32_t adding; /* the thread that adds a file; 0: none */
+static uint32_t stuck;  /* one that was waited for in vain */
 
 static bool same(const struct log_identity *a, dev_t dev, ino_t ino)
 {
@@ -236,17 +238,36 @@ static int add_file(const struct stat *st, unsigned count)
 	return place;
 }
 
+/* Wait for the owner, a little more each time. false: not any more. */
+static bool wait_for(uint32_t owner, unsigned attempt, uint64_t *until)
+{
+	if (owner == (uint32_t)os_tid() || owner == __atomic_load_n(&stuck, __ATOMIC_RELAXED))
+		return false;
+	if (attempt < ADD_SPINS)
+		return true;
+	if (attempt == ADD_SPINS)
+		*until = os_monotonic_ms() + ADD_WAIT_MAX_MS;
+	sched_yield();
+	if (os_monotonic_ms() < *until)
+		return true;
+	__atomic_store_n(&stuck, owner, __ATOMIC_RELAXED);
+	return false;
+}
+
 static int file_index(const struct stat *st)
 {
-	int attempt;
+	uint64_t until = 0;
+	unsigned attempt;
 
-	for (attempt = 0; attempt < ADD_ATTEMPTS; attempt++) {
+	for (attempt = 0;; attempt++) {
 		unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
 		int found = find_file(st, count);
+		uint32_t owner = 0;
 
 		if (found >= 0)
 			return found;
-		if (__atomic_exchange_n(&adding, 1, __ATOMIC_ACQUIRE) == 0) {
+		if (__atomic_compare_exchange_n(&adding, &owner, (uint32_t)os_tid(), false, __ATOMIC_ACQUIRE,
+		                                __ATOMIC_RELAXED)) {
 			bool alone = file_count == count;
 
 			if (alone)
@@ -254,16 +275,15 @@ static int file_index(const struct stat *st)
 			__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
 			if (alone)
 				return found;
-		} else if (attempt > ADD_SPINS) {
-			sched_yield();
+		} else if (!wait_for(owner, attempt, &until)) {
+			return LOGFILES_BUSY;
 		}
 	}
-	return LOGFILES_BUSY;
 }
 
 void logfiles_after_fork(void)
 {
-	adding = 0; /* who had it is not here */
+	adding = stuck = 0; /* who had it is not here */
 }
 
 int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
