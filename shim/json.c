@@ -63,26 +63,28 @@ static unsigned find_bad_utf8(__m128i v, unsigned *expected, unsigned *leads)
 	return (bad | (*expected ^ next)) & 0xffff;
 }
 
-/* How many of 16 bytes, which begin with a character, are whole characters that need no escape? */
-static inline unsigned step_text(__m128i v)
+/* All ones where a byte is below 0x20, from 0x80, '"' or '\\'. */
+static inline __m128i find_special(__m128i v)
 {
-	__m128i special = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
-	                               _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-	                                            _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-	unsigned stop = (unsigned)_mm_movemask_epi8(special), expected, leads, at;
+	return _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+	                    _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+	                                 _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+}
 
-	if (!stop)
-		return 16;
-	stop &= ~(unsigned)_mm_movemask_epi8(v);
-	if ((unsigned)_mm_movemask_epi8(v)) {
-		stop |= find_bad_utf8(v, &expected, &leads);
-		/* The end of the 16 is where an unfinished character must go on. */
-		at = stop ? (unsigned)__builtin_ctz(stop) : 16;
-		if (expected >> at & 1)
-			return 31 - (unsigned)__builtin_clz(leads & (((unsigned)1 << at) - 1));
-		return at;
-	}
-	return (unsigned)__builtin_ctz(stop);
+/* How many of 16 bytes, which begin with a character and of which one is special, are whole characters without escape? */
+static inline unsigned step_text(__m128i v, unsigned stop)
+{
+	unsigned high = (unsigned)_mm_movemask_epi8(v), expected, leads, at;
+
+	stop &= ~high;
+	if (!high)
+		return (unsigned)__builtin_ctz(stop);
+	stop |= find_bad_utf8(v, &expected, &leads);
+	/* The end of the 16 is where an unfinished character must go on. */
+	at = stop ? (unsigned)__builtin_ctz(stop) : 16;
+	if (expected >> at & 1)
+		return 31 - (unsigned)__builtin_clz(leads & (((unsigned)1 << at) - 1));
+	return at;
 }
 
 /* Fewer than 16 bytes, with blanks behind: a character that they cut in two is none. */
@@ -112,36 +114,63 @@ static inline __m128i load_some(const char *in, size_t len)
 	return _mm_set_epi64x((long long)high, (long long)low);
 }
 
-static inline void store(char *out, __m128i v)
+static inline __m128i load(const char *in)
 {
+	return _mm_loadu_si128((const __m128i *)(const void *)in);
+}
+
+/* 16 bytes from `in`, also to `out` unless that is NULL. */
+static inline __m128i move(char *out, const char *in)
+{
+	__m128i v = load(in);
+
 	if (out)
 		_mm_storeu_si128((__m128i *)(void *)out, v);
+	return v;
+}
+
+/* The same for the last bytes, of which there are `len` < 16. All of them are whole characters, or a part, or none. */
+static size_t text_rest(char *out, const char *in, size_t len)
+{
+	__m128i v = load_some(in, len);
+	unsigned stop = (unsigned)_mm_movemask_epi8(find_special(v)), k;
+
+	if (out)
+		_mm_storeu_si128((__m128i *)(void *)out, v);
+	k = stop ? step_text(v, stop) : STEP;
+	return k < len ? k : len;
 }
 
 /*
  * Copy the bytes at the front of `len` that need no escape (unless out is NULL) and return how many there were. What is
  * behind them may be a character beyond ASCII, to be looked at by itself. out: up to 15 bytes more are written to.
  */
-static inline size_t text_span(char *out, const char *in, size_t len)
+static inline __attribute__((always_inline)) size_t text_span(char *out, const char *in, size_t len)
 {
 	size_t n = 0;
+	unsigned stop, k;
 	__m128i v;
-	unsigned k;
 
+	for (; len - n >= 2 * STEP; n += 2 * STEP) {
+		v = move(out ? out + n : NULL, in + n);
+		v = _mm_or_si128(find_special(v), find_special(move(out ? out + n + STEP : NULL, in + n + STEP)));
+		if (_mm_movemask_epi8(v))
+			break;
+	}
 	while (len - n >= STEP) {
-		v = _mm_loadu_si128((const __m128i *)(const void *)(in + n));
-		store(out ? out + n : NULL, v);
-		k = step_text(v);
+		v = move(out ? out + n : NULL, in + n);
+		stop = (unsigned)_mm_movemask_epi8(find_special(v));
+		k = stop ? step_text(v, stop) : STEP;
 		n += k;
 		if (k != STEP && (k == 0 || (unsigned char)in[n] < 0x80))
 			return n;
 	}
 	if (n == len)
 		return n;
-	v = load_some(in + n, len - n);
-	store(out ? out + n : NULL, v);
-	k = step_text(v);
-	return k < len - n ? n + k : len;
+	/* All that is in front was copied as it is: once more, with the rest, costs less than the rest by itself. */
+	if (len >= STEP && !_mm_movemask_epi8(find_special(move(out ? out + len - STEP : NULL, in + len - STEP))))
+		return len;
+	return n + text_rest(out ? out + n : NULL, in + n, len - n);
 }
 #else
 #define STEP 8

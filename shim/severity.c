@@ -32,31 +32,33 @@
 	((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32 |        \
 	 (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
-static const struct level_word {
-	uint64_t front;
-	uint8_t len, severity;
-} level_words[] = {
-	{ WORD('i', 'n', 'f', 'o', 0, 0, 0, 0), 4, SEVERITY_INFO },
-	{ WORD('e', 'r', 'r', 'o', 'r', 0, 0, 0), 5, SEVERITY_ERROR },
-	{ WORD('w', 'a', 'r', 'n', 0, 0, 0, 0), 4, SEVERITY_WARN },
-	{ WORD('d', 'e', 'b', 'u', 'g', 0, 0, 0), 5, SEVERITY_DEBUG },
-	{ WORD('w', 'a', 'r', 'n', 'i', 'n', 'g', 0), 7, SEVERITY_WARN },
-	{ WORD('t', 'r', 'a', 'c', 'e', 0, 0, 0), 5, SEVERITY_TRACE },
-	{ WORD('n', 'o', 't', 'i', 'c', 'e', 0, 0), 6, SEVERITY_NOTICE },
-	{ WORD('f', 'a', 't', 'a', 'l', 0, 0, 0), 5, SEVERITY_FATAL },
-	{ WORD('c', 'r', 'i', 't', 'i', 'c', 'a', 'l'), 8, SEVERITY_CRITICAL },
-	{ WORD('c', 'r', 'i', 't', 0, 0, 0, 0), 4, SEVERITY_CRITICAL },
-	{ WORD('e', 'r', 'r', 0, 0, 0, 0, 0), 3, SEVERITY_ERROR },
-	{ WORD('a', 'l', 'e', 'r', 't', 0, 0, 0), 5, SEVERITY_FATAL },
-	{ WORD('e', 'm', 'e', 'r', 'g', 0, 0, 0), 5, SEVERITY_FATAL },
-	{ WORD('e', 'm', 'e', 'r', 'g', 'e', 'n', 'c'), 9, SEVERITY_FATAL },
-	{ WORD('p', 'a', 'n', 'i', 'c', 0, 0, 0), 5, SEVERITY_FATAL },
-	{ WORD('s', 'e', 'v', 'e', 'r', 'e', 0, 0), 6, SEVERITY_ERROR },
-	{ WORD('i', 'n', 'f', 'o', 'r', 'm', 'a', 't'), 11, SEVERITY_INFO },
-	{ WORD('d', 'b', 'g', 0, 0, 0, 0, 0), 3, SEVERITY_DEBUG },
-	{ WORD('w', 'r', 'n', 0, 0, 0, 0, 0), 3, SEVERITY_WARN },
-	{ WORD('i', 'n', 'f', 0, 0, 0, 0, 0), 3, SEVERITY_INFO },
-};
+/* `front` of a word of `len` bytes; three to eleven. */
+static enum severity level_of(uint64_t front, size_t len)
+{
+	switch (front) {
+	case WORD('t', 'r', 'a', 'c', 'e', 0, 0, 0): return SEVERITY_TRACE;
+	case WORD('d', 'e', 'b', 'u', 'g', 0, 0, 0): return SEVERITY_DEBUG;
+	case WORD('d', 'b', 'g', 0, 0, 0, 0, 0): return SEVERITY_DEBUG;
+	case WORD('i', 'n', 'f', 'o', 0, 0, 0, 0): return SEVERITY_INFO;
+	case WORD('i', 'n', 'f', 0, 0, 0, 0, 0): return SEVERITY_INFO;
+	case WORD('i', 'n', 'f', 'o', 'r', 'm', 'a', 't'): return len == 11 ? SEVERITY_INFO : SEVERITY_NONE;
+	case WORD('n', 'o', 't', 'i', 'c', 'e', 0, 0): return SEVERITY_NOTICE;
+	case WORD('w', 'a', 'r', 'n', 0, 0, 0, 0): return SEVERITY_WARN;
+	case WORD('w', 'a', 'r', 'n', 'i', 'n', 'g', 0): return SEVERITY_WARN;
+	case WORD('w', 'r', 'n', 0, 0, 0, 0, 0): return SEVERITY_WARN;
+	case WORD('e', 'r', 'r', 'o', 'r', 0, 0, 0): return SEVERITY_ERROR;
+	case WORD('e', 'r', 'r', 0, 0, 0, 0, 0): return SEVERITY_ERROR;
+	case WORD('s', 'e', 'v', 'e', 'r', 'e', 0, 0): return SEVERITY_ERROR;
+	case WORD('c', 'r', 'i', 't', 'i', 'c', 'a', 'l'): return len == 8 ? SEVERITY_CRITICAL : SEVERITY_NONE;
+	case WORD('c', 'r', 'i', 't', 0, 0, 0, 0): return SEVERITY_CRITICAL;
+	case WORD('f', 'a', 't', 'a', 'l', 0, 0, 0): return SEVERITY_FATAL;
+	case WORD('a', 'l', 'e', 'r', 't', 0, 0, 0): return SEVERITY_FATAL;
+	case WORD('e', 'm', 'e', 'r', 'g', 0, 0, 0): return SEVERITY_FATAL;
+	case WORD('e', 'm', 'e', 'r', 'g', 'e', 'n', 'c'): return len == 9 ? SEVERITY_FATAL : SEVERITY_NONE;
+	case WORD('p', 'a', 'n', 'i', 'c', 0, 0, 0): return SEVERITY_FATAL;
+	default: return SEVERITY_NONE;
+	}
+}
 
 /* What a byte may be part of: a number or time, a name in front of '=' or " - ". */
 #define IN_TIME 1
@@ -72,11 +74,60 @@ static const uint8_t byte_class[256] = {
 	['Q'] = 2, ['R'] = 2, ['S'] = 2, ['U'] = 2, ['V'] = 2, ['W'] = 2, ['X'] = 2, ['Y'] = 2,
 };
 
+/* What a token is, by its first byte. */
+enum token { TOKEN_NONE, TOKEN_WORD, TOKEN_GROUP, TOKEN_NUMBER, TOKEN_BAR, TOKEN_SIGN };
+static const uint8_t token_of[256] = {
+	['A' ... 'Z'] = TOKEN_WORD, ['a' ... 'z'] = TOKEN_WORD,   ['['] = TOKEN_GROUP, ['('] = TOKEN_GROUP,
+	['+'] = TOKEN_NUMBER,       ['0' ... '9'] = TOKEN_NUMBER, ['-'] = TOKEN_BAR,   ['|'] = TOKEN_BAR,
+	[':'] = TOKEN_SIGN,         [','] = TOKEN_SIGN,
+};
+
 static const char *skip_class(const char *p, const char *end, unsigned class)
 {
 	while (p < end && (byte_class[(unsigned char)*p] & class))
 		p++;
 	return p;
+}
+
+#ifdef __SSE2__
+static inline __m128i load(const char *p)
+{
+	return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+/* Bit i: byte i of the 16 is from `low` to `low` + `count`. */
+static inline __m128i in_range(__m128i v, char low, char count)
+{
+	__m128i from = _mm_sub_epi8(v, _mm_set1_epi8(low));
+
+	return _mm_cmpeq_epi8(_mm_min_epu8(from, _mm_set1_epi8(count)), from);
+}
+
+/* Bit i: byte i of the 16 is a letter. */
+static inline unsigned find_letters(const char *p)
+{
+	return (unsigned)_mm_movemask_epi8(in_range(_mm_or_si128(load(p), _mm_set1_epi8(0x20)), 'a', 25));
+}
+#endif
+
+/* skip_class of IN_TIME: most lines of a server begin with an address or a date. */
+static inline const char *skip_time(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	for (; end - p >= 16; p += 16) {
+		/* '*' to ':' are digits and all signs but '#'. */
+		__m128i v = load(p),
+			time = _mm_or_si128(in_range(v, '*', ':' - '*'), _mm_cmpeq_epi8(v, _mm_set1_epi8('#')));
+		unsigned others;
+
+		time = _mm_or_si128(time, _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('T')),
+		                                       _mm_cmpeq_epi8(v, _mm_set1_epi8('Z'))));
+		others = (unsigned)_mm_movemask_epi8(time) ^ 0xffff;
+		if (others)
+			return p + __builtin_ctz(others);
+	}
+#endif
+	return skip_class(p, end, IN_TIME);
 }
 
 static inline bool is_letter(char c)
@@ -115,11 +166,34 @@ static enum severity find_word(const char *p, size_t len)
 		return SEVERITY_NONE;
 	for (i = len < 8 ? len : 8; i-- > 0;)
 		front = front << 8 | (unsigned char)(p[i] | 0x20);
-	for (i = 0; i < sizeof(level_words) / sizeof(level_words[0]); i++) {
-		if (level_words[i].front == front && level_words[i].len == len)
-			return (enum severity)level_words[i].severity;
+	return level_of(front, len);
+}
+
+/* The end of the letters at p, and the level that they name. */
+static inline const char *read_word(const char *p, const char *end, enum severity *s)
+{
+	const char *to = p;
+
+#if defined(__SSE2__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	if (end - p >= 16) {
+		size_t len = (size_t)__builtin_ctz(~find_letters(p));
+		uint64_t front;
+
+		if (len < 16) {
+			memcpy(&front, p, 8);
+			front |= 0x2020202020202020u;
+			if (len < 8)
+				front &= ((uint64_t)1 << 8 * len) - 1;
+			*s = len < 3 || len > 11 ? SEVERITY_NONE : level_of(front, len);
+			return p + len;
+		}
+		to = p + 16;
 	}
-	return SEVERITY_NONE;
+#endif
+	while (to < end && is_letter(*to))
+		to++;
+	*s = find_word(p, (size_t)(to - p));
+	return to;
 }
 
 static const char *skip_letters(const char *p, const char *end)
@@ -136,18 +210,25 @@ static const char *skip_blanks(const char *p, const char *end)
 	return p;
 }
 
-/* Blanks and terminal colours ("\033[31m"). */
-static inline const char *skip_unseen(const char *p, const char *end)
+/* Terminal colours ("\033[31m"), and the blanks around them. */
+static __attribute__((noinline)) const char *skip_colours(const char *p, const char *end)
 {
-	for (;;) {
-		p = skip_blanks(p, end);
-		if (p == end || *p != '\033' || end - p < 3 || p[1] != '[')
+	while (p < end && *p == '\033') {
+		if (end - p < 3 || p[1] != '[')
 			return p;
 		for (p += 2; p < end && (is_digit(*p) || *p == ';'); p++)
 			;
 		if (p < end)
 			p++;
+		p = skip_blanks(p, end);
 	}
+	return p;
+}
+
+static inline const char *skip_unseen(const char *p, const char *end)
+{
+	p = skip_blanks(p, end);
+	return __builtin_expect(p < end && *p == '\033', 0) ? skip_colours(p, end) : p;
 }
 
 static enum severity syslog_priority(const char *p, const char *end)
@@ -165,7 +246,7 @@ static enum severity syslog_priority(const char *p, const char *end)
 }
 
 /* Layouts that begin with one letter: glog's "E1122 18:01:43.123456 " and Ruby's "E, [2026-11-22T". */
-static enum severity letter_layout(const char *p, const char *end)
+static __attribute__((noinline)) enum severity letter_layout(const char *p, const char *end)
 {
 	static const char letters[] = "DIWEF";
 	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR,
@@ -173,7 +254,7 @@ static enum severity letter_layout(const char *p, const char *end)
 	const char *which;
 	int i;
 
-	if (!is_upper(p[0]) || end - p < 9 || (p[1] != ',' && !is_digit(p[1])))
+	if (end - p < 9)
 		return SEVERITY_NONE;
 	which = memchr(letters, p[0], 5);
 	if (!which)
@@ -188,17 +269,6 @@ static enum severity letter_layout(const char *p, const char *end)
 		return SEVERITY_NONE;
 	return (enum severity)levels[which - letters];
 }
-
-#ifdef __SSE2__
-/* Bit i: byte i of the 16 is a letter. */
-static unsigned find_letters(const char *p)
-{
-	__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-	__m128i from_a = _mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
-
-	return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(from_a, _mm_set1_epi8(25)), from_a));
-}
-#endif
 
 /*
  * Can a level stand in a group? It is three letters or more in front of the group's end or a blank: nearly all groups that
@@ -302,10 +372,11 @@ static bool stands_as_level(const char *from, const char *to, const char *end, b
  * A token that begins with a letter. Returns the level, or SEVERITY_NONE with *next behind what can be passed over, or
  * *next NULL when the message has begun.
  */
-static enum severity word_token(const char *p, const char *end, bool fields_before, bool separated, const char **next)
+static __attribute__((noinline)) enum severity word_token(const char *p, const char *end, bool fields_before,
+                                                          bool separated, const char **next)
 {
-	const char *to = skip_letters(p, end), *rest;
-	enum severity s = find_word(p, (size_t)(to - p));
+	enum severity s;
+	const char *to = read_word(p, end, &s), *rest;
 
 	*next = NULL;
 	if (s == SEVERITY_FATAL && end - to > 7 && memcmp(to, " error:", 7) == 0)
@@ -330,7 +401,7 @@ static enum severity word_token(const char *p, const char *end, bool fields_befo
 }
 
 /* A bracketed group at p. *next is behind it, or NULL when it does not close in sight. */
-static enum severity bracket_token(const char *p, const char *end, const char **next)
+static __attribute__((noinline)) enum severity bracket_token(const char *p, const char *end, const char **next)
 {
 	const char *close = memchr(p + 1, *p == '[' ? ']' : ')', (size_t)(end - p - 1));
 
@@ -341,7 +412,7 @@ static enum severity bracket_token(const char *p, const char *end, const char **
 enum severity severity_detect(const char *line, size_t len)
 {
 	const char *end = line + (len < SEVERITY_WINDOW ? len : SEVERITY_WINDOW);
-	const char *p = skip_unseen(line, end), *next;
+	const char *p = skip_unseen(line, end), *next = NULL;
 	bool fields = false, separated = false;
 	enum severity s = SEVERITY_NONE;
 
@@ -349,28 +420,31 @@ enum severity severity_detect(const char *line, size_t len)
 		return SEVERITY_NONE;
 	if (*p == '<')
 		return syslog_priority(p, end);
-	s = letter_layout(p, end);
-	for (; p && p < end && s == SEVERITY_NONE; p = next ? skip_unseen(next, end) : NULL) {
-		bool separator = false;
+	if (is_upper(p[0]) && end - p > 1 && (p[1] == ',' || is_digit(p[1])))
+		s = letter_layout(p, end);
+	for (; p < end && s == SEVERITY_NONE; p = skip_unseen(next, end)) {
+		enum token token = token_of[(unsigned char)*p];
 
-		if (is_letter(*p)) {
-			s = word_token(p, end, fields, separated, &next);
-		} else if (*p == '[' || *p == '(') {
-			s = bracket_token(p, end, &next);
-		} else if (is_digit(*p) || *p == '+') {
+		switch (token) {
+		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next); break;
+		case TOKEN_GROUP: s = bracket_token(p, end, &next); break;
+		case TOKEN_NUMBER:
 			/* A time, a date, a number; "12ms" and the like have begun the message. */
-			next = skip_class(p + 1, end, IN_TIME);
+			next = skip_time(p + 1, end);
 			if (next < end && is_letter(*next))
-				next = NULL;
-		} else if (*p == '-' || *p == '|' || *p == ':' || *p == ',') {
-			separator = *p == '-' || *p == '|';
+				return SEVERITY_NONE;
+			break;
+		case TOKEN_BAR:
+		case TOKEN_SIGN:
 			for (next = p + 1; next < end && *next == *p; next++)
 				;
-		} else {
-			next = NULL;
+			break;
+		case TOKEN_NONE: return SEVERITY_NONE;
 		}
+		if (next == NULL)
+			return s;
 		fields = true;
-		separated = separator;
+		separated = token == TOKEN_BAR;
 	}
 	return s;
 }
