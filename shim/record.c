@@ -1,7 +1,7 @@
 /*
  * Log lines to records.
  *
- * Mechanism. A record is mostly constant text between a few changing pieces, so record_init lays the constant text out in
+ * Mechanism. A record is mostly constant text between a few changing pieces, so record_parts.c lays the constant text out in
  * parts of at most PART_SIZE bytes, each copied with a fixed-size copy (a few vector moves; the room behind the record is
  * ours, see RECORD_OVERHEAD_MAX) and then cut to its length. Digits come from record_digits.c, the level from severity.c;
  * the message is escaped in one pass (json.c).
@@ -11,160 +11,17 @@
  * The program's own trace id wins over ours, under whatever well-known name it has: two ids in a record would be a lie.
  *
  * Who may call: record_init see record.h; the rest anybody, signal handlers included. Memory: a few KiB of constants;
- * under 300 bytes of stack. Nothing is kept between calls.
- *
- * Source: the field names of OpenTelemetry's log data model (JSON of its non-OTLP formats), ECS 8.11, Datadog's log
- * correlation, Google Cloud Logging's special fields.
+ * under 300 bytes of stack. Nothing is kept between calls but what the caller keeps: in its memo the pieces that the next
+ * record is likely to need again. A piece is used only for what it was made of, compared by value; a request's address says
+ * nothing, because it may be another one by now.
  */
-#include "record.h"
-
 #include <string.h>
 
-#include "counters.h"
 #include "ids.h"
-#include "json.h"
-#include "layout.h"
 #include "record_digits.h"
-#include "severity.h"
+#include "record_internal.h"
 
-#define PART_SIZE 44 /* with `len` 48 bytes; the longest is GCP's trace_sampled, 40 */
-#define TAIL_SIZE 2560
-#define TAIL_STEP 32 /* copied so many bytes at a time */
-#define NAME_MAX_LEN LIMIT_HEADER_NAME
-#define CONSTANT_MAX_LEN 128 /* of service, environment, version: bytes before escaping */
-
-struct part {
-	uint32_t len;
-	char text[PART_SIZE];
-};
-
-struct format {
-	const char *time, *severity, *message, *trace, *span, *flags, *service, *environment, *version, *pid, *tid;
-	const char *constant;                /* members that every record has */
-	char severities[SEVERITY_COUNT][12]; /* text, not pointers: each of those is a relocation in every process */
-};
-
-static const struct format formats[] = {
-	[FORMAT_OTEL] = { "timestamp",
-	                  "severity",
-	                  "message",
-	                  "trace_id",
-	                  "span_id",
-	                  "trace_flags",
-	                  "service",
-	                  NULL,
-	                  NULL,
-	                  "pid",
-	                  "tid",
-	                  "",
-	                  { "", "TRACE", "DEBUG", "INFO", "INFO", "WARN", "ERROR", "FATAL", "FATAL" } },
-	[FORMAT_CAMEL] = { "timestamp",
-	                   "level",
-	                   "message",
-	                   "traceId",
-	                   "spanId",
-	                   "traceFlags",
-	                   "service",
-	                   NULL,
-	                   NULL,
-	                   "pid",
-	                   "tid",
-	                   "",
-	                   { "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
-	[FORMAT_ECS] = { "@timestamp",
-	                 "log.level",
-	                 "message",
-	                 "trace.id",
-	                 "span.id",
-	                 NULL,
-	                 "service.name",
-	                 "service.environment",
-	                 "service.version",
-	                 "process.pid",
-	                 "process.thread.id",
-	                 ",\"ecs.version\":\"8.11.0\"",
-	                 { "", "trace", "debug", "info", "notice", "warn", "error", "critical", "fatal" } },
-	[FORMAT_DATADOG] = { "timestamp",
-	                     "status",
-	                     "message",
-	                     "dd.trace_id",
-	                     "dd.span_id",
-	                     NULL,
-	                     "dd.service",
-	                     "dd.env",
-	                     "dd.version",
-	                     "pid",
-	                     "tid",
-	                     "",
-	                     { "", "debug", "debug", "info", "notice", "warn", "error", "critical", "emergency" } },
-	[FORMAT_GCP] = { "time",
-	                 "severity",
-	                 "message",
-	                 "logging.googleapis.com/trace",
-	                 "logging.googleapis.com/spanId",
-	                 "logging.googleapis.com/trace_sampled",
-	                 "service",
-	                 NULL,
-	                 NULL,
-	                 "pid",
-	                 "tid",
-	                 "",
-	                 { "", "DEBUG", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "EMERGENCY" } },
-};
-
-/* Under these names a program's own trace id is known, whatever format is configured. */
-static const char *const trace_names[] = { "trace_id", "traceId", "trace.id", "dd.trace_id",
-	                                   "logging.googleapis.com/trace" };
-
-/* Which members a line to be spliced has already: these bits, those of mapped field i and of correlation id i. */
-#define KEY_TRACE 0x01u
-#define KEY_SPAN 0x02u
-#define KEY_FLAGS 0x04u
-#define KEY_FIELD(i) (0x100u << (i))
-#define KEY_CORRELATION(i) (0x1000000u << (i))
-_Static_assert(LIMIT_LOG_FIELDS <= 16 && LIMIT_CORRELATION_HEADERS <= 8, "a bit for every field");
-
-static struct {
-	const struct format *format;
-	struct part open;                   /* {"timestamp":" */
-	struct part middle[SEVERITY_COUNT]; /* Z","severity":"INFO","message":" */
-	struct part trace, span, flags;     /* ,"trace_id":"   ,"span_id":"   ,"trace_flags": */
-	struct part tid;                    /* ,"tid": */
-	struct part streams[3];
-	struct part text_trace, text_span; /* " trace_id=" and " span_id=" of LOG_TEXT */
-	uint32_t tail_len;
-	char tail[TAIL_SIZE + TAIL_STEP]; /* ,"service":"...",...,"pid": */
-	uint32_t field_skip;              /* KEY_* of fields whose name is taken */
-	/* The names that are looked for in objects, with the KEY_* bits they mean; and bit c & 63 for each first byte. */
-	struct known_key {
-		const char *text;
-		uint16_t len;
-		bool nested; /* only if the value is an object */
-		uint32_t bits;
-	} known[12 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
-	uint32_t known_count;
-	uint64_t first_bytes;
-} parts LAYOUT_LATER;
-
-static void part_add(struct part *part, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (part->len + len <= PART_SIZE) {
-		memcpy(part->text + part->len, text, len);
-		part->len += (uint32_t)len;
-	}
-}
-
-static void part_set(struct part *part, const char *a, const char *b, const char *c)
-{
-	part->len = 0;
-	part_add(part, a);
-	part_add(part, b);
-	part_add(part, c);
-}
-
-static inline char *put_part(char *out, const struct part *part)
+static inline char *put_part(char *out, const struct record_part *part)
 {
 	memcpy(out, part->text, PART_SIZE);
 	return out + part->len;
@@ -194,16 +51,16 @@ static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
 	static const char digits[] = "0123456789abcdef";
 
 	if (!(have & KEY_TRACE)) {
-		out = put_id(put_part(out, &parts.trace), ctx->trace_id, 16);
+		out = put_id(put_part(out, &record_parts.trace), ctx->trace_id, 16);
 		*out++ = '"';
 	}
 	if (!(have & KEY_SPAN)) {
-		out = put_id(put_part(out, &parts.span), ctx->span_id, 8);
+		out = put_id(put_part(out, &record_parts.span), ctx->span_id, 8);
 		*out++ = '"';
 	}
-	if (!parts.flags.len || (have & KEY_FLAGS))
+	if (!record_parts.flags.len || (have & KEY_FLAGS))
 		return out;
-	out = put_part(out, &parts.flags);
+	out = put_part(out, &record_parts.flags);
 	if (config.log_format == FORMAT_GCP) {
 		bool sampled = ctx->flags & TRACE_FLAG_SAMPLED;
 
@@ -248,7 +105,7 @@ static char *put_fields(char *out, const struct trace_context *ctx, uint32_t hav
 {
 	size_t i;
 
-	have |= parts.field_skip;
+	have |= record_parts.field_skip;
 	for (i = 0; i < config.field_count; i++) {
 		if (ctx->field[i].len && !(have & KEY_FIELD(i)))
 			out = put_field(out, &config.field[i].field, ctx, ctx->field[i]);
@@ -264,44 +121,129 @@ static inline char *put_tail(char *out)
 {
 	uint32_t i;
 
-	for (i = 0; i < parts.tail_len; i += TAIL_STEP)
-		memcpy(out + i, parts.tail + i, TAIL_STEP);
-	return out + parts.tail_len;
+	for (i = 0; i < record_parts.tail_len; i += TAIL_STEP)
+		memcpy(out + i, record_parts.tail + i, TAIL_STEP);
+	return out + record_parts.tail_len;
+}
+
+/* All up to the second's fraction, and the fraction. */
+static inline char *put_head(char *out, const struct record_source *src)
+{
+	struct record_memo *memo = src->memo;
+	char *end;
+
+	if (memo && memo->head_len && src->time_ns - memo->second_ns < 1000000000u) {
+		memcpy(out, memo->head, RECORD_MEMO_HEAD);
+		return record_put_fraction(out + memo->head_len, (uint32_t)(src->time_ns - memo->second_ns));
+	}
+	end = record_put_time(put_part(out, &record_parts.open), src->time_ns);
+	if (memo && end - 9 - out <= RECORD_MEMO_HEAD) {
+		memo->head_len = (uint16_t)(end - 9 - out);
+		memcpy(memo->head, out, memo->head_len);
+		memo->second_ns = src->time_ns - src->time_ns % 1000000000u;
+	}
+	return end;
+}
+
+/* From behind the message to the stream. */
+static char *make_rest(char *out, const struct record_source *src)
+{
+	*out++ = '"';
+	if (src->ctx)
+		out = put_ids(out, src->ctx, 0);
+	out = record_put_number(put_tail(out), (uint32_t)src->pid);
+	out = record_put_number(put_part(out, &record_parts.tid), (uint32_t)src->tid);
+	return put_part(out, &record_parts.streams[src->stream]);
+}
+
+/* What the rest is made of, beside the configuration. */
+static inline void rest_key(const struct record_source *src, uint64_t key[5])
+{
+	key[0] = key[1] = key[2] = 0;
+	key[3] = (uint64_t)src->stream << 16;
+	key[4] = (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid;
+	if (src->ctx) {
+		memcpy(key, src->ctx->trace_id, 16);
+		memcpy(key + 2, src->ctx->span_id, 8);
+		key[3] |= 0x100u | src->ctx->flags;
+	}
+}
+
+static inline char *put_rest(char *out, const struct record_source *src)
+{
+	struct record_memo *memo = src->memo;
+	uint64_t key[5], differs;
+	uint32_t i;
+	char *end;
+
+	if (!memo)
+		return make_rest(out, src);
+	rest_key(src, key);
+	differs = (key[0] ^ memo->key[0]) | (key[1] ^ memo->key[1]) | (key[2] ^ memo->key[2]) |
+	          (key[3] ^ memo->key[3]) | (key[4] ^ memo->key[4]);
+	if (__builtin_expect(!differs && memo->tail_len, 1)) {
+		for (i = 0; i < memo->tail_len; i += TAIL_STEP)
+			memcpy(out + i, memo->tail + i, TAIL_STEP);
+		return out + memo->tail_len;
+	}
+	end = make_rest(out, src);
+	memo->tail_len = end - out <= RECORD_MEMO_TAIL ? (uint16_t)(end - out) : 0;
+	memcpy(memo->tail, out, memo->tail_len);
+	memcpy(memo->key, key, sizeof(key));
+	return end;
+}
+
+/* What the fields of a request may take; 0: it has none. */
+static inline size_t fields_bound(const struct trace_context *ctx)
+{
+	size_t bound = 0, i;
+
+	for (i = 0; i < config.field_count; i++) {
+		if (ctx->field[i].len)
+			bound += JSON_ESCAPE_BOUND((size_t)config.field[i].field.len + ctx->field[i].len) + 24;
+	}
+	for (i = 0; i < config.correlation_count; i++) {
+		if (ctx->correlation[i].len)
+			bound += JSON_ESCAPE_BOUND((size_t)config.correlation[i].len + ctx->correlation[i].len) + 24;
+	}
+	return bound;
+}
+
+size_t record_bound(const struct record_source *src, size_t len)
+{
+	return JSON_ESCAPE_BOUND(len) + record_parts.room + (src->ctx ? fields_bound(src->ctx) : 0);
+}
+
+static char *put_partial(char *out, bool last)
+{
+	memcpy(out, ",\"partial\":true", 15);
+	out += 15;
+	if (!last)
+		return out;
+	memcpy(out, ",\"partial_last\":true", 20);
+	return out + 20;
 }
 
 static size_t format_text(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
 {
-	char *p = record_put_time(put_part(out, &parts.open), src->time_ns);
+	char *p;
 
+	if (src->memo && src->memo->turn != record_parts.turn)
+		*src->memo = (struct record_memo){ .turn = record_parts.turn };
+	p = put_head(out, src);
 	if (len && line[len - 1] == '\r' && !src->partial)
 		len--;
-	p = put_part(p, &parts.middle[severity_detect(line, len)]);
-	p = json_escape(p, line, len);
-	*p++ = '"';
+	p = put_part(p, &record_parts.middle[severity_detect(line, len)]);
+	p = put_rest(json_escape(p, line, len), src);
 	if (src->ctx) {
-		p = put_ids(p, src->ctx, 0);
 		*how |= RECORD_HAS_ID;
+		if (fields_bound(src->ctx))
+			p = put_fields(p, src->ctx, 0);
 	}
-	p = record_put_number(put_tail(p), (uint32_t)src->pid);
-	p = record_put_number(put_part(p, &parts.tid), (uint32_t)src->tid);
-	p = put_part(p, &parts.streams[src->stream]);
-	if (src->ctx)
-		p = put_fields(p, src->ctx, 0);
-	if (src->partial || src->partial_last) {
-		memcpy(p, ",\"partial\":true", 15);
-		p += 15;
-	}
-	if (src->partial_last) {
-		memcpy(p, ",\"partial_last\":true", 20);
-		p += 20;
-	}
+	if (src->partial || src->partial_last)
+		p = put_partial(p, src->partial_last);
 	memcpy(p, "}\n", 2);
 	return (size_t)(p + 2 - out);
-}
-
-static bool name_is(const char *name, size_t len, const char *other)
-{
-	return other && strlen(other) == len && memcmp(name, other, len) == 0;
 }
 
 /* json_scan_object's callback: owner is the uint32_t of KEY_* bits. */
@@ -309,10 +251,10 @@ static void note_key(void *owner, const char *name, size_t len, char value)
 {
 	uint32_t *have = owner, i;
 
-	if (!len || !(parts.first_bytes >> ((unsigned char)name[0] & 63) & 1))
+	if (!len || !(record_parts.first_bytes >> ((unsigned char)name[0] & 63) & 1))
 		return;
-	for (i = 0; i < parts.known_count; i++) {
-		const struct known_key *known = &parts.known[i];
+	for (i = 0; i < record_parts.known_count; i++) {
+		const struct known_key *known = &record_parts.known[i];
 
 		if (known->len == len && (!known->nested || value == '{') && memcmp(name, known->text, len) == 0)
 			*have |= known->bits;
@@ -358,8 +300,8 @@ static size_t format_plain(const struct record_source *src, const char *line, si
 
 	memcpy(out, line, len - ending);
 	if (src->ctx && len > ending && config.log_mode == LOG_TEXT) {
-		p = put_id(put_part(p, &parts.text_trace), src->ctx->trace_id, 16);
-		p = put_id(put_part(p, &parts.text_span), src->ctx->span_id, 8);
+		p = put_id(put_part(p, &record_parts.text_trace), src->ctx->trace_id, 16);
+		p = put_id(put_part(p, &record_parts.text_span), src->ctx->span_id, 8);
 		*how |= RECORD_HAS_ID;
 	}
 	if (ending)
@@ -393,167 +335,4 @@ bool record_is_object(const char *line, size_t len)
 	bool empty;
 
 	return config.log_mode != LOG_OFF && json_scan_object(line, len, ignore_key, NULL, &brace, &empty);
-}
-
-/* A constant member: ,"name":"value". Nothing when either is missing. */
-static void tail_add(const char *name, const struct config_name *value)
-{
-	size_t len = value->len > CONSTANT_MAX_LEN ? json_utf8_cut(value->text, CONSTANT_MAX_LEN) : value->len;
-	char *p = parts.tail + parts.tail_len;
-
-	if (!name || !len)
-		return;
-	memcpy(p, ",\"", 2);
-	memcpy(p + 2, name, strlen(name));
-	p += 2 + strlen(name);
-	memcpy(p, "\":\"", 3);
-	p = json_escape(p + 3, value->text, len);
-	*p++ = '"';
-	parts.tail_len = (uint32_t)(p - parts.tail);
-}
-
-static void tail_end(const char *constant, const char *pid)
-{
-	char *p = parts.tail + parts.tail_len;
-	size_t len = strlen(constant);
-
-	memcpy(p, constant, len);
-	p += len;
-	memcpy(p, ",\"", 2);
-	memcpy(p + 2, pid, strlen(pid));
-	p += 2 + strlen(pid);
-	memcpy(p, "\":", 2);
-	parts.tail_len = (uint32_t)(p + 2 - parts.tail);
-}
-
-_Static_assert(3 * (JSON_ESCAPE_BOUND(CONSTANT_MAX_LEN) + 32) + 96 <= TAIL_SIZE, "the tail holds its members");
-_Static_assert(TAIL_SIZE + 12 * PART_SIZE +
-                               (LIMIT_LOG_FIELDS *
-                                (JSON_ESCAPE_BOUND(NAME_MAX_LEN) + JSON_ESCAPE_BOUND(LIMIT_FIELD_VALUE) + 8)) +
-                               (LIMIT_CORRELATION_HEADERS *
-                                (JSON_ESCAPE_BOUND(NAME_MAX_LEN) + JSON_ESCAPE_BOUND(LIMIT_CORRELATION_ID) + 8)) <=
-                       RECORD_OVERHEAD_MAX,
-               "the overhead holds every part");
-_Static_assert(LIMIT_CORRELATION_ID <= LIMIT_FIELD_VALUE, "put_field cuts no correlation id");
-
-static bool same_name(const struct config_name *a, const struct config_name *b)
-{
-	return a->len == b->len && memcmp(a->text, b->text, a->len) == 0;
-}
-
-/* Is this name the format's own, or that of one of the first `fields` mapped fields? Or unusable? */
-static bool name_is_taken(const struct format *f, const struct config_name *name, size_t fields)
-{
-	const char *const taken[] = { f->time,  f->severity, f->message,     f->trace,       f->span,
-		                      f->flags, f->service,  f->environment, f->version,     f->pid,
-		                      f->tid,   "stream",    "partial",      "partial_last", "ecs.version" };
-	size_t i;
-
-	if (!name->len || name->len > NAME_MAX_LEN)
-		return true;
-	for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
-		if (name_is(name->text, name->len, taken[i]))
-			return true;
-	}
-	for (i = 0; i < fields; i++) {
-		if (same_name(&config.field[i].field, name))
-			return true;
-	}
-	return false;
-}
-
-static void look_for(const char *name, size_t len, uint32_t bits, bool nested)
-{
-	if (parts.known_count == sizeof(parts.known) / sizeof(parts.known[0]))
-		return;
-	parts.known[parts.known_count++] = (struct known_key){ name, (uint16_t)len, nested, bits };
-	parts.first_bytes |= (uint64_t)1 << ((unsigned char)name[0] & 63);
-}
-
-static void init_known(const struct format *f)
-{
-	size_t i;
-
-	parts.first_bytes = 0;
-	parts.known_count = 0;
-	for (i = 0; i < sizeof(trace_names) / sizeof(trace_names[0]); i++)
-		look_for(trace_names[i], strlen(trace_names[i]), KEY_TRACE, false);
-	look_for(f->span, strlen(f->span), KEY_SPAN, false);
-	if (f->flags)
-		look_for(f->flags, strlen(f->flags), KEY_FLAGS, false);
-	/* These formats name nested members with dots, or nest them. */
-	if (config.log_format == FORMAT_ECS) {
-		look_for("trace", 5, KEY_TRACE, true);
-		look_for("span", 4, KEY_SPAN, true);
-	}
-	if (config.log_format == FORMAT_DATADOG)
-		look_for("dd", 2, KEY_TRACE | KEY_SPAN, true);
-}
-
-static void init_fields(const struct format *f)
-{
-	size_t i;
-
-	parts.field_skip = 0;
-	for (i = 0; i < config.field_count; i++) {
-		const struct config_name *name = &config.field[i].field;
-
-		if (name_is_taken(f, name, i)) {
-			parts.field_skip |= KEY_FIELD(i);
-			counters_count(config_invalid);
-			counters_note("log field '%.64s' left out: the name is taken, or too long", name->text);
-		} else {
-			look_for(name->text, name->len, KEY_FIELD(i), false);
-		}
-	}
-	for (i = 0; i < config.correlation_count; i++) {
-		const struct config_name *name = &config.correlation[i];
-		bool mapped = name_is_taken(f, name, config.field_count);
-		size_t k;
-
-		for (k = 0; k < config.field_count; k++)
-			mapped = mapped || (!config.field[k].from_baggage && same_name(&config.field[k].source, name));
-		if (mapped)
-			parts.field_skip |= KEY_CORRELATION(i);
-		else
-			look_for(name->text, name->len, KEY_CORRELATION(i), false);
-	}
-}
-
-void record_init(void)
-{
-	static const char *const streams[] = { "stdout", "stderr", "file" };
-	const struct format *f = parts.format = &formats[config.log_format];
-	size_t i;
-
-	part_set(&parts.open, "{\"", f->time, "\":\"");
-	for (i = 0; i < SEVERITY_COUNT; i++) {
-		part_set(&parts.middle[i], "Z\",\"", "", "");
-		if (i) {
-			part_add(&parts.middle[i], f->severity);
-			part_add(&parts.middle[i], "\":\"");
-			part_add(&parts.middle[i], f->severities[i]);
-			part_add(&parts.middle[i], "\",\"");
-		}
-		part_add(&parts.middle[i], f->message);
-		part_add(&parts.middle[i], "\":\"");
-	}
-	part_set(&parts.trace, ",\"", f->trace, "\":\"");
-	part_set(&parts.span, ",\"", f->span, "\":\"");
-	if (f->flags)
-		part_set(&parts.flags, ",\"", f->flags, "\":");
-	else
-		parts.flags.len = 0;
-	part_set(&parts.tid, ",\"", f->tid, "\":");
-	for (i = 0; i < 3; i++)
-		part_set(&parts.streams[i], ",\"stream\":\"", streams[i], "\"");
-	part_set(&parts.text_trace, " ", f->trace, "=");
-	part_set(&parts.text_span, " ", f->span, "=");
-	parts.tail_len = 0;
-	tail_add(f->service, &config.service);
-	tail_add(f->environment, &config.environment);
-	tail_add(f->version, &config.version);
-	tail_end(f->constant, f->pid);
-	init_known(f);
-	init_fields(f);
 }

@@ -13,13 +13,30 @@
 
 enum record_stream { RECORD_STDOUT, RECORD_STDERR, RECORD_FILE };
 
+/*
+ * What most records of one writer have in common, worked out once: the text up to the second's fraction, and what follows the
+ * message of a line of one thread in one request. All zero, or with `turn` zero: nothing yet. Of one writer at a time. What
+ * is in it is told by value, so that it may be handed from one writer to another.
+ */
+#define RECORD_MEMO_HEAD 48
+#define RECORD_MEMO_TAIL 448
+struct record_memo {
+	uint32_t turn; /* of record_init */
+	uint16_t head_len, tail_len;
+	uint64_t second_ns; /* the head's */
+	uint64_t key[5];    /* the tail's: ids, flags and stream, process and thread */
+	char head[RECORD_MEMO_HEAD];
+	char tail[RECORD_MEMO_TAIL];
+};
+
 struct record_source {
 	const struct trace_context *ctx; /* NULL: no request known, so no ids */
 	enum record_stream stream;
 	int32_t pid, tid;
-	uint64_t time_ns;  /* CLOCK_REALTIME when the line was printed */
-	bool partial;      /* the program's line goes on behind this part, or never got its newline */
-	bool partial_last; /* the last part of a line of which earlier parts were records of their own */
+	uint64_t time_ns;         /* CLOCK_REALTIME when the line was printed */
+	bool partial;             /* the program's line goes on behind this part, or never got its newline */
+	bool partial_last;        /* the last part of a line of which earlier parts were records of their own */
+	struct record_memo *memo; /* used and kept up to date; NULL: none */
 };
 
 /*
@@ -42,12 +59,15 @@ void record_init(void);
 /* The same for a line that record_is_object says yes to. */
 #define RECORD_OBJECT_BOUND(len) ((len) + RECORD_OVERHEAD_MAX)
 
+/* The same for one source and any line of `len` bytes, by what there is to say: much less, as a rule. */
+size_t record_bound(const struct record_source *src, size_t len);
+
 /*
  * Write the record of one line.
  *
  * line  `len` bytes without the '\n'; any bytes. A '\r' at the end is taken for a part of the line ending (unless the
  *       source is partial): a record made from text leaves it out, as it does the '\n'
- * out   RECORD_BOUND(len) bytes, or RECORD_OBJECT_BOUND(len); all of it may be written to; gets the record and its '\n'
+ * out   RECORD_BOUND(len) bytes, or RECORD_OBJECT_BOUND(len), or record_bound(src, len); all of it may be written to; gets the record and its '\n'
  * how   out: RECORD_* flags
  * config.log_mode LOG_JSON: text becomes an object in config.log_format; bytes that are not UTF-8 become \u0080 to \u00ff
  * (see json_escape); a source that is `partial` adds "partial":true, `partial_last` "partial":true,"partial_last":true.

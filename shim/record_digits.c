@@ -126,11 +126,19 @@ static void make_second(uint64_t seconds, uint64_t text[3])
 	__atomic_store_n(&known_second.busy, 0, __ATOMIC_RELEASE);
 }
 
+char *record_put_fraction(char *out, uint32_t ns)
+{
+	uint32_t first = ns / 100000000;
+
+	out[0] = (char)('0' + first);
+	put_word(out + 1, eight_digits(ns - first * 100000000) + 0x3030303030303030u);
+	return out + 9;
+}
+
 /* "2026-11-22T18:01:43.123456789" */
 char *record_put_time(char *out, uint64_t time_ns)
 {
 	uint64_t seconds = time_ns / 1000000000u, text[3];
-	uint32_t fraction = (uint32_t)(time_ns % 1000000000u);
 	bool known = __atomic_load_n(&known_second.number, __ATOMIC_ACQUIRE) == seconds + 1;
 
 	text[0] = __atomic_load_n(&known_second.text[0], __ATOMIC_ACQUIRE);
@@ -139,9 +147,7 @@ char *record_put_time(char *out, uint64_t time_ns)
 	if (!known || __atomic_load_n(&known_second.number, __ATOMIC_RELAXED) != seconds + 1)
 		make_second(seconds, text);
 	memcpy(out, text, 20);
-	out[20] = (char)('0' + fraction / 100000000);
-	put_word(out + 21, eight_digits(fraction % 100000000) + 0x3030303030303030u);
-	return out + 29;
+	return record_put_fraction(out + 20, (uint32_t)(time_ns % 1000000000u));
 }
 
 /* 8 or 16 bytes in hex. Twice a record: a digit at a time, this would cost as much as half of all the rest. */

@@ -67,6 +67,20 @@ static void check_message(const char *record, const char *line, size_t len)
 	CHECK(i == len);
 }
 
+/* With what is remembered of the inputs before, and in no more room than it was told to need: the same record. */
+static void check_remembering(struct record_source src, const char *line, size_t len, const char *record, size_t n)
+{
+	static struct record_memo memo;
+	size_t room = record_bound(&src, len);
+	char *out = malloc(room);
+	unsigned how;
+
+	src.memo = &memo;
+	CHECK(room <= RECORD_BOUND(len));
+	CHECK(record_format(&src, line, len, out, &how) == n && memcmp(out, record, n) == 0);
+	free(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct record_source src = { .pid = 1, .tid = -1, .time_ns = 1795370503123456789u };
@@ -86,6 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	n = record_format(&src, line, len, out, &how);
 	CHECK(n >= 1 && n <= RECORD_BOUND(len) && out[n - 1] == '\n');
 	out[n] = '\0';
+	check_remembering(src, line, len, out, n);
 	CHECK(record_is_object(line, len) == ((how & RECORD_SPLICED) != 0));
 	CHECK(!src.ctx || (how & RECORD_HAS_ID) || config.log_mode == LOG_TEXT);
 	if (config.log_mode == LOG_JSON || (how & RECORD_SPLICED))

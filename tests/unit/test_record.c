@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -70,6 +71,28 @@ static void set_format(enum log_format format)
 	record_init();
 }
 
+/* From the second time on with a memo of it, and in no more room than it was told to need: the same record. */
+static void expect_same_with_memo(const struct record_source *src, const char *line, size_t len, const char *record,
+                                  size_t record_len, unsigned how)
+{
+	static struct record_memo memo;
+	struct record_source remembering = *src;
+	size_t room = record_bound(src, len);
+	int i;
+
+	remembering.memo = &memo;
+	assert_true(room <= RECORD_BOUND(len));
+	for (i = 0; i < 2; i++) {
+		char *out = malloc(room);
+		unsigned again;
+
+		assert_int_equal(record_format(&remembering, line, len, out, &again), record_len);
+		assert_memory_equal(out, record, record_len);
+		assert_int_equal(again, how);
+		free(out);
+	}
+}
+
 /* The record of a line, NUL-terminated, checked for its bound; the caller frees it. */
 static char *record_of(const struct record_source *src, const char *line, size_t len, unsigned *how)
 {
@@ -78,6 +101,7 @@ static char *record_of(const struct record_source *src, const char *line, size_t
 
 	memcpy(exact, line, len);
 	n = record_format(src, exact, len, out, how);
+	expect_same_with_memo(src, exact, len, out, n, *how);
 	free(exact);
 	assert_true(n >= 1 && n <= RECORD_BOUND(len));
 	assert_int_equal(out[n - 1], '\n');
@@ -160,6 +184,58 @@ static void every_format_has_its_own_names(void **state)
 	ctx.flags = 0;
 	expect_spliced("{}", "{\"logging.googleapis.com/trace\":\"" TRACE "\",\"logging.googleapis.com/spanId\":\"" SPAN
 	                     "\",\"logging.googleapis.com/trace_sampled\":false}\n");
+}
+
+static uint32_t next_random(uint32_t *seed, uint32_t below)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return (*seed >> 8) % below;
+}
+
+static void what_is_remembered_of_a_record_is_never_in_another_ones(void **state)
+{
+	static const uint64_t times[] = {
+		TIME_NS, TIME_NS + 876543210, TIME_NS + 876543211, TIME_NS - 123456789, TIME_NS - 123456790,
+		0,       999999999,           1000000000,          UINT64_MAX / 2
+	};
+	static char long_name[600];
+	uint32_t seed = 7, i;
+
+	(void)state;
+	memset(long_name, '"', sizeof(long_name));
+	for (i = 0; i < 20000; i++) {
+		struct record_source src = source(next_random(&seed, 4) > 0);
+		char line[40];
+		size_t len = next_random(&seed, sizeof(line)), k;
+		unsigned how;
+
+		for (k = 0; k < len; k++)
+			line[k] = (char)next_random(&seed, next_random(&seed, 2) ? 128 : 256);
+		if (next_random(&seed, 3) == 0)
+			ctx.trace_id[next_random(&seed, 16)] ^= 1;
+		if (next_random(&seed, 3) == 0)
+			ctx.span_id[next_random(&seed, 8)] ^= 1;
+		if (next_random(&seed, 5) == 0)
+			ctx.flags ^= 1;
+		src.stream = (enum record_stream)next_random(&seed, 3);
+		src.pid -= (int32_t)next_random(&seed, 2);
+		src.tid -= (int32_t)next_random(&seed, 2);
+		src.time_ns = times[next_random(&seed, sizeof(times) / sizeof(times[0]))];
+		src.partial = next_random(&seed, 5) == 0;
+		src.partial_last = !src.partial && next_random(&seed, 5) == 0;
+		ctx.field[0].len = config.field_count && next_random(&seed, 2) ? 4 : 0;
+		if (next_random(&seed, 50) == 0) {
+			config.service = (struct config_name){ long_name, (uint16_t)next_random(&seed, 200) };
+			config.version = (struct config_name){ long_name, (uint16_t)next_random(&seed, 200) };
+			config.field_count = 0;
+			if (next_random(&seed, 2))
+				map_field("userId", "\"\1\2\3");
+			ctx.text.len = 0;
+			config.datadog_decimal = next_random(&seed, 2);
+			set_format((enum log_format)next_random(&seed, 5));
+		}
+		free(record_of(&src, line, len, &how));
+	}
 }
 
 static void mapped_fields_are_added_escaped(void **state)
@@ -440,6 +516,61 @@ static void stated_severities_are_found(void **state)
 	}
 }
 
+/* Short lines and long ones are read in different ways; neither reads beyond its end. */
+static void every_level_word_is_known_in_lines_of_any_length(void **state)
+{
+	static const struct {
+		const char *word;
+		enum severity expected;
+	} words[] = { { "TRACE", SEVERITY_TRACE },
+		      { "DEBUG", SEVERITY_DEBUG },
+		      { "DBG", SEVERITY_DEBUG },
+		      { "INFO", SEVERITY_INFO },
+		      { "INF", SEVERITY_INFO },
+		      { "INFORMATION", SEVERITY_INFO },
+		      { "NOTICE", SEVERITY_NOTICE },
+		      { "WARN", SEVERITY_WARN },
+		      { "WARNING", SEVERITY_WARN },
+		      { "WRN", SEVERITY_WARN },
+		      { "ERROR", SEVERITY_ERROR },
+		      { "ERR", SEVERITY_ERROR },
+		      { "SEVERE", SEVERITY_ERROR },
+		      { "CRITICAL", SEVERITY_CRITICAL },
+		      { "CRIT", SEVERITY_CRITICAL },
+		      { "FATAL", SEVERITY_FATAL },
+		      { "ALERT", SEVERITY_FATAL },
+		      { "EMERG", SEVERITY_FATAL },
+		      { "EMERGENCY", SEVERITY_FATAL },
+		      { "PANIC", SEVERITY_FATAL },
+		      { "CRITICALS", SEVERITY_NONE },
+		      { "EMERGENC", SEVERITY_NONE },
+		      { "INFORMATIO", SEVERITY_NONE },
+		      { "ERRORS", SEVERITY_NONE },
+		      { "IN", SEVERITY_NONE },
+		      { "INFORMATIONINFORMATION", SEVERITY_NONE },
+		      { "WARNINGWARNING", SEVERITY_NONE } };
+	static const char *const fronts[] = { "", "10.20.30.40 ", "2026-11-22T18:01:43.123456789Z ",
+		                              "[22/Nov/2026:18:01:43 +0000] ", "\033[31m" };
+	size_t i, front, rest;
+
+	(void)state;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		for (front = 0; front < sizeof(fronts) / sizeof(fronts[0]); front++) {
+			for (rest = 0; rest < 24; rest++) {
+				char text[100], *line;
+				int len = snprintf(text, sizeof(text), "%s%s:%.*s", fronts[front], words[i].word,
+				                   (int)rest, " the rest of the message");
+
+				line = malloc((size_t)len);
+				memcpy(line, text, (size_t)len);
+				if (severity_detect(line, (size_t)len) != words[i].expected)
+					fail_msg("level of '%s'", text);
+				free(line);
+			}
+		}
+	}
+}
+
 static void prose_states_no_severity(void **state)
 {
 	static const char *const lines[] = { "",
@@ -489,6 +620,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(text_becomes_an_otel_record),
 		TEST(every_format_has_its_own_names),
+		TEST(what_is_remembered_of_a_record_is_never_in_another_ones),
 		TEST(mapped_fields_are_added_escaped),
 		TEST(field_whose_name_is_taken_is_left_out_and_counted),
 		TEST(a_correlation_id_is_logged_beside_the_trace_id),
@@ -503,6 +635,7 @@ int main(void)
 		TEST(dates_are_right_over_the_centuries),
 		TEST(random_bytes_give_valid_objects),
 		TEST(stated_severities_are_found),
+		TEST(every_level_word_is_known_in_lines_of_any_length),
 		TEST(prose_states_no_severity),
 	};
 
