@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "os.h"
+
 /* IOV_MAX: more is an error, which the kernel has to tell. */
 #define VECTORS_MAX 1024
 
@@ -171,7 +173,7 @@ static ssize_t emit_sendmsg(const struct io_emitter *emitter, const struct iovec
 	return REAL(sendmsg)(emitter->fd, &msg, emitter->flags);
 }
 
-EXPORT ssize_t write(int fd, const void *buf, size_t len)
+static __attribute__((noinline)) ssize_t write_watched(int fd, const void *buf, size_t len)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
@@ -179,13 +181,26 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
+	if ((verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
 		return REAL(write)(fd, buf, len);
 	if (verdict == IO_SPECIAL)
 		return io_send_special(&io, &emitter);
 	n = REAL(write)(fd, buf, len);
 	io_send_end(&io, n);
 	return n;
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t len)
+{
+	uint64_t word = fds_word(fd);
+	struct logline_one one;
+
+	if (fds_kind(word) == FD_NOTHING || !io_active())
+		return REAL(write)(fd, buf, len);
+	/* The usual line is written from here: see logline_one_begin. */
+	if (fds_kind(word) == FD_LOG && io_line_begin(&one, fd, word, (logline_key)os_tid(), buf, len))
+		return io_line_end(&one, REAL(write)(fd, one.bytes, one.len));
+	return write_watched(fd, buf, len);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)

@@ -23,6 +23,26 @@ static inline struct status_page *counters_page(void)
 #define counters_add(name, n)                                                                                          \
 	((void)__atomic_fetch_add(&counters_page()->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
 #define counters_count(name) counters_add(name, 1)
+
+/* The same, for what is counted with each line: the same result for less, as long as there is one thread. */
+#define counters_add_often(name, n) counters_bump(&counters_page()->counter[STATUS_##name], (uint64_t)(n))
+
+#ifdef __x86_64__
+extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on */
+#endif
+
+static inline void counters_bump(uint64_t *counter, uint64_t n)
+{
+#ifdef __x86_64__
+	/* One instruction: a signal handler comes before or behind it. Without `lock` it takes a fifth of the time. */
+	if (&__libc_single_threaded != NULL && __libc_single_threaded) {
+		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
 #define counters_get(name) __atomic_load_n(&counters_page()->counter[STATUS_##name], __ATOMIC_RELAXED)
 
 /*

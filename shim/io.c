@@ -384,6 +384,7 @@ void io_flush_thread_logs(void)
 
 	logline_flush_key((logline_key)os_tid(), logfiles_fd_of);
 	logline_flush_key((logline_key)os_tid() | IO_KEY_UNBUFFERED, logfiles_fd_of);
+	logline_thread_end();
 	errno = saved;
 }
 

@@ -126,6 +126,13 @@ struct request *io_line_request(void);
 ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
                      const struct logline_segment *segments, size_t segment_count);
 
+/*
+ * The same for one whole line, around the real write of one->bytes, see logline_one_begin. `begin` false: it is none, or
+ * something else comes first; nothing was done. `end` returns the program's bytes taken, or -1 with errno.
+ */
+bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len);
+ssize_t io_line_end(struct logline_one *one, ssize_t n);
+
 /* The process is ending, see io_end: whoever writes a log flushes the key behind it. */
 extern bool io_ending;
 

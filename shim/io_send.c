@@ -466,6 +466,19 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 
 /* ---- logs ---- */
 
+/* A process that only logs is worth a status page, too. */
+static inline void logged(void)
+{
+	int saved;
+
+	if (__builtin_expect(__atomic_load_n(&counters_published, __ATOMIC_RELAXED) != 0, 1) ||
+	    counters_get(lines) < LINES_WORTH_A_PAGE)
+		return;
+	saved = errno;
+	counters_publish();
+	errno = saved;
+}
+
 ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
                      const struct logline_segment *segments, size_t segment_count)
 {
@@ -475,12 +488,46 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	current_notice_thread();
 	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
 	                      segment_count);
-	if (__atomic_load_n(&counters_published, __ATOMIC_RELAXED) == 0 && counters_get(lines) >= LINES_WORTH_A_PAGE) {
-		int saved = errno;
+	logged();
+	return taken;
+}
 
-		counters_publish();
-		errno = saved;
-	}
+/* Has no request been taken up since the last write to this log file? Asked at each. */
+static inline bool same_bindings(uint64_t word)
+{
+	static uint32_t last_bindings[LOGLINE_FILES];
+	uint32_t *last = &last_bindings[fds_log_file(word)];
+	uint32_t now = current_bindings(), before = __atomic_load_n(last, __ATOMIC_RELAXED);
+
+	/* Two threads may both find that a request was taken up: that only makes both careful. */
+	if (before != now)
+		__atomic_store_n(last, now, __ATOMIC_RELAXED);
+	return before == now;
+}
+
+bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len)
+{
+	struct logline_segment all = { .len = len };
+	struct iovec iov = { (void *)(uintptr_t)line, len };
+
+	if (!are_bytes(&iov, 1, &all.len))
+		return false;
+	current_notice_thread();
+	/* One line is one event: see written_when_printed. */
+	all.request = io_line_request();
+	if (!logline_one_begin(one, fds_log_file(word), fds_log_stream(word), fd, key, line, len, &all))
+		return false;
+	(void)same_bindings(word);
+	return true;
+}
+
+ssize_t io_line_end(struct logline_one *one, ssize_t n)
+{
+	ssize_t taken = logline_one_end(one, n);
+
+	logged();
+	if (__builtin_expect(io_ending, 0))
+		io_flush_key(one->key);
 	return taken;
 }
 
@@ -507,14 +554,9 @@ static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
  */
 static bool written_when_printed(const struct io_send *io, size_t total)
 {
-	static uint32_t last_bindings[LOGLINE_FILES];
-	uint32_t *last = &last_bindings[fds_log_file(io->word)];
-	uint32_t now = current_bindings(), before = __atomic_load_n(last, __ATOMIC_RELAXED);
+	bool same = same_bindings(io->word);
 
-	/* Two threads may both find that a request was taken up: that only makes both careful. */
-	if (before != now)
-		__atomic_store_n(last, now, __ATOMIC_RELAXED);
-	return (before == now && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
+	return (same && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
 	       current_writes_events() || !has_inner_newline(io->iov, io->count, total);
 }
 

@@ -401,25 +401,21 @@ static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enu
 	return -1;
 }
 
-/* One whole line on its own is what most calls of most programs write: it needs none of the machinery for all others. */
-static bool is_one_line(const struct logline_file *f, const char *bytes, size_t len)
-{
-	return bytes[len - 1] == '\n' && len - 1 <= LIMIT_LOG_LINE && !__atomic_load_n(&f->lines, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&f->held_count, __ATOMIC_RELAXED) && !memchr(bytes, '\n', len - 1);
-}
-
 ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,
                       int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count)
 {
 	struct logline_file *f;
+	struct logline_one one;
 
 	if (file >= LOGLINE_FILES || !total)
 		return logline_write_raw(fd, iov, iovcnt);
 	f = &logline_files[file];
 	if (!logline_backlog_send(f, fd))
 		return -1;
-	if (iovcnt == 1 && segment_count == 1 && is_one_line(f, iov->iov_base, total))
-		return logline_write_one(f, stream, fd, key, iov, segments);
+	/* One whole line on its own needs none of the machinery for all others. */
+	if (iovcnt == 1 && segment_count == 1 &&
+	    logline_one_begin(&one, file, stream, fd, key, iov->iov_base, total, segments))
+		return logline_one_end(&one, os.write(fd, one.bytes, one.len));
 	return write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
 }
 

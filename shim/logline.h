@@ -67,6 +67,30 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
                       int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count);
 
 /*
+ * The same in two halves, for the usual call: one whole line, nothing unfinished or left over in the file. Between them the
+ * caller writes `bytes` to `fd` itself, from as shallow a place as it can: the kernel's own calls displace what the processor
+ * foresees of ours, so that behind a system call each return costs as much as the formatting of a timestamp.
+ *
+ * begin  false: it is another kind of call, or there is no memory; nothing was done, and logline_write does it
+ * end    n: the write's result, errno set. Returns what logline_write returns. Must follow `begin` on the same thread; only a
+ *        thread that ends or jumps away in the write may leave it out
+ * `segment` covers the line; it and the line (borrowed) are used until `end`.
+ */
+struct logline_one {
+	const char *bytes;
+	size_t len;
+	struct logline_file *file; /* from here on logline's */
+	struct logline_scratch *scratch;
+	struct iovec line;
+	logline_key key;
+	int fd;
+	unsigned how;
+};
+bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
+                       const void *line, size_t len, const struct logline_segment *segment);
+ssize_t logline_one_end(struct logline_one *one, ssize_t n);
+
+/*
  * Does the rest of this key's unfinished line still lie in a buffer of the program (a FILE's)? Such a line never counts as
  * old, and logline_flush_settled leaves it out. Asked with the list's lock held, so that a FILE that is being closed, whose
  * line is flushed first, cannot go away meanwhile. NULL, or set once before there are threads.
@@ -85,6 +109,9 @@ void logline_flush_key(logline_key key, int (*fd_of)(unsigned file));
 void logline_flush_file(unsigned file, int fd);
 /* Is there anything that a flush would send? */
 bool logline_is_pending(unsigned file);
+
+/* This thread ends: what it keeps for its next line goes to others. Should it write again, it has it back. Signal-safe. */
+void logline_thread_end(void);
 
 /* In the child of a fork: forget the parent's unfinished lines (the parent will send them) and free every lock. */
 void logline_after_fork(void);

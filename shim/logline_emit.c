@@ -35,18 +35,108 @@
 #define FILL_REGULAR (64u * 1024)
 #define FILL_PIPE (16u * 1024)
 
-POOL(scratch_pool, sizeof(struct logline_scratch), 1);
+POOL(large_pool, sizeof(struct logline_large), 1);
+POOL(small_pool, 4096, 16);
+
+/*
+ * The small scratch of this thread. While `busy` it is in use, and a signal handler on the same thread takes a large one; a
+ * handler that comes before leaves everything as if it had not been. So `busy` is set first, and looked at by nobody else.
+ * One that jumps out of a write leaves it set: the thread then does without.
+ */
+static __thread struct {
+	struct logline_scratch *scratch;
+	bool busy;
+} own __attribute__((tls_model("initial-exec")));
+
+/* What a signal handler must find done is done, as the compiler is concerned. */
+static inline void settle_for_handlers(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static __attribute__((noinline)) struct logline_scratch *small_new(void)
+{
+	struct logline_small *new = pool_take(&small_pool);
+
+	if (!new)
+		return NULL;
+	new->scratch.marks = new->marks;
+	new->scratch.data = new->data;
+	new->scratch.small = true;
+	own.scratch = &new->scratch;
+	return own.scratch;
+}
+
+static inline void own_give(void)
+{
+	settle_for_handlers();
+	own.busy = false;
+}
+
+/* NULL: not to be had now. */
+static inline struct logline_scratch *own_take(void)
+{
+	struct logline_scratch *s;
+
+	if (own.busy)
+		return NULL;
+	own.busy = true;
+	settle_for_handlers();
+	s = own.scratch;
+	if (__builtin_expect(!s, 0) && !(s = small_new()))
+		own_give();
+	return s;
+}
+
+/* What was taken is the thread's no more. */
+static void own_let_go(void)
+{
+	own.scratch = NULL;
+	own_give();
+}
+
+void logline_thread_end(void)
+{
+	struct logline_scratch *s;
+
+	own.busy = true;
+	settle_for_handlers();
+	s = own.scratch;
+	own_let_go();
+	if (!s)
+		return;
+	s->memo.turn = 0; /* it may have been left half made */
+	pool_give(&small_pool, s);
+}
+
+static struct logline_scratch *large_take(void)
+{
+	struct logline_large *new = pool_take(&large_pool);
+
+	if (!new)
+		return NULL;
+	new->scratch.marks = new->marks;
+	new->scratch.data = new->data;
+	new->scratch.small = false;
+	return &new->scratch;
+}
+
+static void scratch_give(struct logline_scratch *s)
+{
+	pool_give(s->small ? &small_pool : &large_pool, s);
+}
 
 bool logline_writer_begin(struct logline_writer *w)
 {
-	w->scratch = pool_take(&scratch_pool);
+	w->scratch = large_take();
+	w->source.memo = w->scratch ? &w->scratch->memo : NULL;
 	return w->scratch != NULL;
 }
 
 void logline_writer_end(struct logline_writer *w)
 {
 	if (w->scratch)
-		pool_give(&scratch_pool, w->scratch);
+		scratch_give(w->scratch);
 	w->scratch = NULL;
 }
 
@@ -130,7 +220,7 @@ bool logline_backlog_send(struct logline_file *f, int fd)
 		s->off += (uint32_t)n;
 		if (s->off == s->end) {
 			__atomic_store_n(&f->sending, s->next, __ATOMIC_RELEASE);
-			pool_give(&scratch_pool, s);
+			scratch_give(s);
 		}
 	}
 	__atomic_store_n(&f->busy, 0, __ATOMIC_RELEASE);
@@ -143,7 +233,7 @@ void logline_forget_backlog(struct logline_file *f)
 
 	for (s = f->busy ? NULL : oldest(f); s; s = next) {
 		next = s->next;
-		pool_give(&scratch_pool, s);
+		scratch_give(s);
 	}
 	f->incoming = f->sending = NULL;
 	f->busy = 0;
@@ -151,11 +241,11 @@ void logline_forget_backlog(struct logline_file *f)
 
 static inline void count_lines(unsigned count, unsigned with_id, unsigned spliced)
 {
-	counters_add(lines, count);
+	counters_add_often(lines, count);
 	if (with_id)
-		counters_add(lines_with_id, with_id);
+		counters_add_often(lines_with_id, with_id);
 	if (with_id < count)
-		counters_add(lines_without_id, count - with_id);
+		counters_add_often(lines_without_id, count - with_id);
 	if (spliced)
 		counters_add(lines_spliced, spliced);
 }
@@ -273,22 +363,27 @@ bool logline_send(struct logline_writer *w)
 }
 
 /*
- * The write of a single record (scratch->data up to mark 0) returned n, not all of it, errno set. It was on its own; from here
- * on it is a write in progress like any other.
+ * The write of a single record returned n, not all of it, errno set. It was on its own; from here on it is a write in progress
+ * like any other.
  */
-static ssize_t go_on(struct logline_file *f, int fd, logline_key key, const struct iovec *iov,
-                     struct logline_scratch *scratch, ssize_t n)
+static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ssize_t n)
 {
-	struct logline_writer w = { .file = f,
-		                    .fd = fd,
-		                    .key = key,
-		                    .scratch = scratch,
+	struct logline_writer w = { .file = one->file,
+		                    .fd = one->fd,
+		                    .key = one->key,
+		                    .scratch = one->scratch,
 		                    .marks = 1,
-		                    .used = scratch->marks[0].out_end,
-		                    .iov = iov,
+		                    .used = (uint32_t)one->len,
+		                    .iov = &one->line,
 		                    .iovcnt = 1 };
-	bool ok = settle(&w, n) && logline_send(&w);
+	bool ok;
 
+	one->scratch->marks[0] = (struct logline_mark){ .in_end = one->line.iov_len,
+		                                        .out_end = (uint32_t)one->len,
+		                                        .flags = (uint16_t)one->how };
+	if (one->scratch->small)
+		own_let_go();
+	ok = settle(&w, n) && logline_send(&w);
 	logline_writer_end(&w);
 	if (ok || w.taken)
 		return (ssize_t)w.taken;
@@ -296,30 +391,61 @@ static ssize_t go_on(struct logline_file *f, int fd, logline_key key, const stru
 	return -1;
 }
 
-ssize_t logline_write_one(struct logline_file *f, enum record_stream stream, int fd, logline_key key,
-                          const struct iovec *iov, const struct logline_segment *segment)
+/* For the record of one line. */
+static inline struct logline_scratch *line_scratch(const struct record_source *source, size_t len)
 {
-	struct logline_scratch *scratch = pool_take(&scratch_pool);
-	struct record_source source = { .stream = stream, .pid = os_pid() };
-	uint32_t used;
-	unsigned how;
-	ssize_t n;
+	struct logline_scratch *s;
 
-	if (!scratch)
-		return logline_write_raw(fd, iov, 1);
+	if (record_bound(source, len) > LOGLINE_SMALL || !(s = own_take()))
+		s = large_take();
+	return s;
+}
+
+/* Is it one whole line, with nothing in the file that has to go before it or with it? */
+static inline bool is_usual(const struct logline_file *f, const char *bytes, size_t len)
+{
+	return len && bytes[len - 1] == '\n' && len - 1 <= LIMIT_LOG_LINE &&
+	       !__atomic_load_n(&f->lines, __ATOMIC_RELAXED) && !__atomic_load_n(&f->held_count, __ATOMIC_RELAXED) &&
+	       !logline_backlog(f) && !memchr(bytes, '\n', len - 1);
+}
+
+bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
+                       const void *line, size_t len, const struct logline_segment *segment)
+{
+	struct logline_file *f = &logline_files[file];
+	struct record_source source = { .stream = stream };
+	struct logline_scratch *scratch;
+
+	if (file >= LOGLINE_FILES || !is_usual(f, line, len))
+		return false;
 	source.ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL;
-	source.time_ns = segment->time_ns ? segment->time_ns : os_realtime_ns();
+	source.pid = os_pid();
 	source.tid = segment->tid ? segment->tid : os_tid();
-	used = (uint32_t)record_format(&source, iov->iov_base, iov->iov_len - 1, scratch->data, &how);
-	n = os.write(fd, scratch->data, used);
-	if (__builtin_expect(n != (ssize_t)used, 0)) {
-		scratch->marks[0] =
-			(struct logline_mark){ .in_end = iov->iov_len, .out_end = used, .flags = (uint16_t)how };
-		return go_on(f, fd, key, iov, scratch, n);
-	}
-	pool_give(&scratch_pool, scratch);
-	count_lines(1, (how & RECORD_HAS_ID) != 0, (how & RECORD_SPLICED) != 0);
-	return (ssize_t)iov->iov_len;
+	source.time_ns = segment->time_ns ? segment->time_ns : os_realtime_ns();
+	scratch = line_scratch(&source, len - 1);
+	if (!scratch)
+		return false;
+	source.memo = &scratch->memo;
+	one->len = record_format(&source, line, len - 1, scratch->data, &one->how);
+	one->bytes = scratch->data;
+	one->file = f;
+	one->scratch = scratch;
+	one->line = (struct iovec){ (void *)(uintptr_t)line, len };
+	one->key = key;
+	one->fd = fd;
+	return true;
+}
+
+ssize_t logline_one_end(struct logline_one *one, ssize_t n)
+{
+	if (__builtin_expect(n != (ssize_t)one->len, 0))
+		return go_on(one, n);
+	if (one->scratch->small)
+		own_give();
+	else
+		scratch_give(one->scratch);
+	count_lines(1, (one->how & RECORD_HAS_ID) != 0, (one->how & RECORD_SPLICED) != 0);
+	return (ssize_t)one->line.iov_len;
 }
 
 /* One record; it fits. */

@@ -57,13 +57,33 @@ struct logline_mark {
 #define MARK_CUT 0x100u      /* counted as lines_cut */
 #define MARK_MID_LINE 0x200u /* the line goes on behind it */
 
+/*
+ * Where records are put together. Large: for writes of any kind. Small: a page that each thread keeps for its next line on its
+ * own, which is what nearly all writes are. Either may become a backlog, and whatever it was, ends in the pool it is from.
+ */
 struct logline_scratch {
 	uint32_t pool_word;
 	uint32_t off, end; /* backlog: data[off..end) is still to go */
+	bool small;
 	struct logline_scratch *next;
-	struct logline_mark marks[LOGLINE_MARKS];
-	char data[LOGLINE_SCRATCH];
+	struct logline_mark *marks;
+	char *data;
+	struct record_memo memo;
 };
+
+struct logline_large {
+	struct logline_scratch scratch;
+	struct logline_mark marks[LOGLINE_MARKS];
+	char data[LOGLINE_SCRATCH] __attribute__((aligned(64)));
+};
+
+#define LOGLINE_SMALL 3392u
+struct logline_small {
+	struct logline_scratch scratch;
+	struct logline_mark marks[1];
+	char data[LOGLINE_SMALL] __attribute__((aligned(64))); /* the kernel copies from there */
+};
+_Static_assert(sizeof(struct logline_small) <= 4096, "a small scratch is a page");
 
 struct logline_file {
 	uint64_t lock;              /* 0, or {turn, tid} of the holder; guards lines and held */
@@ -139,12 +159,6 @@ bool logline_send(struct logline_writer *w);               /* all that was added
  */
 bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
                       bool whole);
-/*
- * logline_write for the usual call: one whole line of at most LIMIT_LOG_LINE bytes and its newline, one segment, nothing kept
- * or held back in the file.
- */
-ssize_t logline_write_one(struct logline_file *f, enum record_stream stream, int fd, logline_key key,
-                          const struct iovec *iov, const struct logline_segment *segment);
 void logline_forget_backlog(struct logline_file *f);
 
 #endif

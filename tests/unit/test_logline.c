@@ -570,6 +570,97 @@ static void a_forked_child_forgets_what_the_parent_will_send(void **state)
 	request_unref(one);
 }
 
+/* Where the last record was put together, and what is done within its write. */
+static const void *written_from;
+static void (*within_write)(void);
+static jmp_buf away;
+
+static ssize_t nesting_write(int fd, const void *buf, size_t len)
+{
+	void (*nested)(void) = within_write;
+
+	written_from = buf;
+	within_write = NULL;
+	if (nested)
+		nested();
+	return fake_write(fd, buf, len);
+}
+
+static void put_nested(void)
+{
+	const void *outer = written_from;
+
+	put(5, "nested\n");
+	assert_ptr_not_equal(written_from, outer);
+}
+
+static void a_line_from_a_handler_in_the_write_of_another_disturbs_neither(void **state)
+{
+	(void)state;
+	os.write = nesting_write;
+	within_write = put_nested;
+	assert_int_equal(put(5, "outer\n"), 6);
+	assert_int_equal(put(5, "next\n"), 5);
+	expect_messages("nested\nouter\nnext\n");
+}
+
+static void jump_away(void)
+{
+	longjmp(away, 1);
+}
+
+static void a_handler_that_jumps_out_of_a_write_leaves_the_thread_able_to_log(void **state)
+{
+	const void *abandoned;
+
+	(void)state;
+	os.write = nesting_write;
+	within_write = jump_away;
+	if (setjmp(away) == 0)
+		put(5, "lost with the jump\n");
+	abandoned = written_from;
+	assert_int_equal(put(5, "one\n"), 4);
+	assert_ptr_not_equal(written_from, abandoned);
+	assert_int_equal(put(5, "two\n"), 4);
+	expect_messages("one\ntwo\n");
+	logline_thread_end(); /* from then on as at first */
+	assert_int_equal(put(5, "three\n"), 6);
+	assert_ptr_equal(written_from, abandoned);
+	expect_messages("one\ntwo\nthree\n");
+}
+
+static void *write_and_end(void *arg)
+{
+	put_n(6, "a line\n", 7, arg);
+	logline_thread_end();
+	return (void *)(uintptr_t)written_from;
+}
+
+static void what_a_thread_kept_for_its_next_line_serves_the_next_thread(void **state)
+{
+	static struct request requests[8];
+	void *from[8];
+	size_t i;
+
+	(void)state;
+	os.write = nesting_write;
+	logline_thread_end();
+	for (i = 0; i < 8; i++) {
+		pthread_t thread;
+
+		memset(requests[i].ctx.trace_id, (int)i + 1, 16);
+		assert_int_equal(pthread_create(&thread, NULL, write_and_end, &requests[i]), 0);
+		pthread_join(thread, &from[i]);
+		assert_ptr_equal(from[i], from[0]);
+	}
+	for (i = 0; i < 8; i++) {
+		char id[48];
+
+		snprintf(id, sizeof(id), "\"trace_id\":\"%02zx%02zx", i + 1, i + 1);
+		assert_non_null(strstr(arrived, id));
+	}
+}
+
 static void files_do_not_share_lines_and_unknown_files_pass_raw(void **state)
 {
 	struct iovec iov = { "b\n", 2 };
@@ -887,6 +978,9 @@ int main(void)
 		TEST(a_handler_inside_list_work_neither_waits_nor_loses),
 		TEST(a_lock_whose_holder_is_gone_is_waited_for_once),
 		TEST(a_forked_child_forgets_what_the_parent_will_send),
+		TEST(a_line_from_a_handler_in_the_write_of_another_disturbs_neither),
+		TEST(a_handler_that_jumps_out_of_a_write_leaves_the_thread_able_to_log),
+		TEST(what_a_thread_kept_for_its_next_line_serves_the_next_thread),
 		TEST(files_do_not_share_lines_and_unknown_files_pass_raw),
 		TEST(chunking_and_failing_writes_change_no_message),
 		TEST(a_full_nonblocking_pipe_loses_nothing),
