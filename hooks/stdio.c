@@ -169,15 +169,33 @@ static size_t write_segments(FILE *stream, const char *data, struct logline_segm
 	return done;
 }
 
+/* What is the thread's own at the time of the write. The usual line is written from here: see logline_one_begin. */
+static inline size_t write_own(FILE *stream, const char *data, size_t len)
+{
+	struct logline_segment all;
+	struct logline_one one;
+	size_t done = 0;
+
+	if (io_line_begin(&one, stream->_fileno, fds_word(stream->_fileno), key_of(stream), data, len)) {
+		ssize_t n = io_line_end(&one, REAL(write)(stream->_fileno, one.bytes, one.len));
+
+		if (n <= 0)
+			return 0;
+		done = (size_t)n;
+		if (done == len)
+			return done;
+	}
+	all = (struct logline_segment){ .len = len - done, .request = io_line_request() };
+	return done + write_segments(stream, data + done, &all, 1);
+}
+
 static size_t write_log(FILE *stream, const char *data, size_t len)
 {
 	struct logline_segment all = { .len = len };
 	size_t done = 0;
 
-	if (is_written_at_once(stream) || !current_serves()) {
-		all.request = io_line_request();
-		return write_segments(stream, data, &all, 1);
-	}
+	if (is_written_at_once(stream) || !current_serves())
+		return write_own(stream, data, len);
 	while (done < len) {
 		struct marks_taken *taken = marks_take((uintptr_t)stream, len - done);
 		size_t wanted, n;

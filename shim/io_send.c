@@ -467,7 +467,7 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 /* ---- logs ---- */
 
 /* A process that only logs is worth a status page, too. */
-static inline void logged(void)
+static void logged(void)
 {
 	int saved;
 
@@ -521,13 +521,19 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	return true;
 }
 
+static __attribute__((noinline)) void line_end_seldom(const struct logline_one *one)
+{
+	logged();
+	if (io_ending)
+		io_flush_key(one->key);
+}
+
 ssize_t io_line_end(struct logline_one *one, ssize_t n)
 {
 	ssize_t taken = logline_one_end(one, n);
 
-	logged();
-	if (__builtin_expect(io_ending, 0))
-		io_flush_key(one->key);
+	if (__builtin_expect(io_ending || !__atomic_load_n(&counters_published, __ATOMIC_RELAXED), 0))
+		line_end_seldom(one);
 	return taken;
 }
 
