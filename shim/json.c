@@ -119,47 +119,30 @@ static inline __m128i load(const char *in)
 	return _mm_loadu_si128((const __m128i *)(const void *)in);
 }
 
-/* 16 bytes from `in`, also to `out` unless that is NULL. */
-static inline __m128i move(char *out, const char *in)
+static inline void store(char *out, __m128i v)
 {
-	__m128i v = load(in);
-
-	if (out)
-		_mm_storeu_si128((__m128i *)(void *)out, v);
-	return v;
+	_mm_storeu_si128((__m128i *)(void *)out, v);
 }
 
-/* The same for the last bytes, of which there are `len` < 16. All of them are whole characters, or a part, or none. */
-static size_t text_rest(char *out, const char *in, size_t len)
+/* A bit for each of 16 bytes that is special. */
+static inline unsigned find_stop(__m128i v)
 {
-	__m128i v = load_some(in, len);
-	unsigned stop = (unsigned)_mm_movemask_epi8(find_special(v)), k;
-
-	if (out)
-		_mm_storeu_si128((__m128i *)(void *)out, v);
-	k = stop ? step_text(v, stop) : STEP;
-	return k < len ? k : len;
+	return (unsigned)_mm_movemask_epi8(find_special(v));
 }
 
 /*
- * Copy the bytes at the front of `len` that need no escape (unless out is NULL) and return how many there were. What is
- * behind them may be a character beyond ASCII, to be looked at by itself. out: up to 15 bytes more are written to.
+ * How many bytes at the front of `len` need no escape? What is behind them may be a character beyond ASCII, to be looked at by
+ * itself.
  */
-static inline __attribute__((always_inline)) size_t text_span(char *out, const char *in, size_t len)
+static inline size_t text_span(const char *in, size_t len)
 {
 	size_t n = 0;
 	unsigned stop, k;
 	__m128i v;
 
-	for (; len - n >= 2 * STEP; n += 2 * STEP) {
-		v = move(out ? out + n : NULL, in + n);
-		v = _mm_or_si128(find_special(v), find_special(move(out ? out + n + STEP : NULL, in + n + STEP)));
-		if (_mm_movemask_epi8(v))
-			break;
-	}
 	while (len - n >= STEP) {
-		v = move(out ? out + n : NULL, in + n);
-		stop = (unsigned)_mm_movemask_epi8(find_special(v));
+		v = load(in + n);
+		stop = find_stop(v);
 		k = stop ? step_text(v, stop) : STEP;
 		n += k;
 		if (k != STEP && (k == 0 || (unsigned char)in[n] < 0x80))
@@ -167,10 +150,10 @@ static inline __attribute__((always_inline)) size_t text_span(char *out, const c
 	}
 	if (n == len)
 		return n;
-	/* All that is in front was copied as it is: once more, with the rest, costs less than the rest by itself. */
-	if (len >= STEP && !_mm_movemask_epi8(find_special(move(out ? out + len - STEP : NULL, in + len - STEP))))
-		return len;
-	return n + text_rest(out ? out + n : NULL, in + n, len - n);
+	v = load_some(in + n, len - n);
+	stop = find_stop(v);
+	k = stop ? step_text(v, stop) : STEP;
+	return k < len - n ? n + k : len;
 }
 #else
 #define STEP 8
@@ -180,16 +163,14 @@ static inline bool is_special(unsigned char c)
 	return c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
 }
 
-/* Copy 8 bytes (unless out is NULL); which of them is the first special one? 8: none. */
-static inline unsigned step_plain(char *out, const char *in)
+/* Which of 8 bytes is the first special one? 8: none. */
+static inline unsigned step_plain(const char *in)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 	uint64_t v, quote, slash, bad;
 	unsigned i;
 
 	memcpy(&v, in, 8);
-	if (out)
-		memcpy(out, &v, 8);
 	quote = v ^ (ones * '"');
 	slash = v ^ (ones * '\\');
 	bad = ((v - ones * 0x20) | (quote - ones) | (slash - ones) | v) & high;
@@ -201,26 +182,20 @@ static inline unsigned step_plain(char *out, const char *in)
 	return i;
 }
 
-/*
- * Copy the bytes at the front of `len` that need no escape (unless out is NULL) and return how many there were. What is
- * behind them may be a character beyond ASCII, to be looked at by itself.
- */
-static inline size_t text_span(char *out, const char *in, size_t len)
+/* As above. */
+static inline size_t text_span(const char *in, size_t len)
 {
 	size_t n = 0;
 
 	while (len - n >= STEP) {
-		unsigned k = step_plain(out ? out + n : NULL, in + n);
+		unsigned k = step_plain(in + n);
 
 		n += k;
 		if (k != STEP)
 			return n;
 	}
-	while (n < len && !is_special((unsigned char)in[n])) {
-		if (out)
-			out[n] = in[n];
+	while (n < len && !is_special((unsigned char)in[n]))
 		n++;
-	}
 	return n;
 }
 #endif
@@ -288,30 +263,103 @@ static char *escape_byte(char *out, unsigned char c)
 	return out + 5;
 }
 
+/* The first of `len` bytes, which is special. *in: to behind it, or behind its character. */
+static char *escape_one(char *out, const char **in, size_t len)
+{
+	size_t n = (unsigned char)**in < 0x80 ? 0 : json_utf8_char(*in, len);
+
+	if (!n)
+		return escape_byte(out, (unsigned char)*(*in)++);
+	memcpy(out, *in, n);
+	*in += n;
+	return out + n;
+}
+
+#ifdef __SSE2__
+char *json_escape(char *out, const char *in, size_t len)
+{
+	/* From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time. */
+	const char *end = in + len, *plain = in;
+	char rest[2 * STEP];
+	bool at_rest = false;
+
+	for (; end - in >= 2 * STEP; in += 2 * STEP, out += 2 * STEP) {
+		__m128i a = load(in), b = load(in + STEP);
+
+		store(out, a);
+		store(out + STEP, b);
+		if (_mm_movemask_epi8(_mm_or_si128(find_special(a), find_special(b))))
+			break;
+	}
+	for (;;) {
+		size_t left = (size_t)(end - in), k;
+		unsigned stop;
+		__m128i v;
+
+		if (left < STEP && !at_rest) {
+			/* Once more with those in front: less than the few by themselves. */
+			if ((size_t)(in - plain) >= STEP - left) {
+				v = load(end - STEP);
+				if (!find_stop(v)) {
+					store(out + left - STEP, v);
+					return out + left;
+				}
+			}
+			v = load_some(in, left);
+			store(rest, v);
+			store(rest + STEP, _mm_set1_epi8(' '));
+			in = plain = rest;
+			end = rest + left;
+			at_rest = true;
+		} else {
+			v = load(in);
+		}
+		store(out, v);
+		stop = find_stop(v);
+		if (!stop) {
+			if (left <= STEP)
+				return out + left;
+			in += STEP;
+			out += STEP;
+			continue;
+		}
+		k = (unsigned)__builtin_ctz(stop);
+		/* Access logs are full of them. */
+		if (in[k] == '"' || in[k] == '\\') {
+			out[k] = '\\';
+			out[k + 1] = in[k];
+			in += k + 1;
+			out += k + 2;
+			plain = in;
+			continue;
+		}
+		k = step_text(v, stop);
+		k = k < left ? k : left;
+		in += k;
+		out += k;
+		if (!k) {
+			out = escape_one(out, &in, left);
+			plain = in;
+		}
+	}
+}
+#else
 char *json_escape(char *out, const char *in, size_t len)
 {
 	const char *end = in + len;
 
 	for (;;) {
-		size_t n = text_span(out, in, (size_t)(end - in));
+		size_t n = text_span(in, (size_t)(end - in));
 
+		memcpy(out, in, n);
 		in += n;
 		out += n;
 		if (in == end)
 			return out;
-		/* Access logs are full of them. */
-		if (*in == '"' || *in == '\\') {
-			*out++ = '\\';
-			*out++ = *in++;
-			continue;
-		}
-		n = (unsigned char)*in < 0x80 ? 0 : json_utf8_char(in, (size_t)(end - in));
-		if (!n)
-			out = escape_byte(out, (unsigned char)*in++);
-		for (; n; n--)
-			*out++ = *in++;
+		out = escape_one(out, &in, (size_t)(end - in));
 	}
 }
+#endif
 
 enum expect { EXPECT_KEY_OR_END, EXPECT_KEY, EXPECT_VALUE_OR_END, EXPECT_VALUE, EXPECT_COMMA_OR_END };
 
@@ -362,7 +410,7 @@ static bool scan_string(struct scan *s, bool *escaped)
 	for (;;) {
 		size_t k;
 
-		s->p += text_span(NULL, s->p, (size_t)(s->end - s->p));
+		s->p += text_span(s->p, (size_t)(s->end - s->p));
 		if (s->p == s->end || (unsigned char)*s->p < 0x20)
 			return false;
 		if (*s->p == '"') {

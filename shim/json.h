@@ -26,7 +26,7 @@
  * written as two bytes of UTF-8), so that the program's bytes can be had back exactly; a \ufffd would have lost them.
  * Returns the end of what was written.
  */
-char *json_escape(char *out, const char *in, size_t len) __attribute__((nonnull(1)));
+char *json_escape(char *out, const char *in, size_t len);
 
 /* Length (1 to 4) of the valid UTF-8 character at `in`, of which `len` >= 1 bytes may be read; 0: there is none. */
 size_t json_utf8_char(const char *in, size_t len);
