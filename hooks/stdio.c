@@ -92,14 +92,22 @@ static __attribute__((noinline)) void note_print(const FILE *stream, size_t len)
 	errno = saved;
 }
 
+static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
+{
+	if (io_active() && !is_written_at_once(stream))
+		note_print(stream, len);
+	return _IO_file_xsputn(stream, data, len);
+}
+
+/* A printf comes here several times. */
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
 	/*
 	 * Else the request is the thread's at the time of the write; and a process that does not serve has no requests to tell
 	 * apart.
 	 */
-	if (io_active() && current_serves() && !is_written_at_once(stream))
-		note_print(stream, len);
+	if (current_serves())
+		return xsputn_serving(stream, data, len);
 	return _IO_file_xsputn(stream, data, len);
 }
 

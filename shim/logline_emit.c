@@ -15,7 +15,9 @@
  *
  * Who may call: any thread, any signal handler: a handler that interrupts a batch has a scratch block of its own.
  * Memory: one block (136 KiB, pages only as touched) per write in progress and per backlog entry; a writer must send the
- * backlog first, so there are no more entries than there were writers at one moment. Blocks are used again.
+ * backlog first, so there are no more entries than there were writers at one moment. Blocks are used again. A line on its own,
+ * which is what most writes are, is put together in a page that its thread keeps until its end, with what records of that thread
+ * have in common; so nothing is taken out of a pool for it, and no two threads touch the same memory.
  */
 #include <errno.h>
 #include <sched.h>
