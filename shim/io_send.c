@@ -510,7 +510,8 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	struct logline_segment all = { .len = len };
 	struct iovec iov = { (void *)(uintptr_t)line, len };
 
-	if (!are_bytes(&iov, 1, &all.len))
+	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
+	if (!are_bytes(&iov, 1, &all.len) || current_is_blind())
 		return false;
 	current_notice_thread();
 	/* One line is one event: see written_when_printed. */

@@ -592,6 +592,31 @@ CORE_TEST(a_half_sent_insertion_waits_for_the_other_thread)
 	core_close(served);
 }
 
+static void *node_symbol(const char *name)
+{
+	return strcmp(name, "napi_create_function") == 0 ? (void *)(uintptr_t)name : NULL;
+}
+
+/* What the write hook asks before it makes the call itself. */
+CORE_TEST(only_one_whole_line_that_is_the_threads_own_goes_the_short_way)
+{
+	static const char line[] = "a line\n";
+	struct logline_one one;
+
+	config.log_mode = LOG_JSON;
+	record_init();
+	CHECK(io_line_begin(&one, 1, FD_LOG, 1, line, 7));
+	CHECK_INT(io_line_end(&one, (ssize_t)one.len), 7);
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, 6));
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, 0));
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, "a\nb\n", 4));
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, NULL, 7));
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, (char *)64, 7));
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, (size_t)-1));
+	current_init("node", node_symbol);
+	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, 7));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -619,6 +644,7 @@ int main(void)
 		TEST(errno_survives_a_call_that_succeeds),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
+		TEST(only_one_whole_line_that_is_the_threads_own_goes_the_short_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
