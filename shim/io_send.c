@@ -522,19 +522,13 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	return true;
 }
 
-static __attribute__((noinline)) void line_end_seldom(const struct logline_one *one)
-{
-	logged();
-	if (io_ending)
-		io_flush_key(one->key);
-}
-
 ssize_t io_line_end(struct logline_one *one, ssize_t n)
 {
 	ssize_t taken = logline_one_end(one, n);
 
-	if (__builtin_expect(io_ending || !__atomic_load_n(&counters_published, __ATOMIC_RELAXED), 0))
-		line_end_seldom(one);
+	logged();
+	if (__builtin_expect(io_ending, 0))
+		io_flush_key(one->key);
 	return taken;
 }
 

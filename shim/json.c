@@ -13,6 +13,8 @@
  * Who may call: anybody, signal handlers included. Nothing is kept; 128 bytes of stack for an escaped key.
  * Reads never go beyond the input: the last bytes of a program's buffer may be the last bytes of a mapping.
  *
+ * long: two directions over one way to look at bytes, which is there twice, with vectors and without.
+ *
  * Source: RFC 8259 sections 2 to 8; RFC 3629 section 4 (the table of well-formed sequences).
  */
 #include "json.h"
@@ -276,6 +278,22 @@ static char *escape_one(char *out, const char **in, size_t len)
 }
 
 #ifdef __SSE2__
+/* Copy what is plain, two vectors at a time. Returns how many bytes that were. */
+static inline size_t copy_plain(char *out, const char *in, size_t len)
+{
+	size_t n;
+
+	for (n = 0; len - n >= 2 * STEP; n += 2 * STEP) {
+		__m128i a = load(in + n), b = load(in + n + STEP);
+
+		store(out + n, a);
+		store(out + n + STEP, b);
+		if (_mm_movemask_epi8(_mm_or_si128(find_special(a), find_special(b))))
+			break;
+	}
+	return n;
+}
+
 char *json_escape(char *out, const char *in, size_t len)
 {
 	/* From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time. */
@@ -283,14 +301,8 @@ char *json_escape(char *out, const char *in, size_t len)
 	char rest[2 * STEP];
 	bool at_rest = false;
 
-	for (; end - in >= 2 * STEP; in += 2 * STEP, out += 2 * STEP) {
-		__m128i a = load(in), b = load(in + STEP);
-
-		store(out, a);
-		store(out + STEP, b);
-		if (_mm_movemask_epi8(_mm_or_si128(find_special(a), find_special(b))))
-			break;
-	}
+	in += copy_plain(out, in, len);
+	out += in - plain;
 	for (;;) {
 		size_t left = (size_t)(end - in), k;
 		unsigned stop;

@@ -615,6 +615,8 @@ CORE_TEST(only_one_whole_line_that_is_the_threads_own_goes_the_short_way)
 	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, (size_t)-1));
 	current_init("node", node_symbol);
 	CHECK(!io_line_begin(&one, 1, FD_LOG, 1, line, 7));
+	CHECK_INT(core_blocks_out, 1); /* the thread's page */
+	logline_thread_end();
 }
 
 int main(void)

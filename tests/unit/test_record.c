@@ -1,5 +1,7 @@
 /*
  * Log lines to records: exact bytes per format, splicing, severity.
+ *
+ * long: the formats, splicing and the levels share one way to make a record, which checks each again with a memo.
  */
 #include <setjmp.h>
 #include <stdarg.h>
