@@ -336,8 +336,7 @@ char *json_escape(char *out, const char *in, size_t len)
 			continue;
 		}
 		k = (unsigned)__builtin_ctz(stop);
-		/* Access logs are full of them. */
-		if (in[k] == '"' || in[k] == '\\') {
+		if (in[k] == '"' || in[k] == '\\') { /* access logs are full of them */
 			out[k] = '\\';
 			out[k + 1] = in[k];
 			in += k + 1;
