@@ -37,6 +37,9 @@ static inline bool io_uninvolved(int fd)
 
 /* ---- sending ---- */
 
+/* vm.mmap_min_addr: nothing can be mapped below. */
+#define IO_LOWEST_ADDRESS 65536u
+
 enum io_verdict {
 	IO_PLAIN,  /* make the real call, nothing else */
 	IO_WATCH,  /* make the real call, then io_send_end with its result */
@@ -132,6 +135,9 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
  */
 bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len);
 ssize_t io_line_end(struct logline_one *one, ssize_t n);
+
+/* The log's part of io_send_special. */
+ssize_t io_send_log(const struct io_send *io);
 
 /* The process is ending, see io_end: whoever writes a log flushes the key behind it. */
 extern bool io_ending;

@@ -19,31 +19,12 @@
 #include "counters.h"
 #include "current.h"
 #include "ids.h"
-#include "logfiles.h"
-#include "logline.h"
-#include "managed.h"
 #include "os.h"
 #include "stream.h"
 
 /* Vectors of one real call: what comes before an insertion, the insertion, what comes after. 256 bytes of stack. */
 #define PIECE_VECTORS 16
 #define PIECE_BEFORE 8
-
-/* Lines after which a process that only logs is worth a status page. */
-#define LINES_WORTH_A_PAGE 256
-
-/* vm.mmap_min_addr: nothing can be mapped below. */
-#define LOWEST_ADDRESS 65536u
-
-static size_t total_of(const struct iovec *iov, int count)
-{
-	size_t total = 0;
-	int i;
-
-	for (i = 0; i < count; i++)
-		total += iov[i].iov_len;
-	return total;
-}
 
 /* ---- who calls ---- */
 
@@ -200,7 +181,7 @@ static bool are_bytes(const struct iovec *iov, int count, size_t *sum)
 	int i;
 
 	for (i = 0; i < count; i++) {
-		if ((iov[i].iov_len > 0 && (uintptr_t)iov[i].iov_base < LOWEST_ADDRESS) ||
+		if ((iov[i].iov_len > 0 && (uintptr_t)iov[i].iov_base < IO_LOWEST_ADDRESS) ||
 		    iov[i].iov_len > (size_t)PTRDIFF_MAX - total)
 			return false;
 		total += iov[i].iov_len;
@@ -464,143 +445,13 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 	return (ssize_t)done;
 }
 
-/* ---- logs ---- */
-
-/* A process that only logs is worth a status page, too. */
-static void logged(void)
-{
-	int saved;
-
-	if (__builtin_expect(__atomic_load_n(&counters_published, __ATOMIC_RELAXED) != 0, 1) ||
-	    counters_get(lines) < LINES_WORTH_A_PAGE)
-		return;
-	saved = errno;
-	counters_publish();
-	errno = saved;
-}
-
-ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,
-                     const struct logline_segment *segments, size_t segment_count)
-{
-	size_t total = total_of(iov, count);
-	ssize_t taken;
-
-	current_notice_thread();
-	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
-	                      segment_count);
-	logged();
-	return taken;
-}
-
-/* Has no request been taken up since the last write to this log file? Asked at each. */
-static inline bool same_bindings(uint64_t word)
-{
-	static uint32_t last_bindings[LOGLINE_FILES];
-	uint32_t *last = &last_bindings[fds_log_file(word)];
-	uint32_t now = current_bindings(), before = __atomic_load_n(last, __ATOMIC_RELAXED);
-
-	/* Two threads may both find that a request was taken up: that only makes both careful. */
-	if (before != now)
-		__atomic_store_n(last, now, __ATOMIC_RELAXED);
-	return before == now;
-}
-
-bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len)
-{
-	struct logline_segment all = { .len = len };
-	struct iovec iov = { (void *)(uintptr_t)line, len };
-
-	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
-	if (!are_bytes(&iov, 1, &all.len) || current_is_blind())
-		return false;
-	current_notice_thread();
-	/* One line is one event: see written_when_printed. */
-	all.request = io_line_request();
-	if (!logline_one_begin(one, fds_log_file(word), fds_log_stream(word), fd, key, line, len, &all))
-		return false;
-	(void)same_bindings(word);
-	return true;
-}
-
-ssize_t io_line_end(struct logline_one *one, ssize_t n)
-{
-	ssize_t taken = logline_one_end(one, n);
-
-	logged();
-	if (__builtin_expect(io_ending, 0))
-		io_flush_key(one->key);
-	return taken;
-}
-
-/* Is there a newline before the last byte? */
-static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
-{
-	size_t at = 0;
-	int i;
-
-	for (i = 0; i < count; at += iov[i].iov_len, i++) {
-		const char *found = iov[i].iov_len == 0 ? NULL : memchr(iov[i].iov_base, '\n', iov[i].iov_len);
-
-		if (found != NULL && at + (size_t)(found - (const char *)iov[i].iov_base) + 1 < total)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Were these bytes printed by whoever writes them now? A program that keeps blocks of its own (perl, ruby, mawk, nginx with
- * `buffer=`) writes the lines of many requests in the name of the one that fills the block. One line is one event; several
- * are, on stderr, which nobody buffers, in runtimes that keep nothing back, and where no other thread is at work and no
- * request was taken up since the last write to this file.
- */
-static bool written_when_printed(const struct io_send *io, size_t total)
-{
-	bool same = same_bindings(io->word);
-
-	return (same && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
-	       current_writes_events() || !has_inner_newline(io->iov, io->count, total);
-}
-
-/*
- * A managed runtime says whose its bytes are. What its programs write asynchronously is written by any thread of its pool: the
- * pieces of a line by several, one after another. Those threads have one key for all.
- */
-static ssize_t send_managed_log(struct io_send *io)
-{
-	logline_key key = managed_here() ? (logline_key)os_tid() : 0;
-	size_t total = total_of(io->iov, io->count);
-	struct logline_segment segments[2];
-	size_t count = managed_segments(io->fd, total, segments);
-	ssize_t taken = io_write_log(io->fd, io->word, key, io->iov, io->count, segments, count);
-	int saved = errno;
-
-	managed_wrote(io->fd, total, taken);
-	errno = saved;
-	return taken;
-}
-
-static ssize_t send_log(struct io_send *io)
-{
-	struct logline_segment all = { .len = total_of(io->iov, io->count) };
-	ssize_t taken;
-
-	if (current_is_blind())
-		return send_managed_log(io);
-	if (written_when_printed(io, all.len))
-		all.request = io_line_request();
-	taken = io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, &all, 1);
-	if (__builtin_expect(io_ending, 0))
-		io_flush_key((logline_key)os_tid());
-	return taken;
-}
-
 ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
 {
 	ssize_t sent;
 	int saved;
 
 	if (fds_kind(io->word) == FD_LOG)
-		return send_log(io);
+		return io_send_log(io);
 	sent = send_pieces(io, emitter);
 	saved = errno;
 	request_unref(io->caller);
