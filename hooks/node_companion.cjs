@@ -68,7 +68,18 @@ function openNative() {
 	return addon.exports.call === undefined ? undefined : addon.exports;
 }
 
-/* Replace a function, keeping all that can be seen of it but its identity. */
+/* Is an inherited property listed by for...in? Who copies a stream's methods (Next.js does) has to find those that we replace. */
+function isListed(object, name) {
+	for (let holder = object; holder !== null; holder = getPrototypeOf(holder)) {
+		const found = getOwnPropertyDescriptor(holder, name);
+		if (found !== undefined) {
+			return found.enumerable;
+		}
+	}
+	return false;
+}
+
+/* Replace a function, keeping all that can be seen of it but its identity. An object's own is not among its keys then. */
 function replace(object, name, make) {
 	const before = getOwnPropertyDescriptor(object, name);
 	const original = object[name];
@@ -89,7 +100,7 @@ function replace(object, name, make) {
 		value: made,
 		writable: true,
 		configurable: true,
-		enumerable: before === undefined ? false : before.enumerable,
+		enumerable: before === undefined ? ownKeys(object).includes("constructor") && isListed(object, name) : before.enumerable,
 	});
 }
 

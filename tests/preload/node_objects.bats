@@ -1,0 +1,42 @@
+#!/usr/bin/env bats
+#
+# What a program finds on Node's objects when it lists them: frameworks copy methods from one stream to another so.
+
+load guest
+
+setup() {
+    guest_setup
+}
+
+@test "for...in over requests, responses, calls and streams finds the same names as without us" {
+    cat >"$tmp/program.js" <<'END'
+        const http = require("http");
+        const { PassThrough } = require("stream");
+        const names = (object) => {
+            const all = [];
+            for (const name in object) all.push(name);
+            return all.sort().join();
+        };
+        const server = http.createServer((req, res) => {
+            console.error(names(req), names(res), names(Object.getPrototypeOf(req)), names(Object.getPrototypeOf(res)));
+            res.end("x");
+        });
+        server.listen(0, "127.0.0.1", () => {
+            const call = http.get({ port: server.address().port, agent: false }, (res) => {
+                console.error(names(res), names(call), names(call.socket), names(new PassThrough()), Object.keys(process.stdout));
+                console.error(names(fs.createWriteStream("/dev/null")));
+                res.resume().on("end", () => server.close());
+            });
+        });
+        const fs = require("fs");
+        console.log("x");
+END
+    into bare node "$tmp/program.js"
+    into shim env LD_PRELOAD="$so" TRACESHIM_LOG=off node "$tmp/program.js"
+    [ "$(<"$tmp/shim.status")" = 0 ]
+    [ -s "$tmp/bare.err" ]
+    grep -q ',pipe,' "$tmp/bare.err"
+    diff "$tmp/bare.err" "$tmp/shim.err"
+    into shim env LD_PRELOAD="$so" node "$tmp/program.js"
+    diff "$tmp/bare.err" <(jq -r .message "$tmp/shim.err")
+}
