@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # Lines that reach a log through a stream that keeps them for a while: its buffer is emptied in the context of whoever made
 # room, which is not the one who wrote the line.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # How long a request of Node's has ids: from its first line until nothing can name it any more, and never another's.
 
