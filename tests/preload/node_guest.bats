@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # shellcheck disable=SC2154 # variables come from guest.bash
 #
-# Node programs that look at themselves, at what their calls answer, and at what they get to see of others: the same with us
-# and without, on every version of Node.
+# Node programs that look at themselves, at what their calls answer, and at what they get to see of others: the same
+# with us and without, on every version of Node.
 
 load guest
 
@@ -91,7 +91,8 @@ streams() {
 
 shows_no_head() {
     into shim env LD_PRELOAD="$so" "$node" "$apps/promises.js" &&
-        unwrap "$tmp/shim.out" >"$tmp/said" && cat "$tmp/said" && grep -q 'Promise {' "$tmp/said" && lacks -i secret "$tmp/said"
+        unwrap "$tmp/shim.out" >"$tmp/said" && cat "$tmp/said" &&
+        grep -q 'Promise {' "$tmp/said" && lacks -i secret "$tmp/said"
 }
 
 @test "a promise that is printed does not tell the head of its request" {
@@ -100,4 +101,12 @@ shows_no_head() {
 
 @test "standard output takes every chunk and encoding while something waits in it" {
     everywhere guest stdout
+}
+
+@test "requests are let go, whatever became of them, and each had its id" {
+    into shim env LD_PRELOAD="$so" node --expose-gc "$apps/lets_go.js"
+    cat "$tmp/shim.err"
+    unwrap "$tmp/shim.err" >"$tmp/said"
+    [ "$(grep -c 'lets go$' "$tmp/said")" -eq 8 ]
+    named "$tmp/shim.out"
 }

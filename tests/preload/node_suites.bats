@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 #
-# The own tests of packages from npm: each comes out as it does bare. FULL=1 runs all of them, on every version of Node that
-# these packages are made for.
+# The own tests of packages from npm: each comes out as it does bare. FULL=1 runs all of them, on every version of Node
+# that these packages are made for.
 
 setup_file() {
     root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)

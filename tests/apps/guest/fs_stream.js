@@ -1,4 +1,4 @@
-/* Write streams on a log: what they answer, how long they say they are, and lines that come in pieces, all inside of a request. */
+/* Write streams on a log, in a request: what they answer, how long they say they are, and lines that come in pieces. */
 "use strict";
 const fs = require("fs");
 const { once } = require("events");

@@ -1,5 +1,5 @@
 /*
- * What fs.write and its kin do to a log, and what they answer, inside of a request: every form of the arguments, right and wrong.
+ * What fs.write and its kin do to a log, and what they answer, in a request: every form of arguments, right and wrong.
  */
 "use strict";
 const fs = require("fs");

@@ -1,5 +1,5 @@
 /*
- * Lines by fs.write into a full pipe that does not block: what was not taken is written again, as the caller's counts tell.
+ * Lines by fs.write into a full pipe that does not block: what was not taken is written again, as the counts tell.
  */
 "use strict";
 const fs = require("fs");

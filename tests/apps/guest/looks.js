@@ -4,8 +4,10 @@ const { inARequest } = require("./kit");
 
 function look() {
 	console.log(Object.keys(require.cache).map((file) => file.split("/").pop()));
-	console.log(module.parent, module.children.length, require.main === module, process._preload_modules, process.execArgv);
-	console.log(process.env.NODE_OPTIONS, "NODE_OPTIONS" in process.env, Object.keys(process.env).filter((name) => name !== "LD_PRELOAD").length);
+	console.log(module.parent, module.children.length, require.main === module);
+	console.log(process._preload_modules, process.execArgv);
+	console.log(process.env.NODE_OPTIONS, "NODE_OPTIONS" in process.env);
+	console.log(Object.keys(process.env).filter((name) => name !== "LD_PRELOAD").length);
 	console.log(Reflect.ownKeys(globalThis).map(String).join(" "));
 	console.log(process.eventNames().filter((name) => name !== "uncaughtExceptionMonitor"), process.getMaxListeners());
 }

@@ -1,6 +1,6 @@
 /*
- * A program that patches Node's classes while it runs, as instrumentation does: above the methods that it inherits, and the
- * methods themselves, by assignment, by subclass, by instance.
+ * A program that patches Node's classes while it runs, as instrumentation does: above inherited methods, and methods
+ * themselves, by assignment, by subclass, by instance.
  */
 "use strict";
 const { EventEmitter } = require("events");
@@ -34,7 +34,8 @@ function patchAll() {
 }
 
 function ask(server, then) {
-	http.get({ port: server.address().port, host: "127.0.0.1", agent: false }, (answer) => answer.resume().on("close", then));
+	const options = { port: server.address().port, host: "127.0.0.1", agent: false };
+	http.get(options, (answer) => answer.resume().on("close", then));
 }
 
 function told() {

@@ -7,8 +7,9 @@ const out = process.stdout;
 const said = [];
 
 function write(...args) {
+	const back = (error) => said.push("called back " + (error ? error.code : ""));
 	try {
-		said.push(typeof out.write(...args, (...answer) => said.push("called back " + (answer[0] ? answer[0].code : answer.length > 1))));
+		said.push(typeof out.write(...args, back));
 	} catch (error) {
 		said.push(error.code);
 	}

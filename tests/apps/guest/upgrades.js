@@ -4,15 +4,16 @@ const http = require("http");
 
 const server = http.createServer();
 for (const type of ["upgrade", "connect"]) {
-	server.on(type, (request, socket, head) => {
-		console.log(type, request.url, socket.eventNames().map(String).sort().join(" "), String(head));
+	server.on(type, (request, socket, early) => {
+		console.log(type, request.url, socket.eventNames().map(String).sort().join(" "), String(early));
 		socket.removeAllListeners();
 		socket.on("data", (bytes) => {
 			console.log(type, "was told", String(bytes));
 			socket.end("bye");
 		});
 		socket.on("close", () => console.log(type, "is closed"));
-		socket.write("HTTP/1.1 " + (type === "upgrade" ? "101 Yes\r\nConnection: upgrade\r\nUpgrade: x" : "200 Yes") + "\r\n\r\n");
+		const head = type === "upgrade" ? "101 Yes\r\nConnection: upgrade\r\nUpgrade: x" : "200 Yes";
+		socket.write("HTTP/1.1 " + head + "\r\n\r\n");
 	});
 }
 

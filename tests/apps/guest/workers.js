@@ -9,8 +9,8 @@ const code = `
 	const say = () => {
 		process.stdout.write("out of a worker\\n");
 		process.stderr.write("err of a worker\\n");
-		parentPort.postMessage([process.env.NODE_OPTIONS, "NODE_OPTIONS" in process.env, process.execArgv, process.argv.slice(2),
-			process._preload_modules, Object.keys(require.cache).length]);
+		parentPort.postMessage([process.env.NODE_OPTIONS, "NODE_OPTIONS" in process.env, process.execArgv,
+			process.argv.slice(2), process._preload_modules, Object.keys(require.cache).length]);
 	};
 	const server = http.createServer((request, response) => {
 		say();
@@ -34,7 +34,13 @@ const options = [
 	{ stderr: true },
 	{ stdout: true, stderr: true, env: { B: "2" } },
 ];
-const wrong = [{ env: 5 }, { execArgv: "x" }, { execArgv: ["--no-such"] }, { env: { NODE_OPTIONS: "--no-such" } }, { argv: 5 }];
+const wrong = [
+	{ env: 5 },
+	{ execArgv: "x" },
+	{ execArgv: ["--no-such"] },
+	{ env: { NODE_OPTIONS: "--no-such" } },
+	{ argv: 5 },
+];
 
 function run(option) {
 	return new Promise((resolve) => {
