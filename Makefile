@@ -147,19 +147,25 @@ $(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -g -fPIC -MMD -MP -c -o $@ $<
 
-# Debug information lives beside the object (gdb finds it by its build id and name), not in it.
+# Debug information lives beside the object (gdb finds it by its build id and name), not in it. The old object is replaced, not
+# written over: guests that run have it mapped.
 $(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@.full $(OBJECT_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
-	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@
+	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@.new
+	$(Q)mv $@.new $@
 	$(Q)rm -f $@.full
 
-# The object's JavaScript side, which Node finds beside it.
-$(BUILD)/traceshim.cjs: hooks/node_companion.cjs
-	$(call say,COPY,$@)
+# The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
+# the base, and a function around the other parts, in this order.
+COMPANION := $(patsubst %,hooks/companion/%.cjs,base contexts lines files calls servers watch)
+
+$(BUILD)/traceshim.cjs: $(COMPANION) Makefile
+	$(call say,JOIN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)cp $< $@
+	$(Q){ cat $<; echo; echo 'function start(native) {'; sed 's/^\(.\)/\t\1/' $(filter-out $<,$(COMPANION)); echo '}'; } > $@.new
+	$(Q)mv $@.new $@
 
 $(BUILD)/obj/cli/%.o: cli/%.c Makefile VERSION
 	$(call say,CC,$<)

@@ -1,6 +1,6 @@
 /*
  * The bridge into Node: invitation and registration. What the add-on's functions do is in node_addon.c, what they are for in
- * node_companion.cjs.
+ * companion/.
  *
  * Getting in. Node runs the files that NODE_OPTIONS names with --require before the program's own, in the main thread and
  * in workers. The constructor puts the companion in front of the user's options; the companion takes it out of the

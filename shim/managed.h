@@ -1,6 +1,6 @@
 /*
  * Requests of a managed runtime (Node), which alone knows for whom its one thread works at any moment: it tells us, and
- * nothing here is inferred. The runtime's side (hooks/node_companion.cjs) holds a small block of words that both sides read
+ * nothing here is inferred. The runtime's side (hooks/companion/) holds a small block of words that both sides read
  * and write, so that saying it costs two stores and no call.
  *
  * One `struct managed` per JavaScript environment, which is one per thread that runs JavaScript. All functions but

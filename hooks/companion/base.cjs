@@ -1,0 +1,188 @@
+/*
+ * The side of libtraceshim.so that runs inside of JavaScript, where alone it is known which request the program works for.
+ *
+ * Node loads this file before the program's own (hooks/node.c puts it into NODE_OPTIONS), in the main thread and in workers.
+ * It keeps one AsyncLocalStorage whose value is the request at hand, tells the native side whose the log bytes are that are
+ * about to be written, and asks it for the head lines of outgoing calls. Everything that has to do with ids, records and
+ * configuration is native. See DESIGN.md, 'Node'.
+ *
+ * Rules. It fails open: whatever goes wrong in here, the program goes on as if this file were not there. Nothing that it
+ * does can be seen by the program without looking for it: requests are attached to objects by private fields, wrappers keep
+ * names and lengths. A module of Node's that the program has not loaded is not loaded by us until the first connection.
+ *
+ * What may be believed. AsyncLocalStorage follows the flow of promises, timers and operations, and that is right as long as a
+ * program hands work over through these. It is wrong where a program keeps callbacks in a queue of its own and runs the next
+ * one's from the end of the last one's. So a request's context counts
+ * - while its response is not ended, unless this program was seen to end one request's response in another one's context;
+ * - afterwards, if none other waited when it came and none has come since, and in what its response tells its listeners;
+ * - always where the program said so itself (AsyncLocalStorage.bind or .snapshot: Next.js' after() does).
+ * Sockets that the program opens belong to no request: they are pooled, and their callbacks are anybody's.
+ */
+"use strict";
+
+/* Ended requests whose ids are kept for lines that are still to come. */
+const KEPT = 16;
+/* MANAGED_SLOTS, shim/managed.h. */
+const SLOTS = 8192;
+
+/* Words shared with the native side: enum managed_word, shim/managed.h. */
+const SLOT = 0;
+const QUEUES = 1;
+const CONSUMED = 2;
+const REQUESTS = 3;
+const SILENT = 0;
+const NOBODY = -1;
+
+/* How a worker is told which of its streams its parent reads itself: a bit per descriptor. */
+const READ_BY_PARENT = "traceshim.readByParent";
+
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect;
+
+/* Take the invitation out of the environment: the program and its children see what the user set. */
+function restoreEnvironment() {
+	const rest = /^--require "(?:[^"\\]|\\.)*traceshim\.cjs"( ?)([^]*)$/.exec(process.env.NODE_OPTIONS);
+	if (rest === null) {
+		return;
+	}
+	if (rest[1] === "") {
+		delete process.env.NODE_OPTIONS;
+	} else {
+		process.env.NODE_OPTIONS = rest[2];
+	}
+}
+
+/* Nor does it see what was loaded before it. The list itself is being walked: it gets another. */
+function hideCompanion() {
+	delete require.cache[__filename];
+	const preloaded = process._preload_modules;
+	if (Array.isArray(preloaded)) {
+		const { enumerable } = getOwnPropertyDescriptor(process, "_preload_modules");
+		const value = preloaded.filter((name) => !name.endsWith("/traceshim.cjs"));
+		defineProperty(process, "_preload_modules", { value, enumerable, writable: false, configurable: true });
+	}
+}
+
+function openNative() {
+	const addon = { exports: {} };
+	process.dlopen(addon, __dirname + "/libtraceshim.so");
+	return addon.exports.call === undefined ? undefined : addon.exports;
+}
+
+/* Is an inherited property listed by for...in? Who copies a stream's methods (Next.js does) has to find those that we replace. */
+function isListed(object, name) {
+	for (let holder = object; holder !== null; holder = getPrototypeOf(holder)) {
+		const found = getOwnPropertyDescriptor(holder, name);
+		if (found !== undefined) {
+			return found.enumerable;
+		}
+	}
+	return false;
+}
+
+/* Replace a function, keeping all that can be seen of it but its identity. An object's own is not among its keys then. */
+function replace(object, name, make) {
+	const before = getOwnPropertyDescriptor(object, name);
+	const original = object[name];
+	if (typeof original !== "function") {
+		return;
+	}
+	/* What is inherited is looked up at each call: the program may patch it further up, at any time. */
+	const made = make(before !== undefined ? original : function () {
+		return apply(getPrototypeOf(object)[name], this, arguments);
+	});
+	/* Name and length, and what others hang on a function: util.promisify looks for symbols of its own. */
+	for (const key of ownKeys(original)) {
+		if (key !== "prototype" && key !== "arguments" && key !== "caller") {
+			defineProperty(made, key, getOwnPropertyDescriptor(original, key));
+		}
+	}
+	defineProperty(object, name, {
+		value: made,
+		writable: true,
+		configurable: true,
+		enumerable: before === undefined ? ownKeys(object).includes("constructor") && isListed(object, name) : before.enumerable,
+	});
+}
+
+/* A request that this process serves: the value of the storage. */
+class Request {
+	/*
+	 * Before Node 24 the storage's value hangs on promises and timers by a symbol, and whoever prints one prints it as well. The
+	 * head holds cookies and passwords.
+	 */
+	#head;
+
+	constructor(head) {
+		this.slot = SILENT; // SILENT: not opened yet
+		this.serial = 0; // of the slot, when it was opened: it may be another request's by now
+		this.#head = head; // name, value, name, value, ... until the slot is opened
+		this.answered = false;
+		this.closed = false;
+		this.number = 0; // counts requests
+		this.alone = false; // no other request waited when it came
+		this.bindings = 0; // explicit ones, made before the slot was opened
+		this.of = undefined;
+		this.certain = undefined;
+	}
+
+	get head() {
+		return this.#head;
+	}
+
+	set head(head) {
+		this.#head = head;
+	}
+}
+
+/* Something attached to an object of Node's or the program's, which nobody else can see. */
+class Attach extends (
+	class {
+		constructor(object) {
+			return object;
+		}
+	}
+) {
+	#value;
+	static get(object) {
+		return #value in object ? object.#value : undefined;
+	}
+	static set(object, value) {
+		new Attach(object).#value = value;
+	}
+	static has(object) {
+		return #value in object;
+	}
+	static change(object, value) {
+		object.#value = value;
+	}
+}
+
+function attach(object, value) {
+	if (Attach.has(object)) {
+		Attach.change(object, value);
+	} else {
+		Attach.set(object, value);
+	}
+}
+
+/* To be called before the program can start a worker of this one. The module is not worth loading in the main thread. */
+function takeReadByParent() {
+	if (process.abort.disabled !== true) {
+		return 0;
+	}
+	const { getEnvironmentData, setEnvironmentData } = require("worker_threads");
+	const bits = getEnvironmentData(READ_BY_PARENT);
+	setEnvironmentData(READ_BY_PARENT, undefined);
+	return bits === undefined ? 0 : bits;
+}
+
+try {
+	restoreEnvironment();
+	hideCompanion();
+	const native = openNative();
+	if (native !== undefined) {
+		start(native);
+	}
+} catch {
+	/* Without us, then. */
+}

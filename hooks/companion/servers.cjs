@@ -1,0 +1,108 @@
+/*
+ * Served requests: where they begin and end.
+ */
+
+function watchServers(http) {
+	replace(http.IncomingMessage.prototype, "emit", bindEmit);
+	replace(http.ServerResponse.prototype, "emit", (original) => {
+		const bound = bindEmit(original);
+		return function emit(type) {
+			const request = Attach.get(this);
+			if (!request || (!request.answered && type !== "close")) {
+				return apply(bound, this, arguments);
+			}
+			/* What an ended response tells its listeners is about its request: access lines are written there. */
+			const before = telling;
+			telling = request;
+			try {
+				return apply(bound, this, arguments);
+			} finally {
+				telling = before;
+				if (type === "close") {
+					close(request);
+				}
+			}
+		};
+	});
+	replace(http.ServerResponse.prototype, "end", (original) => function end() {
+		const request = Attach.get(this);
+		if (request && !request.answered) {
+			answer(request);
+		}
+		return apply(original, this, arguments);
+	});
+}
+
+/* TRACESHIM_RESPONSE_HEADER: the client is told the trace id, at the blank line that ends the head. */
+function watchResponses(http) {
+	const name = native.responseHeader;
+	if (name === "") {
+		return;
+	}
+	replace(http.ServerResponse.prototype, "_storeHeader", (original) => function _storeHeader() {
+		const result = apply(original, this, arguments);
+		const request = Attach.get(this);
+		const head = this._header;
+		if (request && typeof head === "string" && head.endsWith("\r\n\r\n") &&
+			!head.toLowerCase().includes("\n" + name.toLowerCase() + ":")) {
+			const trace = native.trace(slotOf(request));
+			if (trace !== undefined) {
+				this._header = head.slice(0, -2) + name + ": " + trace + "\r\n\r\n";
+			}
+		}
+		return result;
+	});
+}
+
+function served({ request, response }) {
+	prepare();
+	const begun = begin(request.rawHeaders);
+	attach(request, begun);
+	attach(response, begun);
+	storage.enterWith(begun);
+}
+
+/* Upgrades, CONNECT and HTTP/2 reach the program by their server's events only. */
+function watchServer(server) {
+	if (Attach.has(server)) {
+		return;
+	}
+	attach(server, null);
+	replace(server, "emit", (original) => function emit(type, first, second) {
+		if (type === "upgrade" || type === "connect") {
+			if (first && first.rawHeaders && second) {
+				return upgraded(original, this, arguments, first, second);
+			}
+		} else if (type === "stream" && first && second) {
+			return streamed(original, this, arguments, first, second);
+		}
+		return apply(original, this, arguments);
+	});
+}
+
+function upgraded(original, server, args, message, socket) {
+	const begun = begin(message.rawHeaders);
+	attach(message, begun);
+	followOwnEmit(socket, begun);
+	/* Its answer is whatever follows; nobody waits for it. */
+	begun.answered = true;
+	unanswered--;
+	begun.of = begun;
+	return storage.run(begun, apply, original, server, args);
+}
+
+function streamed(original, server, args, stream, headers) {
+	const head = [];
+	for (const name of Object.keys(headers)) {
+		head.push(name, String(headers[name]));
+	}
+	const begun = begin(head);
+	followOwnEmit(stream, begun);
+	replace(stream, "end", (end) => function () {
+		if (!begun.answered) {
+			answer(begun);
+		}
+		return apply(end, this, arguments);
+	});
+	return storage.run(begun, apply, original, server, args);
+}

@@ -1,0 +1,173 @@
+/*
+ * When what is watched: at the start what costs nothing, the rest when it is loaded or when the first connection comes.
+ */
+
+let prepared = false;
+
+/* The program serves, or calls: its modules are loaded by now, and contexts begin to matter. */
+function prepare() {
+	if (prepared) {
+		return;
+	}
+	prepared = true;
+	try {
+		const net = require("net");
+		const http = require("http");
+		/* Sockets of pools are nobody's. */
+		replace(net.Socket.prototype, "connect", (original) => function connect() {
+			return runIn(null, original, this, arguments);
+		});
+		watchServers(http);
+		watchResponses(http);
+		watchCalls(http);
+		watchFileStreams(require("fs").WriteStream);
+		watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
+		watchOnce(watchChildren, require("child_process"));
+		replace(AsyncLocalStorage, "bind", (original) => function bind() {
+			return bindExplicitly(original, this, arguments);
+		});
+		replace(AsyncLocalStorage, "snapshot", (original) => function snapshot() {
+			return bindExplicitly(original, this, arguments);
+		});
+	} catch {
+		/* What was not replaced is as it was. */
+	}
+}
+
+function bindExplicitly(original, self, args) {
+	const request = known();
+	return request === undefined ?
+		apply(original, self, args) :
+		storage.run(explicit(request), apply, original, self, args);
+}
+
+/* A child that is started for a request gets its trace in the environment: the native side does that, once it is named. */
+function watchChildren(child_process) {
+	const inName = (original) => function () {
+		return named(original, this, arguments);
+	};
+	replace(child_process.ChildProcess.prototype, "spawn", inName);
+	for (const name of ["spawnSync", "execSync", "execFileSync"]) {
+		replace(child_process, name, inName);
+	}
+}
+
+/* What a worker prints comes here by a port, in a context of no meaning. It was named in the worker, if at all. */
+function watchWorker({ worker }) {
+	for (const stream of [worker.stdout, worker.stderr]) {
+		replace(stream, "push", (original) => function push() {
+			return runIn(null, original, this, arguments);
+		});
+	}
+}
+
+/* A worker with an environment or options of its own reads these instead of ours: it is invited by hand. */
+function watchWorkers(threads) {
+	const { Worker } = threads;
+	const made = new Proxy(Worker, {
+		construct(target, args, newTarget) {
+			const options = args[1] || {};
+			threads.setEnvironmentData(READ_BY_PARENT, (options.stdout ? 1 << 1 : 0) | (options.stderr ? 1 << 2 : 0));
+			try {
+				return Reflect.construct(target, invited(args), newTarget);
+			} finally {
+				threads.setEnvironmentData(READ_BY_PARENT, undefined);
+			}
+		},
+	});
+	defineProperty(Worker.prototype, "constructor", { value: made, writable: true, configurable: true });
+	defineProperty(threads, "Worker", { value: made, writable: true, configurable: true, enumerable: true });
+	require("module").syncBuiltinESMExports();
+}
+
+function invited(args) {
+	const [file, options] = args;
+	if (options === null || typeof options !== "object") {
+		return args;
+	}
+	const { env, execArgv } = options;
+	const ownEnv = env !== null && typeof env === "object";
+	if (!ownEnv && (env !== undefined || !Array.isArray(execArgv))) {
+		return args; // what is shared (SHARE_ENV) is not ours to change
+	}
+	const invitation = '--require "' + __filename.replace(/["\\]/g, "\\$&") + '"';
+	const from = ownEnv ? env : process.env;
+	const rest = from.NODE_OPTIONS;
+	return [
+		file,
+		{ ...options, env: { ...from, NODE_OPTIONS: rest === undefined ? invitation : invitation + " " + rest } },
+		...args.slice(2),
+	];
+}
+
+const loaders = {
+	__proto__: null,
+	"readable-stream": ({ PassThrough }) => watchPassThrough(PassThrough, require("fs").WriteStream),
+	"sonic-boom": watchSonicBoom,
+	"thread-stream": watchThreadStream,
+	worker_threads: watchWorkers,
+	"node:worker_threads": watchWorkers,
+	"http2-wrapper": watchHttp2Wrapper,
+	undici: watchUndiciPools,
+	http2: watchHttp2,
+	"node:http2": watchHttp2,
+	/* Before the program takes functions out of it. */
+	child_process: watchChildren,
+	"node:child_process": watchChildren,
+};
+const seen = new Set();
+
+function watchOnce(watch, exports) {
+	if (!seen.has(exports)) {
+		seen.add(exports);
+		try {
+			watch(exports);
+		} catch {
+			/* It is as it was. */
+		}
+	}
+}
+
+/* A module is loaded by its name, or by its path where an ES module imports it. */
+function watchModules() {
+	const path = /\/node_modules\/([^/]+)\/(?:source\/)?index\.js$/;
+	replace(require("module"), "_load", (original) => function _load(name) {
+		const exports = apply(original, this, arguments);
+		if (typeof name === "string" && exports) {
+			const found = name[0] === "/" ? path.exec(name) : null;
+			const watch = loaders[found === null ? name : found[1]];
+			if (watch !== undefined) {
+				watchOnce(watch, exports);
+			}
+		}
+		return exports;
+	});
+}
+
+/* A subscriber that throws would end the program. */
+function subscribe(name, listener) {
+	channels.channel(name).subscribe((message) => {
+		try {
+			listener(message);
+		} catch {
+			/* This event is missed. */
+		}
+	});
+}
+
+watchStandardStream("stdout", 1);
+watchStandardStream("stderr", 2);
+watchFiles();
+watchModules();
+watchUndici();
+process.on("uncaughtExceptionMonitor", nameCrash);
+subscribe("http.server.request.start", served);
+subscribe("net.client.socket", prepare);
+subscribe("worker_threads", watchWorker);
+subscribe("net.server.socket", ({ socket }) => {
+	prepare();
+	const server = socket.server || socket._server;
+	if (server && (server.listenerCount("upgrade") + server.listenerCount("connect") + server.listenerCount("stream") > 0)) {
+		watchServer(server);
+	}
+});
