@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
 #
 # What a program finds on Node's objects when it lists them: frameworks copy methods from one stream to another so.
 
