@@ -8,8 +8,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SCRIPT_LINE_MAX 255
+#define COMPANION "traceshim.cjs"
 
 /* Prefixes of interpreter names; the first that matches counts. */
 static const struct {
@@ -22,10 +24,9 @@ static const struct {
 	  "no ids of their own. `php -S`, mod_php and command-line scripts are traced." },
 	{ "php", DOCTOR_NONE,
 	  "PHP: `php -S` and command-line scripts are traced, outgoing calls of its curl extension over plain HTTP included." },
-	{ "node", DOCTOR_PARTLY,
-	  "Node.js: requests, log lines and outgoing calls pass the hooks, but JavaScript switches between requests on one "
-	  "thread: what runs after an await or in a later callback has no id (never another request's). Its built-in TLS is "
-	  "not read." },
+	{ "node", DOCTOR_NONE,
+	  "Node.js (18 and newer): its own async context is asked whose each line and each call is, TLS included. Options that "
+	  "refuse add-ons (--permission, --no-addons) leave lines without ids." },
 	{ "deno", DOCTOR_PARTLY,
 	  "Deno: work moves between requests on one thread and its TLS is built in: most of it has no id." },
 	{ "bun", DOCTOR_PARTLY, "Bun makes most of its system calls itself, past libc: little of it is seen." },
@@ -43,6 +44,21 @@ static const struct {
 
 static const char *const shells[] = { "sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox", "fish" };
 
+/* Node's own context is asked by a script that lies beside the object. */
+static void check_companion(struct doctor_report *report)
+{
+	const char *slash = strrchr(report->object_path, '/');
+	char path[PATH_MAX + sizeof(COMPANION)];
+
+	if (!report->have_object || !slash)
+		return;
+	(void)snprintf(path, sizeof(path), "%.*s%s", (int)(slash + 1 - report->object_path), report->object_path,
+	               COMPANION);
+	if (access(path, R_OK) != 0)
+		doctor_add(report, DOCTOR_PARTLY, "no-companion",
+		           "%s is missing or not readable: Node's log lines become records, but without ids.", path);
+}
+
 void doctor_add_language(struct doctor_report *report, const char *program)
 {
 	const char *name = find_base_name(program);
@@ -58,6 +74,8 @@ void doctor_add_language(struct doctor_report *report, const char *program)
 		if (strncmp(name, prefix, n) == 0 &&
 		    (!strchr("abcdefghijklmnopqrstuvwxyz", name[n]) || !name[n] || strcmp(name, "nodejs") == 0)) {
 			doctor_add(report, languages[i].effect, "language", "%s", languages[i].text);
+			if (strcmp(prefix, "node") == 0)
+				check_companion(report);
 			return;
 		}
 	}

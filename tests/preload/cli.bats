@@ -277,24 +277,32 @@ doctor() {
 	chmod +x "$tmp/script" "$tmp/outer" "$tmp/app" "$tmp/broken"
 	doctor 0 shell "$tmp/script"
 	doctor 0 shell "$tmp/outer"
-	PATH=$tmp:$PATH doctor 1 language "$tmp/app"
+	PATH=$tmp:$PATH doctor 0 language "$tmp/app"
 	jq -e '.findings | any(.text | contains("Node.js"))' <<<"$output"
 	doctor 3 '' "$tmp/broken"
 	jq -e '.error | contains("/no/such/interpreter")' <<<"$output"
 }
 
 @test "doctor says what is known of PHP, Python, Ruby and Java" {
-	for name in php8.2 python3.11 ruby perl; do
+	for name in php8.2 python3.11 ruby perl nodejs; do
 		cp /bin/true "$tmp/$name"
 		doctor 0 language "$tmp/$name"
 	done
-	for name in java php-fpm8.2 nodejs; do
+	for name in java php-fpm8.2; do
 		cp /bin/true "$tmp/$name"
 		doctor 1 language "$tmp/$name"
 	done
 	cp /bin/true "$tmp/perldoc"
 	doctor 0 '' "$tmp/perldoc"
 	[ "$(jq '.findings | length' <<<"$output")" -eq 0 ]
+}
+
+@test "doctor misses the companion that Node needs" {
+	cp /bin/true "$tmp/node"
+	cp "$build/libtraceshim.so" "$tmp/libtraceshim.so"
+	run "$traceshim" doctor --json --library "$tmp/libtraceshim.so" "$tmp/node"
+	[ "$status" -eq 1 ]
+	jq -e --arg path "$tmp/traceshim.cjs" '.findings | any(.kind == "no-companion" and (.text | startswith($path)))' <<<"$output"
 }
 
 @test "doctor resolves libraries by the program's own search path and tells io_uring" {
