@@ -122,7 +122,7 @@ class Request {
 		this.alone = false; // no other request waited when it came
 		this.bindings = 0; // explicit ones, made before the slot was opened
 		this.of = undefined;
-		this.certain = undefined;
+		this.binding = undefined; // weakly, the one of what waits in streams: what it is registered for holds the request
 	}
 
 	get head() {

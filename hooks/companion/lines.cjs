@@ -69,11 +69,14 @@ function byOwner(original) {
 	};
 }
 
-/* A context for what was a request's when it was looked at, whatever has happened since. */
-function certainly(request) {
-	const certain = new Request(undefined);
-	certain.of = request;
-	return certain;
+/* What waits in a stream stays its request's, however late it comes out: one binding for all of it keeps the slot. */
+function bindingOf(request) {
+	let binding = request.binding === undefined ? undefined : request.binding.deref();
+	if (binding === undefined) {
+		binding = explicit(request);
+		request.binding = new WeakRef(binding);
+	}
+	return binding;
 }
 
 /* Streams that write to a log. */
@@ -90,7 +93,7 @@ function watchPassThrough(PassThrough, FileStream) {
 			return apply(original, this, arguments);
 		}
 		const bytes = Buffer.from(chunk, named);
-		attach(bytes, (owner.certain ??= certainly(owner)));
+		attach(bytes, bindingOf(owner));
 		return apply(original, this, [bytes, typeof encoding === "function" ? encoding : callback]);
 	});
 }
