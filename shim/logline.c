@@ -364,6 +364,23 @@ ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
 	return os.writev(fd, iov, iovcnt);
 }
 
+/* There is no memory, or was none for the line's beginning: what goes on with it passes as it is, too, until it ends. */
+static ssize_t pass_raw(struct logline_file *f, int fd, const struct iovec *iov, int iovcnt)
+{
+	ssize_t n = logline_write_raw(fd, iov, iovcnt);
+	size_t at = n > 0 ? (size_t)n - 1 : 0;
+	int i;
+
+	for (i = 0; n > 0 && i < iovcnt; i++) {
+		if (at < iov[i].iov_len) {
+			__atomic_store_n(&f->raw, ((const char *)iov[i].iov_base)[at] != '\n', __ATOMIC_RELAXED);
+			break;
+		}
+		at -= iov[i].iov_len;
+	}
+	return n;
+}
+
 /* Whatever it is. Never inlined: the writer's place on the stack is for those who need it. */
 static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enum record_stream stream, int fd,
                                                      logline_key key, const struct iovec *iov, int iovcnt,
@@ -379,8 +396,8 @@ static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enu
 		                    .segment_left = segments->len };
 	bool ok;
 
-	if (!logline_writer_begin(&w))
-		return logline_write_raw(fd, iov, iovcnt);
+	if (__atomic_load_n(&f->raw, __ATOMIC_RELAXED) || !logline_writer_begin(&w))
+		return pass_raw(f, fd, iov, iovcnt);
 	describe_source(&w, stream);
 	next_segment(&w);
 	if (__atomic_load_n(&w.file->held_count, __ATOMIC_RELAXED))

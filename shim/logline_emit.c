@@ -408,7 +408,7 @@ static inline bool is_usual(const struct logline_file *f, const char *bytes, siz
 {
 	return len && bytes[len - 1] == '\n' && len - 1 <= LIMIT_LOG_LINE &&
 	       !__atomic_load_n(&f->lines, __ATOMIC_RELAXED) && !__atomic_load_n(&f->held_count, __ATOMIC_RELAXED) &&
-	       !logline_backlog(f) && !memchr(bytes, '\n', len - 1);
+	       !__atomic_load_n(&f->raw, __ATOMIC_RELAXED) && !logline_backlog(f) && !memchr(bytes, '\n', len - 1);
 }
 
 bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,

@@ -100,6 +100,7 @@ struct logline_file {
 	uint64_t busy;                    /* since when (ms) somebody is sending what is left over; 0: nobody */
 	int error;                        /* errno of its last failure */
 	bool regular;
+	bool raw; /* atomic: the line that was last written passed unchanged so far, and goes on */
 };
 
 extern struct logline_file logline_files[LOGLINE_FILES];
