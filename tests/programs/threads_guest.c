@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -289,6 +290,7 @@ static void forks_among_threads(void)
 }
 
 static int block_ends[2];
+static atomic_int victim; /* its thread id, once it runs */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 
@@ -308,6 +310,7 @@ static void *blocks_in_read(void *arg)
 	char c;
 
 	pthread_cleanup_push(cleaned_up, arg);
+	victim = gettid();
 	print_line("half", 0);
 	dprintf(1, "unfinished line of a thread");
 	while (read(block_ends[0], &c, 1) >= 0)
@@ -321,6 +324,7 @@ static void *blocks_in_write(void *arg)
 	static char room[4096];
 
 	pthread_cleanup_push(cleaned_up, arg);
+	victim = gettid();
 	while (write(block_ends[1], room, sizeof(room)) > 0)
 		;
 	pthread_cleanup_pop(0);
@@ -331,6 +335,7 @@ static void *blocks_in_wait(void *arg)
 {
 	pthread_mutex_lock(&mutex);
 	pthread_cleanup_push(unlock_and_tell, arg);
+	victim = gettid();
 	for (;;)
 		pthread_cond_wait(&cond, &mutex);
 	pthread_cleanup_pop(0);
@@ -342,6 +347,7 @@ static void *blocks_in_semaphore(void *arg)
 	static sem_t never;
 
 	pthread_cleanup_push(cleaned_up, arg);
+	victim = gettid();
 	sem_init(&never, 0, 0);
 	sem_wait(&never);
 	pthread_cleanup_pop(0);
@@ -353,6 +359,7 @@ static void *logs_for_ever(void *arg)
 	int i;
 
 	pthread_cleanup_push(cleaned_up, arg);
+	victim = gettid();
 	for (i = 0; i < 1 << 30; i++) {
 		char *big = alloca(16);
 
@@ -365,25 +372,58 @@ static void *logs_for_ever(void *arg)
 	return NULL;
 }
 
+/* Wait until the victim sits in this system call (on this descriptor, or -1), where its cleanup is in place. */
+static void await_victim(long call, int fd)
+{
+	char name[64], now[64], wanted[64];
+	int n;
+
+	n = snprintf(wanted, sizeof(wanted), fd < 0 ? "%ld 0x" : "%ld 0x%x ", call, (unsigned)fd);
+	for (;;) {
+		FILE *file = NULL;
+
+		snprintf(name, sizeof(name), "/proc/self/task/%d/syscall", victim);
+		if (victim != 0)
+			file = fopen(name, "r");
+		now[0] = '\0';
+		if (file != NULL) {
+			if (fgets(now, sizeof(now), file) == NULL)
+				now[0] = '\0';
+			fclose(file);
+		}
+		if (strncmp(now, wanted, (size_t)n) == 0)
+			return;
+		usleep(1000);
+	}
+}
+
 static void cancels(void)
 {
 	static const struct {
 		void *(*routine)(void *);
 		const char *name;
-	} victims[] = { { blocks_in_read, "read" },
-		        { blocks_in_write, "write" },
-		        { blocks_in_wait, "wait" },
-		        { blocks_in_semaphore, "semaphore" },
-		        { logs_for_ever, "log" } };
+		long call; /* -1: it runs */
+		int end;   /* of the pipe, or -1 */
+	} victims[] = { { blocks_in_read, "read", SYS_read, 0 },
+		        { blocks_in_write, "write", SYS_write, 1 },
+		        { blocks_in_wait, "wait", SYS_futex, -1 },
+		        { blocks_in_semaphore, "semaphore", SYS_futex, -1 },
+		        { logs_for_ever, "log", -1, -1 } };
 	void *result;
 	size_t i;
 
 	if (pipe(block_ends) != 0)
 		err(1, "pipe");
 	for (i = 0; i < sizeof(victims) / sizeof(victims[0]); i++) {
-		pthread_t thread = start(victims[i].routine, (void *)(uintptr_t)victims[i].name, 0);
+		pthread_t thread;
 
-		usleep(20000);
+		victim = 0;
+		thread = start(victims[i].routine, (void *)(uintptr_t)victims[i].name, 0);
+		if (victims[i].call >= 0)
+			await_victim(victims[i].call, victims[i].end < 0 ? -1 : block_ends[victims[i].end]);
+		else
+			while (victim == 0)
+				usleep(1000);
 		pthread_cancel(thread);
 		pthread_join(thread, &result);
 		printf("cancelled in %s: %d\n", victims[i].name, result == PTHREAD_CANCELED);
