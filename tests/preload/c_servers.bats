@@ -26,15 +26,20 @@ right() {
     undegraded
 }
 
-# never_wrong PROGRAM MODE LINES [ARGUMENT]...: lines may lack an id; --least-right through $least
+# never_wrong PROGRAM MODE LINES [ARGUMENT]...: lines may lack an id; of those of the first 100 requests, which are alone,
+# $least have one (of the others nothing is sure: how many wait at a time is the machine's affair)
 never_wrong() {
     serve guest "$port" "$programs/$1" "$2" "$port" "${@:4}"
     # One at a time, a few, and many: what is queued and what is not differs.
     burst "$url" --requests 100 --connections 1 --numbered
+    if [ -n "${least:-}" ]; then
+        until_lines $((100 * $3)) "$tmp/guest.log"
+        count "$tmp/guest.log" --requests 100 --lines "$3" --none any --least-right "$least"
+    fi
     burst "$url" --first 101 --requests 300 --connections 5 --numbered
     burst "$url" --first 401 --requests 800 --connections 50 --numbered
     until_lines $((1200 * $3)) "$tmp/guest.log"
-    count "$tmp/guest.log" --requests "${counted:-1200}" --lines "$3" --none any --least-right "${least:-0}"
+    count "$tmp/guest.log" --requests "${counted:-1200}" --lines "$3" --none any
     counted requests 1200
     undegraded
 }
@@ -86,7 +91,7 @@ never_wrong() {
 }
 
 @test "a loop with inline handlers" {
-    least=900 never_wrong server_loop inline 3
+    least=200 never_wrong server_loop inline 3
 }
 
 @test "a loop that answers in the reverse order of reading is never wrong" {
@@ -135,7 +140,7 @@ never_wrong() {
 
 @test "kept connections that change threads" {
     # The first burst meets a pool that has not yet shown that its readers answer.
-    least=2000 never_wrong server_handoff wander 2
+    least=100 never_wrong server_handoff wander 2
 }
 
 @test "a pool that reads and answers in different tasks is never wrong" {
