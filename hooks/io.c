@@ -13,11 +13,24 @@
 
 /* ---- receiving ---- */
 
-static void receive_end_buffer(struct io_receive *io, void *buf, ssize_t received, bool peek)
+/*
+ * Is what came none of the stream's next bytes? They will come again, or it is the urgent byte, or what the kernel gives back of
+ * things that were sent. Or they are, but a stream socket threw them away: there is nothing in the buffer, which may be none.
+ */
+#define MSG_ASIDE (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)
+
+static void receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, int flags)
+{
+	io_receive_end(io, iov, count, received, (flags & (MSG_ASIDE | MSG_TRUNC)) != 0);
+	if (__builtin_expect((flags & (MSG_ASIDE | MSG_TRUNC)) == MSG_TRUNC, 0))
+		io_receive_unseen(io->fd, received);
+}
+
+static void receive_end_buffer(struct io_receive *io, void *buf, ssize_t received, int flags)
 {
 	struct iovec iov = { buf, received > 0 ? (size_t)received : 0 };
 
-	io_receive_end(io, &iov, 1, received, peek);
+	receive_end(io, &iov, 1, received, flags);
 }
 
 EXPORT ssize_t read(int fd, void *buf, size_t len)
@@ -28,7 +41,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(read)(fd, buf, len);
 	n = REAL(read)(fd, buf, len);
-	receive_end_buffer(&io, buf, n, false);
+	receive_end_buffer(&io, buf, n, 0);
 	return n;
 }
 
@@ -40,7 +53,7 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__read_chk)(fd, buf, len, room);
 	n = REAL(__read_chk)(fd, buf, len, room);
-	receive_end_buffer(&io, buf, n, false);
+	receive_end_buffer(&io, buf, n, 0);
 	return n;
 }
 
@@ -64,7 +77,7 @@ EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(recv)(fd, buf, len, flags);
 	n = REAL(recv)(fd, buf, len, flags);
-	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	receive_end_buffer(&io, buf, n, flags);
 	return n;
 }
 
@@ -76,7 +89,7 @@ EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__recv_chk)(fd, buf, len, room, flags);
 	n = REAL(__recv_chk)(fd, buf, len, room, flags);
-	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	receive_end_buffer(&io, buf, n, flags);
 	return n;
 }
 
@@ -89,7 +102,7 @@ EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struc
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
 	n = REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	receive_end_buffer(&io, buf, n, flags);
 	return n;
 }
 
@@ -102,7 +115,7 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int fl
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
 	n = REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, n, (flags & MSG_PEEK) != 0);
+	receive_end_buffer(&io, buf, n, flags);
 	return n;
 }
 
@@ -135,8 +148,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	if (n >= 0 && msg->msg_controllen > 0 && io_active())
 		born_with(msg);
 	if (involved) /* after an error, the message may be none */
-		io_receive_end(&io, n < 0 ? NULL : msg->msg_iov, n < 0 ? 0 : (int)msg->msg_iovlen, n,
-		               (flags & MSG_PEEK) != 0);
+		receive_end(&io, n < 0 ? NULL : msg->msg_iov, n < 0 ? 0 : (int)msg->msg_iovlen, n, flags);
 	return n;
 }
 
@@ -153,8 +165,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, str
 		if (msg->msg_controllen > 0)
 			born_with(msg);
 		if (involved)
-			io_receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, (ssize_t)msgs[i].msg_len,
-			               (flags & MSG_PEEK) != 0);
+			receive_end(&io, msg->msg_iov, (int)msg->msg_iovlen, (ssize_t)msgs[i].msg_len, flags);
 	}
 	return n;
 }
