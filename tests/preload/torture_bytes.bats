@@ -1,0 +1,35 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
+#
+# The torture set, descriptors and messages: bare and preloaded the same output, status, errno trail, and bytes on the wire.
+
+load guest
+load torture
+
+setup() {
+    torture_setup
+}
+
+@test "a copy that is made in the midst of a head goes on with it, by each way to copy" {
+    torture "$guests/torture_bytes" dup_in_head
+}
+
+@test "a number that is used again at once is what it is now, however it was closed" {
+    torture "$guests/torture_bytes" reused_number
+    torture "$guests/torture_bytes" logs_come_and_go
+}
+
+@test "descriptors over 100,000, and over the table's end, carry the same bytes" {
+    torture "$guests/torture_bytes" high_numbers
+}
+
+@test "a number that another thread replaces during a read" {
+    torture "$guests/torture_bytes" swapped_meanwhile
+}
+
+@test "bytes that are peeked at, thrown away, urgent, or read by the kernel later" {
+    torture "$guests/torture_bytes" receives_requests
+    torture "$guests/torture_bytes" receives_answers
+    torture "$guests/torture_bytes" sends
+    torture "$guests/torture_bytes" zerocopy
+}
