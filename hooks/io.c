@@ -304,7 +304,7 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || msg == NULL || msg->msg_iovlen > VECTORS_MAX ||
+	if (io_uninvolved(fd) || !os_readable(msg, sizeof(*msg)) || msg->msg_iovlen > VECTORS_MAX ||
 	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN ||
 	    is_left_alone(&io, flags))
 		return REAL(sendmsg)(fd, msg, flags);
@@ -334,13 +334,16 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	unsigned i;
 
-	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || msgs == NULL)
+	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || !os_readable(msgs, sizeof(*msgs)))
 		return REAL(sendmmsg)(fd, msgs, count, flags);
 	/* On a stream it is a loop of sendmsg (sendmmsg(2)) that ends behind a message that went out in part; an error after the
 	   first message shows at the next call. */
 	for (i = 0; i < count && i < VECTORS_MAX; i++) {
-		ssize_t n = send_message(fd, &msgs[i].msg_hdr, flags);
+		ssize_t n;
 
+		if (!os_readable(&msgs[i], sizeof(msgs[i])))
+			return (int)i;
+		n = send_message(fd, &msgs[i].msg_hdr, flags);
 		if (n < 0)
 			return i > 0 ? (int)i : -1;
 		msgs[i].msg_len = (unsigned)n;
@@ -350,12 +353,21 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 	return (int)i;
 }
 
+/* Is an offset given that the kernel would refuse: none that can be read, or one into a pipe? */
+static bool is_no_offset(int fd, const off64_t *offset)
+{
+	struct stat st;
+
+	return offset != NULL &&
+	       (!os_readable(offset, sizeof(*offset)) || (os_fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)));
+}
+
 /*
  * Into a log, the kernel would copy what is no record (GNU cat into a file, busybox cat into anything). It refuses many
  * pairs of descriptors, and every caller that may meet them then reads and writes (sendfile(2), copy_file_range(2)): so do
  * we. Done here it would be slow, for want of a buffer.
  */
-static bool is_refused(int out, int in, int error)
+static bool is_refused(int out, const off64_t *out_offset, int in, const off64_t *in_offset, int error)
 {
 	uint64_t word = fds_word(out);
 	int saved = errno;
@@ -365,7 +377,8 @@ static bool is_refused(int out, int in, int error)
 	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
 		word = fds_learn(out);
 	/* An error of the caller's own comes first. */
-	if (fds_kind(word) != FD_LOG || !io_active() || REAL(fcntl)(in, F_GETFD) < 0) {
+	if (fds_kind(word) != FD_LOG || !io_active() || REAL(fcntl)(in, F_GETFD) < 0 || is_no_offset(in, in_offset) ||
+	    is_no_offset(out, out_offset)) {
 		errno = saved;
 		return false;
 	}
@@ -375,8 +388,14 @@ static bool is_refused(int out, int in, int error)
 
 EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
-	if (out_offset == NULL && is_refused(out, in, EXDEV))
-		return -1;
+	int saved = errno;
+
+	if (out_offset == NULL && is_refused(out, NULL, in, in_offset, EXDEV)) {
+		/* To what is appended to the kernel copies nothing anyway, and has an error of its own. */
+		if ((REAL(fcntl)(out, F_GETFL) & O_APPEND) == 0)
+			return -1;
+		errno = saved;
+	}
 	return REAL(copy_file_range)(in, in_offset, out, out_offset, len, flags);
 }
 
@@ -386,7 +405,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile)(out, in, offset, len);
-	if (is_refused(out, in, EINVAL))
+	if (is_refused(out, NULL, in, offset, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile)(out, in, offset, len);
@@ -400,7 +419,7 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile64)(out, in, offset, len);
-	if (is_refused(out, in, EINVAL))
+	if (is_refused(out, NULL, in, offset, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile64)(out, in, offset, len);
@@ -414,7 +433,7 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 
 	if (io_uninvolved(out) && io_uninvolved(in))
 		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
-	if (is_refused(out, in, EINVAL))
+	if (is_refused(out, out_offset, in, in_offset, EINVAL))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);

@@ -3,6 +3,8 @@
  */
 #include "real.h"
 
+#include "os.h"
+
 #define NS_PER_MS 1000000
 #define NS_PER_US 1000
 #define NS_PER_S 1000000000
@@ -47,7 +49,9 @@ EXPORT int epoll_pwait(int epoll, struct epoll_event *events, int max, int timeo
 EXPORT int epoll_pwait2(int epoll, struct epoll_event *events, int max, const struct timespec *timeout,
                         const sigset_t *mask)
 {
-	bool ours = io_active() && io_epoll_begin(epoll, of_timespec(timeout));
+	/* The only one whose timeout libc leaves to the kernel to read. */
+	bool ours = io_active() && (timeout == NULL || os_readable(timeout, sizeof(*timeout))) &&
+	            io_epoll_begin(epoll, of_timespec(timeout));
 	int n = REAL(epoll_pwait2)(epoll, events, max, timeout, mask);
 	if (ours)
 		io_wait_done(n);

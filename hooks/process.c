@@ -21,11 +21,29 @@
 #include "counters.h"
 #include "current.h"
 #include "environment.h"
+#include "os.h"
 #include "propagate.h"
 
 #define ENTRIES_MAX 384  /* pointers on the stack: 3 KiB */
 #define CARRIER_MAX 1024 /* bytes of one carried value; more (long baggage) is not worth a host's stack */
 #define ARGUMENTS_MAX 1024
+#define ENTRY_LOOKED_AT (12 + TRACEPARENT_LEN + 1) /* "TRACEPARENT=" and its value */
+
+/* As much of an environment as is looked at below: else it is for exec to say what is wrong with it. */
+static bool is_environment(char *const envp[])
+{
+	size_t i;
+
+	for (i = 0; envp != NULL; i++) {
+		if (!os_readable(&envp[i], sizeof(*envp)))
+			return false;
+		if (envp[i] == NULL)
+			break;
+		if (!os_readable_text(envp[i], ENTRY_LOOKED_AT))
+			return false;
+	}
+	return true;
+}
 
 static size_t count_entries(char *const envp[])
 {
@@ -76,7 +94,7 @@ static struct extension plan_extension(char *const envp[])
 	struct extension plan = { .request = io_ready ? current_known() : NULL };
 	size_t entries;
 
-	if (!io_ready || (entries = count_entries(envp)) > ENTRIES_MAX)
+	if (!io_ready || !is_environment(envp) || (entries = count_entries(envp)) > ENTRIES_MAX)
 		return (struct extension){ .size = 0 };
 	if (plan.request != NULL && speaks_for_itself(envp))
 		plan.request = NULL;

@@ -270,7 +270,8 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 	if (io_uninvolved(stream->_fileno) || len <= 0)
 		return _IO_file_write(stream, data, len);
 	log = is_log(stream->_fileno);
-	if (!log && fds_kind(fds_word(stream->_fileno)) != FD_CONN)
+	/* An unbuffered stream is given what the program has, or has not. */
+	if (log ? !os_readable(data, (size_t)len) : fds_kind(fds_word(stream->_fileno)) != FD_CONN)
 		return _IO_file_write(stream, data, len);
 	done = log ? (ssize_t)write_log(stream, data, (size_t)len) : write_connection_whole(stream, data, (size_t)len);
 	if (done < len)

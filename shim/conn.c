@@ -179,6 +179,12 @@ static __attribute__((noinline)) bool lock_stale(struct conn *conn)
 	return false;
 }
 
+void conn_miss(struct conn_handle handle)
+{
+	if (handle.conn != NULL && __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
+		__atomic_store_n(&handle.conn->missed, true, __ATOMIC_RELEASE);
+}
+
 /* The rule: nobody has it, and one exchange does it. */
 static inline bool lock_free(struct conn *conn)
 {
@@ -194,8 +200,7 @@ static inline bool lock_within(struct conn_handle handle, int attempts)
 	while (!lock_free(conn) && !lock_spin(conn)) {
 		if (--attempts > 0)
 			continue;
-		if (__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen)
-			__atomic_store_n(&conn->missed, true, __ATOMIC_RELEASE);
+		conn_miss(handle);
 		counters_count(busy_skipped);
 		return false;
 	}

@@ -130,6 +130,9 @@ bool conn_lock(struct conn_handle handle);
  */
 bool conn_lock_patiently(struct conn_handle handle);
 bool conn_lock_to_send(struct conn_handle handle);
+
+/* Bytes pass that nobody looks at: hands off from the next look on. Needs no lock. */
+void conn_miss(struct conn_handle handle);
 void conn_unlock(struct conn *conn);
 
 /* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */

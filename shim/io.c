@@ -185,7 +185,7 @@ bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
 	struct conn *conn;
 	int saved = errno;
 
-	if (addr == NULL || len < sizeof(addr->sa_family) || current_is_blind() ||
+	if (len < sizeof(addr->sa_family) || !os_readable(addr, sizeof(addr->sa_family)) || current_is_blind() ||
 	    (addr->sa_family != AF_INET && addr->sa_family != AF_INET6 && addr->sa_family != AF_UNIX))
 		return false;
 	if (fds_kind(word) == FD_UNKNOWN)
@@ -305,10 +305,36 @@ bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
 	struct waited waited = { 0 };
 	nfds_t i;
 
-	for (i = 0; fds != NULL && i < count; i++)
+	if (count > LIMIT_FDS || !os_readable(fds, count * sizeof(*fds)))
+		return false; /* the kernel says what is wrong */
+	for (i = 0; i < count; i++)
 		if (fds[i].fd >= 0)
 			add_waited(&waited, fds[i].fd);
 	return begin_wait(&waited, timeout_ns);
+}
+
+/*
+ * How much of its sets the kernel looks at: as much as the process has ever had descriptors, in its steps; callers with a large
+ * limit pass that as the count, with sets that are smaller. In our steps, so far as these are known to have been used.
+ */
+static int looked_at(int count)
+{
+	int block = (int)LIMIT_FDS;
+
+	if (count <= (int)FDS_CHUNK)
+		return count;
+	while (block > (int)FDS_CHUNK &&
+	       (block - (int)FDS_CHUNK >= count ||
+	        __atomic_load_n(&fds_chunk[block / (int)FDS_CHUNK - 1], __ATOMIC_ACQUIRE) == NULL))
+		block -= (int)FDS_CHUNK;
+	return count < block ? count : block;
+}
+
+static bool is_set(const fd_set *set, int count)
+{
+	const unsigned bits = 8 * sizeof(unsigned long);
+
+	return set == NULL || os_readable(set, ((unsigned)count + bits - 1) / bits * sizeof(unsigned long));
 }
 
 /* Not FD_ISSET: programs pass sets larger than fd_set, for which its fortified variant ends the process. */
@@ -325,6 +351,11 @@ bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64
 	struct waited waited = { 0 };
 	int fd;
 
+	if (count < 0)
+		return false;
+	count = looked_at(count);
+	if (!is_set(reads, count) || !is_set(writes, count))
+		return false;
 	for (fd = 0; fd < count; fd++)
 		if (in_set(reads, fd) || in_set(writes, fd))
 			add_waited(&waited, fd);

@@ -37,9 +37,6 @@ static inline bool io_uninvolved(int fd)
 
 /* ---- sending ---- */
 
-/* vm.mmap_min_addr: nothing can be mapped below. */
-#define IO_LOWEST_ADDRESS 65536u
-
 enum io_verdict {
 	IO_PLAIN,  /* make the real call, nothing else */
 	IO_WATCH,  /* make the real call, then io_send_end with its result */

@@ -70,7 +70,7 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	struct logline_segment all = { .len = len };
 
 	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
-	if ((uintptr_t)line < IO_LOWEST_ADDRESS || len > LINE_MAX_BYTES || current_is_blind())
+	if (len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
 		return false;
 	current_notice_thread();
 	/* One line is one event: see written_when_printed. */

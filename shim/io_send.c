@@ -26,6 +26,9 @@
 #define PIECE_VECTORS 16
 #define PIECE_BEFORE 8
 
+/* Of a longer piece of the program's, so much is known to be there before it is read. */
+#define LOOKED_AT_MAX (64u * 1024)
+
 /* ---- who calls ---- */
 
 /* The request that an outgoing connection itself speaks for; NULL: none. Borrowed. Locked. */
@@ -172,19 +175,27 @@ static void decide_role(struct io_send *io, struct conn *conn)
 }
 
 /*
- * Could these be bytes, and how many? What surely are none (a null pointer, a member of one, a negative length) is for the
- * kernel to refuse. Others, of memory that is not there, would cost a system call to tell: reading them ends the program.
+ * Are these bytes that we may read, and how many? If not it is for the kernel to refuse them, or to take a part. Of what goes
+ * to a connection a piece is looked at in its first pages and its last one: the inside of a body is not read.
  */
-static bool are_bytes(const struct iovec *iov, int count, size_t *sum)
+static bool are_bytes(const struct iovec *iov, int count, bool log, size_t *sum)
 {
 	size_t total = 0;
 	int i;
 
+	if (!os_readable(iov, (size_t)count * sizeof(*iov)))
+		return false;
 	for (i = 0; i < count; i++) {
-		if ((iov[i].iov_len > 0 && (uintptr_t)iov[i].iov_base < IO_LOWEST_ADDRESS) ||
-		    iov[i].iov_len > (size_t)PTRDIFF_MAX - total)
+		const char *bytes = iov[i].iov_base;
+		size_t len = iov[i].iov_len;
+
+		if (len > (size_t)PTRDIFF_MAX - total)
 			return false;
-		total += iov[i].iov_len;
+		total += len;
+		if (log || len <= LOOKED_AT_MAX ? !os_readable(bytes, len) :
+		                                  !os_readable(bytes, LOOKED_AT_MAX) ||
+		                                          !os_readable((const void *)((uintptr_t)bytes + len - 1), 1))
+			return false;
 	}
 	*sum = total;
 	return true;
@@ -208,7 +219,11 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	io->word = word;
 	io->caller = NULL;
 	io->looked = io->planned = false;
-	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) && !are_bytes(iov, count, &io->total)) {
+	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) &&
+	    !are_bytes(iov, count, fds_kind(word) == FD_LOG, &io->total)) {
+		/* What the kernel takes of them, nobody sees. */
+		if (fds_kind(word) == FD_CONN)
+			conn_miss(conn_of_word(fd, word));
 		errno = saved;
 		return IO_PLAIN;
 	}

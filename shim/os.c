@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -187,6 +188,42 @@ void os_after_fork(void)
 {
 	cached_pid = 0;
 	os_cached_tid = 0;
+}
+
+uintptr_t os_readable_page[OS_READABLE_PAGES] LAYOUT_LATER;
+
+/*
+ * rt_sigprocmask copies the new mask in before it looks at what to do with it, and there is nothing by this number: EFAULT or
+ * EINVAL, and nothing done. No descriptor is needed, and no sandbox forbids it.
+ */
+static bool ask_page(uintptr_t page)
+{
+	return call(SYS_rt_sigprocmask, -1, (long)(page << OS_PAGE_SHIFT), 0, sizeof(uint64_t), 0) != -EFAULT;
+}
+
+bool os_ask_readable(uintptr_t first, uintptr_t last)
+{
+	uintptr_t page;
+
+	for (page = first; page <= last; page++) {
+		uintptr_t *known = &os_readable_page[page % OS_READABLE_PAGES];
+
+		if (__atomic_load_n(known, __ATOMIC_RELAXED) == page)
+			continue;
+		if (!ask_page(page))
+			return false;
+		__atomic_store_n(known, page, __ATOMIC_RELAXED);
+	}
+	return true;
+}
+
+bool os_readable_text(const char *text, size_t len)
+{
+	size_t here = ((size_t)1 << OS_PAGE_SHIFT) - ((uintptr_t)text & (((size_t)1 << OS_PAGE_SHIFT) - 1));
+
+	if (!os_readable(text, 1))
+		return false;
+	return len <= here || memchr(text, '\0', here) != NULL || os_readable(text, len);
 }
 
 void *os_pages(size_t len)

@@ -6,6 +6,8 @@
 #ifndef TRACESHIM_OS_H
 #define TRACESHIM_OS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -56,6 +58,35 @@ long os_protect(void *pages, size_t len, int access);
 long os_random(void *bytes, size_t len, unsigned flags);
 long os_thread_name(char name[16]);
 uint32_t os_euid(void);
+
+/*
+ * May these bytes be read? Asked before what a program gives us is looked at, because where the kernel would say EFAULT we would
+ * crash. The kernel is asked once a page; what it said is remembered, so that nearly always the answer is two loads. A page that
+ * was read before and is gone now is not noticed.
+ */
+#define OS_LOWEST_ADDRESS 65536u /* vm.mmap_min_addr: nothing can be mapped below */
+#define OS_PAGE_SHIFT 12
+#define OS_READABLE_PAGES 64u                         /* a power of two */
+extern uintptr_t os_readable_page[OS_READABLE_PAGES]; /* by the last bits of its number; atomic */
+bool os_ask_readable(uintptr_t first, uintptr_t last);
+
+static inline bool os_readable(const void *bytes, size_t len)
+{
+	uintptr_t at = (uintptr_t)bytes, first = at >> OS_PAGE_SHIFT, last = (at + len - 1) >> OS_PAGE_SHIFT;
+
+	if (len == 0)
+		return true;
+	if (__builtin_expect(at < OS_LOWEST_ADDRESS || len > (size_t)PTRDIFF_MAX || last < first, 0))
+		return false;
+	if (__builtin_expect(first == last && __atomic_load_n(&os_readable_page[first % OS_READABLE_PAGES],
+	                                                      __ATOMIC_RELAXED) == first,
+	                     1))
+		return true;
+	return os_ask_readable(first, last);
+}
+
+/* The same of a string, or of as much of it as a look at its first `len` bytes may need. */
+bool os_readable_text(const char *text, size_t len);
 
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
 void *os_pages(size_t len);
