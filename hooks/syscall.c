@@ -5,10 +5,54 @@
 #include "real.h"
 
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "current.h"
+
+/*
+ * A program that confines itself (seccomp) says which system calls it makes from then on, and is killed for another one. We make
+ * some that it does not: so from then on nothing is done any more, on that thread in strict mode, which is a thread's own; in the
+ * whole process with a filter, which whatever is created later inherits. What can be sent is sent before.
+ */
+enum confinement { CONFINES_NOTHING, CONFINES_THREAD, CONFINES_PROCESS };
+
+static enum confinement confinement_of_prctl(long option, long mode)
+{
+	if (option != PR_SET_SECCOMP)
+		return CONFINES_NOTHING;
+	return mode == SECCOMP_MODE_STRICT ? CONFINES_THREAD : CONFINES_PROCESS;
+}
+
+static enum confinement confinement_of_syscall(long number, const long arg[6])
+{
+	if (number == SYS_prctl)
+		return confinement_of_prctl(arg[0], arg[1]);
+	if (number != SYS_seccomp || (arg[0] != SECCOMP_SET_MODE_STRICT && arg[0] != SECCOMP_SET_MODE_FILTER))
+		return CONFINES_NOTHING;
+	return arg[0] == SECCOMP_SET_MODE_STRICT ? CONFINES_THREAD : CONFINES_PROCESS;
+}
+
+static void confining(enum confinement confinement)
+{
+	if (confinement == CONFINES_NOTHING || !io_active())
+		return;
+	/* A name that is looked up later would do so without system calls; but the loader is not ours. */
+	real_bind_all();
+	io_flush_logs();
+}
+
+/* A number over zero is a listener, or the thread that could not be confined with the others: the caller then knows what to do. */
+static long confined(enum confinement confinement, long result)
+{
+	if (confinement == CONFINES_PROCESS && result >= 0)
+		io_ready = false;
+	if (confinement == CONFINES_THREAD && result == 0)
+		io_vfork_child = true;
+	return result;
+}
 
 static void notice(long number, const long arg[6])
 {
@@ -39,6 +83,7 @@ static void notice(long number, const long arg[6])
  */
 EXPORT long syscall(long number, ...)
 {
+	enum confinement confinement = CONFINES_NOTHING;
 	long arg[6];
 	va_list args;
 	int i;
@@ -49,5 +94,24 @@ EXPORT long syscall(long number, ...)
 	va_end(args);
 	if (io_active())
 		notice(number, arg);
-	return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	if (number == SYS_seccomp || number == SYS_prctl)
+		confining(confinement = confinement_of_syscall(number, arg));
+	return confined(confinement, REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]));
+}
+
+/* Variadic too; the kernel wants what an option does not use to be zero, or does not look. */
+EXPORT int prctl(int option, ...)
+{
+	enum confinement confinement;
+	long arg[4];
+	va_list args;
+	int i;
+
+	va_start(args, option);
+	for (i = 0; i < 4; i++)
+		arg[i] = va_arg(args, long);
+	va_end(args);
+	confinement = confinement_of_prctl(option, arg[0]);
+	confining(confinement);
+	return (int)confined(confinement, REAL(prctl)(option, arg[0], arg[1], arg[2], arg[3]));
 }

@@ -20,7 +20,10 @@
 #include "logline.h"
 #include "stream.h"
 
-/* False until the constructor is through, in inert processes, and on a thread inside a vfork child: pass through. */
+/*
+ * False until the constructor is through, in inert processes and in those that confined themselves, and on a thread inside a
+ * vfork child or in strict seccomp: pass through.
+ */
 extern bool io_ready;
 extern __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
