@@ -157,7 +157,8 @@ void counters_publish(void)
 	char path[PATH_ROOM];
 	int fd;
 
-	if (__atomic_exchange_n(&counters_published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0)
+	if (__atomic_exchange_n(&counters_published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0 ||
+	    os_file_limit() < sizeof(counters_private))
 		return;
 	describe(&counters_private);
 	counters_private.size = sizeof(struct status_page);

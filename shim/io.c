@@ -421,7 +421,8 @@ void io_flush_thread_logs(void)
 
 void io_end_thread(void)
 {
-	io_flush_thread_logs();
+	if (io_active())
+		io_flush_thread_logs();
 	spare_end_thread();
 }
 

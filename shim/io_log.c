@@ -41,6 +41,7 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
                      const struct logline_segment *segments, size_t segment_count)
 {
 	size_t total = 0, i;
+	int saved = errno;
 	ssize_t taken;
 
 	for (i = 0; i < segment_count; i++)
@@ -48,6 +49,9 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	current_notice_thread();
 	taken = logline_write(fds_log_file(word), fds_log_stream(word), fd, key, iov, count, total, segments,
 	                      segment_count);
+	/* A call that took something has no error, whatever stopped it then. */
+	if (taken >= 0)
+		errno = saved;
 	logged();
 	return taken;
 }

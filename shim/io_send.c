@@ -462,13 +462,14 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 
 ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
 {
+	int saved = errno;
 	ssize_t sent;
-	int saved;
 
 	if (fds_kind(io->word) == FD_LOG)
 		return io_send_log(io);
 	sent = send_pieces(io, emitter);
-	saved = errno;
+	if (sent < 0)
+		saved = errno; /* a call that sent something has no error, whatever stopped it then */
 	request_unref(io->caller);
 	errno = saved;
 	return sent;

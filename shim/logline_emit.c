@@ -378,6 +378,7 @@ static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ss
 		                    .used = (uint32_t)one->len,
 		                    .iov = &one->line,
 		                    .iovcnt = 1 };
+	int saved = errno;
 	bool ok;
 
 	one->scratch->marks[0] = (struct logline_mark){ .in_end = one->line.iov_len,
@@ -387,8 +388,10 @@ static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ss
 		own_let_go();
 	ok = settle(&w, n) && logline_send(&w);
 	logline_writer_end(&w);
-	if (ok || w.taken)
+	if (ok || w.taken) {
+		errno = saved;
 		return (ssize_t)w.taken;
+	}
 	errno = w.error;
 	return -1;
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -171,6 +172,15 @@ uint32_t os_euid(void)
 	return (uint32_t)call(SYS_geteuid, 0, 0, 0, 0, 0);
 }
 
+uint64_t os_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) != 0)
+		return 0;
+	return limit.rlim_cur;
+}
+
 int32_t os_ask_tid(void)
 {
 	os_cached_tid = (int32_t)call(SYS_gettid, 0, 0, 0, 0, 0);
@@ -228,7 +238,9 @@ bool os_readable_text(const char *text, size_t len)
 
 void *os_pages(size_t len)
 {
+	int saved = errno; /* a call that succeeds without them has had no error */
 	void *pages = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
+	errno = saved;
 	return pages == MAP_FAILED ? NULL : pages;
 }

@@ -58,6 +58,7 @@ long os_protect(void *pages, size_t len, int access);
 long os_random(void *bytes, size_t len, unsigned flags);
 long os_thread_name(char name[16]);
 uint32_t os_euid(void);
+uint64_t os_file_limit(void); /* RLIMIT_FSIZE: whoever writes more gets a signal that kills */
 
 /*
  * May these bytes be read? Asked before what a program gives us is looked at, because where the kernel would say EFAULT we would

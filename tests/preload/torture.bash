@@ -29,14 +29,14 @@ one_run() {
 torture() {
     local how kind pids=() pid
     rm -rf "$tmp"/into*
-    for how in into into_files; do
+    for how in ${HOWS:-into into_files}; do
         for kind in bare shim; do
             one_run "$how" "$kind" "$@" &
             pids+=("$!")
         done
     done
     for pid in "${pids[@]}"; do wait "$pid"; done
-    for how in into into_files; do
+    for how in ${HOWS:-into into_files}; do
         echo "# $how: $*"
         compare "$how" || return 1
     done
