@@ -1,0 +1,32 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154 # guest.bash assigns them
+#
+# The torture set, signals: handlers that log and send at full rate, jumps out of hooks, cancellation.
+# FULL=1: many times as many.
+
+load guest
+load torture
+
+setup() {
+    torture_setup
+}
+
+# any COMMAND...: as torture, of what has no order
+any() {
+    ORDER=any FILTER=sort torture "$@"
+}
+
+# survivors: without what was being written when a handler jumped away
+survivors() {
+    grep -av victim
+}
+
+@test "handlers log and send on four threads at full rate, in the midst of the same" {
+    any "$guests/torture_signals" storm_of_signals
+    any "$guests/torture_signals" small_stack
+}
+
+@test "a handler jumps out of hooks, and out of calls that block; what comes after is as it should be" {
+    FILTER=survivors torture "$guests/torture_signals" jumps_out
+    torture "$guests/torture_signals" jumps_out_of_waits
+}
