@@ -13,6 +13,7 @@
 #include "counters.h"
 #include "fds.h"
 #include "os.h"
+#include "own.h"
 #include "spare.h"
 
 /* A lock is held for a few microseconds at most: spin that long, then let the owner run in case it lost its processor. */
@@ -190,7 +191,7 @@ static inline bool lock_free(struct conn *conn)
 {
 	uint32_t nobody = 0;
 
-	return __atomic_compare_exchange_n(&conn->lock, &nobody, lock_word(), 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return own_replace32(&conn->lock, &nobody, lock_word());
 }
 
 static inline bool lock_within(struct conn_handle handle, int attempts)

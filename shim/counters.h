@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "own.h"
 #include "status_page.h"
 
 /* The page that is counted into: private memory until it is published, then the shared file. Never NULL. */
@@ -19,29 +20,9 @@ static inline struct status_page *counters_page(void)
 	return shared != NULL ? shared : &counters_private;
 }
 
-/* Add one / n to a counter. Relaxed atomic; safe everywhere, in signal handlers and before the constructor too. */
-#define counters_add(name, n)                                                                                          \
-	((void)__atomic_fetch_add(&counters_page()->counter[STATUS_##name], (uint64_t)(n), __ATOMIC_RELAXED))
+/* Add one / n to a counter. Relaxed; safe everywhere, in signal handlers and before the constructor too. */
+#define counters_add(name, n) own_add64(&counters_page()->counter[STATUS_##name], (uint64_t)(n))
 #define counters_count(name) counters_add(name, 1)
-
-/* The same, for what is counted with each line: the same result for less, as long as there is one thread. */
-#define counters_add_often(name, n) counters_bump(&counters_page()->counter[STATUS_##name], (uint64_t)(n))
-
-#ifdef __x86_64__
-extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on */
-#endif
-
-static inline void counters_bump(uint64_t *counter, uint64_t n)
-{
-#ifdef __x86_64__
-	/* One instruction: a signal handler comes before or behind it. Without `lock` it takes a fifth of the time. */
-	if (&__libc_single_threaded != NULL && __libc_single_threaded) {
-		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
-		return;
-	}
-#endif
-	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
-}
 
 #define counters_get(name) __atomic_load_n(&counters_page()->counter[STATUS_##name], __ATOMIC_RELAXED)
 

@@ -149,9 +149,9 @@ static struct request *exchange(struct current *me, struct request *request)
 
 	me->answers = false;
 	if (old == NULL && request != NULL)
-		__atomic_add_fetch(&bound_threads, 1, __ATOMIC_RELAXED);
+		own_increase(&bound_threads);
 	else if (old != NULL && request == NULL)
-		__atomic_sub_fetch(&bound_threads, 1, __ATOMIC_RELAXED);
+		(void)own_decrease(&bound_threads);
 	return old;
 }
 
@@ -166,7 +166,7 @@ static void set(struct request *request, enum current_class class)
 	}
 	if (request != NULL) {
 		current_notice_thread();
-		__atomic_add_fetch(&bindings, 1, __ATOMIC_RELAXED);
+		own_increase(&bindings);
 	}
 	request_ref(request);
 	me->class = CLASS_NONE; /* a handler that comes in between finds no usable class */

@@ -243,11 +243,11 @@ void logline_forget_backlog(struct logline_file *f)
 
 static inline void count_lines(unsigned count, unsigned with_id, unsigned spliced)
 {
-	counters_add_often(lines, count);
+	counters_add(lines, count);
 	if (with_id)
-		counters_add_often(lines_with_id, with_id);
+		counters_add(lines_with_id, with_id);
 	if (with_id < count)
-		counters_add_often(lines_without_id, count - with_id);
+		counters_add(lines_without_id, count - with_id);
 	if (spliced)
 		counters_add(lines_spliced, spliced);
 }

@@ -1,12 +1,31 @@
 /*
- * Changes to memory of which only the running thread, and signal handlers above it, know: whole before or after whatever
- * handler comes in between, as one instruction is, but without what keeps other processors away: that makes a locked
- * instruction dear, and each request paid it several times.
+ * Changes to memory that are whole before or after whatever signal handler comes in between, as one instruction is, but without
+ * what keeps other processors away: that makes a locked instruction dear, and each request paid for thirty of them.
+ *
+ * own_count and own_swap are for memory that only the running thread, and handlers above it, know. The others are for memory
+ * that all threads know: they lock as long as there is more than one. glibc says so in __libc_single_threaded, which is
+ * cleared before a second thread begins, and on which its own reference counts and C++'s rely.
  */
 #ifndef TRACESHIM_OWN_H
 #define TRACESHIM_OWN_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#ifdef __x86_64__
+extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on */
+#endif
+
+/* Is this the process's only thread? False where nobody says so. */
+static inline bool own_alone(void)
+{
+#ifdef __x86_64__
+	return &__libc_single_threaded != NULL && __builtin_expect(__libc_single_threaded, 1);
+#else
+	return false;
+#endif
+}
 
 /* Add one; returns what it was before. */
 static inline uint64_t own_count(uint64_t *counter)
@@ -36,6 +55,76 @@ static inline void *own_swap(void **where, void *pointer)
 #else
 	return __atomic_exchange_n(where, pointer, __ATOMIC_ACQ_REL);
 #endif
+}
+
+/* Add to a counter; relaxed. */
+static inline void own_add64(uint64_t *counter, uint64_t n)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static inline void own_increase(uint32_t *counter)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		__asm__ volatile("incl %0" : "+m"(*counter) : : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+/* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
+static inline bool own_decrease(uint32_t *counter)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		bool zero;
+
+		__asm__ volatile("decl %1" : "=@ccz"(zero), "+m"(*counter) : : "memory", "cc");
+		return zero;
+	}
+#endif
+	return __atomic_sub_fetch(counter, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+/* Put `value` there if `*expected` is there; else the latter becomes what is. Acquires and releases. */
+static inline bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		bool done;
+
+		__asm__ volatile("cmpxchgl %3, %2"
+		                 : "=@ccz"(done), "+a"(*expected), "+m"(*where)
+		                 : "r"(value)
+		                 : "memory", "cc");
+		return done;
+	}
+#endif
+	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static inline bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		bool done;
+
+		__asm__ volatile("cmpxchgq %3, %2"
+		                 : "=@ccz"(done), "+a"(*expected), "+m"(*where)
+		                 : "r"(value)
+		                 : "memory", "cc");
+		return done;
+	}
+#endif
+	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 #endif

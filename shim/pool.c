@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "os.h"
+#include "own.h"
 
 static uint64_t chunk_first(const struct pool *pool, unsigned c)
 {
@@ -80,8 +81,7 @@ void *pool_take(const struct pool *pool)
 		uint32_t link = __atomic_load_n((uint32_t *)(void *)block, __ATOMIC_RELAXED);
 		uint64_t next = ((head >> 32) + 1) << 32 | link;
 
-		if (__atomic_compare_exchange_n(&pool->state->free_head, &head, next, 0, __ATOMIC_ACQ_REL,
-		                                __ATOMIC_ACQUIRE))
+		if (own_replace64(&pool->state->free_head, &head, next))
 			return block;
 	}
 	return take_new(pool);
@@ -115,6 +115,5 @@ void pool_give(const struct pool *pool, void *block)
 	do {
 		__atomic_store_n((uint32_t *)block, (uint32_t)head, __ATOMIC_RELAXED);
 		next = ((head >> 32) + 1) << 32 | number;
-	} while (!__atomic_compare_exchange_n(&pool->state->free_head, &head, next, 0, __ATOMIC_ACQ_REL,
-	                                      __ATOMIC_ACQUIRE));
+	} while (!own_replace64(&pool->state->free_head, &head, next));
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "counters.h"
+#include "own.h"
 #include "spare.h"
 
 POOL(requests, sizeof(struct request), 64);
@@ -60,13 +61,13 @@ int request_grow_text(struct request *r)
 struct request *request_ref(struct request *r)
 {
 	if (r != NULL)
-		__atomic_add_fetch(&r->refs, 1, __ATOMIC_RELAXED);
+		own_increase(&r->refs);
 	return r;
 }
 
 void request_unref(struct request *r)
 {
-	if (r == NULL || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) != 0)
+	if (r == NULL || !own_decrease(&r->refs))
 		return;
 	request_end_waiting(r);
 	if (r->ctx.text.data != r->inline_text)
@@ -77,7 +78,7 @@ void request_unref(struct request *r)
 static void count(uint16_t *where, uint32_t *counter)
 {
 	__atomic_store_n(where, this_process(), __ATOMIC_RELAXED);
-	__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+	own_increase(counter);
 }
 
 /* What a child has inherited of its parent's requests was never counted there. */
@@ -89,7 +90,7 @@ static void uncount(uint16_t *where, uint32_t *counter)
 		return;
 	__atomic_store_n(where, 0, __ATOMIC_RELAXED);
 	if (in == this_process())
-		__atomic_sub_fetch(counter, 1, __ATOMIC_RELAXED);
+		(void)own_decrease(counter);
 }
 
 void request_begin_waiting(struct request *r, bool is_behind)
