@@ -3,6 +3,7 @@
  * gets its own counts. long: a test for each way that a call can go, on one scripted kernel.
  */
 #include <sched.h>
+#include <sys/mman.h>
 
 #include "core_fixture.h"
 
@@ -592,6 +593,62 @@ CORE_TEST(a_half_sent_insertion_waits_for_the_other_thread)
 	core_close(served);
 }
 
+static ssize_t emit_and_keep_the_shape(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	struct wire *w = (struct wire *)(uintptr_t)emitter;
+	ssize_t total = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		total += (ssize_t)iov[i].iov_len;
+	w->len = (size_t)count;
+	return total;
+}
+
+/* A head and its insertion are one stretch; of the body, which may be memory that only the kernel may touch, no byte is read. */
+CORE_TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched)
+{
+	static const char post[] = "POST / HTTP/1.1\r\nHost: peer.example\r\nContent-Length: 4096\r\n\r\n";
+	char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec iov[2] = { { (char *)(uintptr_t)post, sizeof(post) - 1 }, { page, 4096 } };
+	struct wire w = { 0 };
+	struct io_send io;
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	w.emitter = (struct io_emitter){ .emit = emit_and_keep_the_shape, .fd = fd };
+	CHECK_INT(io_send_begin(&io, fd, iov, 2), IO_SPECIAL);
+	CHECK_INT(io_send_special(&io, &w.emitter), sizeof(post) - 1 + 4096);
+	CHECK_INT(w.len, 2);
+	CHECK_INT(counters_get(calls_injected), 1);
+	munmap(page, 4096);
+	core_close(fd);
+	core_close(served);
+}
+
+/* However long the head is: what is put in one stretch has a limit. */
+CORE_TEST(an_insertion_is_whole_and_once_however_long_the_head_is)
+{
+	size_t pad;
+
+	begin_request(CORE_PARENT);
+	for (pad = 1800; pad < 2100; pad++) {
+		char head[2400], expected[2600];
+		int script[] = { (int)pad + 60, 0 };
+		struct wire w = { .script = pad % 2 ? script : NULL };
+		int fd = core_connect();
+
+		snprintf(head, sizeof(head), GET "X-Long: %0*d\r\n\r\n", (int)pad, 0);
+		snprintf(expected, sizeof(expected), GET "X-Long: %0*d\r\n" CORE_INSERTED "\r\n", (int)pad, 0);
+		send_all(&w, fd, head, strlen(head));
+		CHECK_WIRE(&w, expected);
+		wire_free(&w);
+		core_close(fd);
+	}
+	core_close(served);
+}
+
 static void *node_symbol(const char *name)
 {
 	return strcmp(name, "napi_create_function") == 0 ? (void *)(uintptr_t)name : NULL;
@@ -646,6 +703,8 @@ int main(void)
 		TEST(errno_survives_a_call_that_succeeds),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
+		TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched),
+		TEST(an_insertion_is_whole_and_once_however_long_the_head_is),
 		TEST(only_one_whole_line_that_is_the_threads_own_goes_the_short_way),
 	};
 
