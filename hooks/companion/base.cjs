@@ -79,17 +79,18 @@ function isListed(object, name) {
 	return false;
 }
 
-/* Replace a function, keeping all that can be seen of it but its identity. An object's own is not among its keys then. */
-function replace(object, name, make) {
+/*
+ * Replace a function, keeping all that can be seen of it but its identity. An object's own is not among its keys then.
+ * make(upper) gets the object on which to look the function up at each call: what is inherited may be patched further up at any
+ * time. (Asking for the prototype at each call leaves compiled code for the runtime's, and is dear.)
+ */
+function override(object, name, make) {
 	const before = getOwnPropertyDescriptor(object, name);
 	const original = object[name];
 	if (typeof original !== "function") {
 		return;
 	}
-	/* What is inherited is looked up at each call: the program may patch it further up, at any time. */
-	const made = make(before !== undefined ? original : function () {
-		return apply(getPrototypeOf(object)[name], this, arguments);
-	});
+	const made = make(before !== undefined ? { __proto__: null, [name]: original } : getPrototypeOf(object));
 	/* Name and length, and what others hang on a function: util.promisify looks for symbols of its own. */
 	for (const key of ownKeys(original)) {
 		if (key !== "prototype" && key !== "arguments" && key !== "caller") {
@@ -102,6 +103,14 @@ function replace(object, name, make) {
 		configurable: true,
 		enumerable: before === undefined ? ownKeys(object).includes("constructor") && isListed(object, name) : before.enumerable,
 	});
+}
+
+/* The same for what is not called often: make(original). */
+function replace(object, name, make) {
+	const own = getOwnPropertyDescriptor(object, name) !== undefined;
+	override(object, name, (upper) => make(own ? upper[name] : function () {
+		return apply(upper[name], this, arguments);
+	}));
 }
 
 /* A request that this process serves: the value of the storage. */

@@ -27,8 +27,8 @@ function watchCalls(http) {
 		}
 		return result;
 	});
-	replace(proto, "emit", (original) => {
-		const bound = bindEmit(original);
+	override(proto, "emit", (upper) => {
+		const bound = bindEmit(upper);
 		return function emit(type, response) {
 			if (type === "response" && response && Attach.has(this)) {
 				attach(response, Attach.get(this));

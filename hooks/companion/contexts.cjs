@@ -227,33 +227,34 @@ function runIn(request, original, self, args) {
 		storage.run(store, apply, original, self, args);
 }
 
-function bindEmit(original) {
+/* Most events have no listener, and then there is nothing to name; but an error has a crash, which is named. */
+function isHeard(emitter, type) {
+	const listeners = emitter._events;
+	return type === "error" || (listeners !== undefined && listeners[type] !== undefined);
+}
+
+function bindEmit(upper) {
 	return function emit(type) {
-		/* Most events have no listener, and then there is nothing to name; but an error has a crash, which is named. */
-		const listeners = this._events;
-		if (type !== "error" && (listeners === undefined || listeners[type] === undefined)) {
-			return apply(original, this, arguments);
-		}
 		const bound = Attach.get(this);
 		/* As runIn, in place: V8 forwards `arguments` without making an object of them only where they do not escape. */
-		if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound)) {
-			return apply(original, this, arguments);
+		if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound) || !isHeard(this, type)) {
+			return apply(upper.emit, this, arguments);
 		}
-		return runIn(bound, original, this, arguments);
+		return runIn(bound, upper.emit, this, arguments);
 	};
 }
 
 /* For the few objects whose class is not worth a look at each of its events. */
 function bindOwnEmit(object, request) {
 	attach(object, request);
-	replace(object, "emit", bindEmit);
+	override(object, "emit", bindEmit);
 }
 
 /* The same for what a request is answered on. A listener of ours could be seen there, and removed. */
 function followOwnEmit(object, request) {
 	attach(object, request);
-	replace(object, "emit", (original) => {
-		const bound = bindEmit(original);
+	override(object, "emit", (upper) => {
+		const bound = bindEmit(upper);
 		return function emit(type) {
 			try {
 				return apply(bound, this, arguments);

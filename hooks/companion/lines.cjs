@@ -132,10 +132,10 @@ function watchStream(stream, fd) {
 		return nameless(original, self, [bytes.subarray(whole), callback]);
 	}
 
-	replace(stream, "write", (original) => function write(chunk, encoding, callback) {
+	override(stream, "write", (upper) => function write(chunk, encoding, callback) {
 		const text = typeof chunk === "string";
 		if (!text && !(chunk instanceof Uint8Array)) {
-			return apply(original, this, arguments);
+			return apply(upper.write, this, arguments);
 		}
 		const one = fd === 2 || isOneEvent(chunk, encoding); // nobody collects what goes to stderr
 		if (!direct || stream.writableLength !== 0 || stream.writableCorked !== 0) {
@@ -143,14 +143,14 @@ function watchStream(stream, fd) {
 				callback = encoding;
 				encoding = undefined;
 			}
-			return waiting(original, this, one, chunk, encoding, callback);
+			return waiting(upper.write, this, one, chunk, encoding, callback);
 		}
 		inLine = !endsLine(chunk);
 		const before = words[SLOT];
 		words[SLOT] = one ? slotNow() : NOBODY;
 		words[QUEUES] = 1;
 		try {
-			return apply(original, this, arguments);
+			return apply(upper.write, this, arguments);
 		} finally {
 			words[SLOT] = before;
 			words[QUEUES] = 0;

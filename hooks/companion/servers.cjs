@@ -3,33 +3,35 @@
  */
 
 function watchServers(http) {
-	replace(http.IncomingMessage.prototype, "emit", bindEmit);
-	replace(http.ServerResponse.prototype, "emit", (original) => {
-		const bound = bindEmit(original);
-		return function emit(type) {
-			const request = Attach.get(this);
-			if (!request || (!request.answered && type !== "close")) {
-				return apply(bound, this, arguments);
-			}
-			/* What an ended response tells its listeners is about its request: access lines are written there. */
-			const before = telling;
+	override(http.IncomingMessage.prototype, "emit", bindEmit);
+	override(http.ServerResponse.prototype, "emit", (upper) => function emit(type) {
+		const request = Attach.get(this);
+		if (!request) {
+			return apply(upper.emit, this, arguments);
+		}
+		/* What an ended response tells its listeners is about its request: access lines are written there. */
+		const before = telling;
+		if (request.answered || type === "close") {
 			telling = request;
-			try {
-				return apply(bound, this, arguments);
-			} finally {
-				telling = before;
-				if (type === "close") {
-					close(request);
-				}
+		}
+		try {
+			if (storage.getStore() === request || !isHeard(this, type)) {
+				return apply(upper.emit, this, arguments);
 			}
-		};
+			return storage.run(request, apply, upper.emit, this, arguments);
+		} finally {
+			telling = before;
+			if (type === "close") {
+				close(request);
+			}
+		}
 	});
-	replace(http.ServerResponse.prototype, "end", (original) => function end() {
+	override(http.ServerResponse.prototype, "end", (upper) => function end() {
 		const request = Attach.get(this);
 		if (request && !request.answered) {
 			answer(request);
 		}
-		return apply(original, this, arguments);
+		return apply(upper.end, this, arguments);
 	});
 }
 
@@ -57,8 +59,8 @@ function watchResponses(http) {
 function served({ request, response }) {
 	prepare();
 	const begun = begin(request.rawHeaders);
-	attach(request, begun);
-	attach(response, begun);
+	Attach.set(request, begun); // both are new: to look for what is not there is dear
+	Attach.set(response, begun);
 	storage.enterWith(begun);
 }
 
