@@ -11,6 +11,11 @@
  * moves `head` behind it (release; the reader's load is an acquire), so what a killed writer had begun is not seen, and all
  * that it had finished is. A full ring refuses the newest, and counts it.
  *
+ * The peer of a process that is killed inside write(2) may have its whole answer, though the process never came to say so.
+ * So a span is written before the write that completes its response, and `held` is moved behind it, not `head`; behind the
+ * write, `head` follows (or `held` goes back). While the process lives `held` means nothing to the reader. Of a process
+ * that is dead all up to `held` is read, where held > head: there is one span more (and a pad before it, maybe).
+ *
  * The reader trusts nothing: it copies an entry out before it looks at it, and gives a ring up when a length or position
  * cannot be. Numbers are in the machine's own byte order, times in ns since the epoch (CLOCK_REALTIME).
  */
@@ -159,6 +164,7 @@ struct ring_header {
 	__attribute__((aligned(64))) uint64_t head; /* atomic */
 	uint64_t spans_dropped;                     /* atomic; the ring was full */
 	uint64_t lines_dropped;
+	uint64_t held; /* atomic; where it is > head and the process is dead, the entries up to here are finished too */
 
 	/* Reader's cache line. */
 	__attribute__((aligned(64))) uint64_t tail; /* atomic */
