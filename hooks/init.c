@@ -19,6 +19,7 @@
 #include "logfiles.h"
 #include "node.h"
 #include "os.h"
+#include "ring.h"
 #include "stdio_table.h"
 
 /*
@@ -220,4 +221,7 @@ __attribute__((destructor)) LAYOUT_START static void traceshim_end(void)
 		return;
 	io_end();
 	counters_unpublish();
+	/* What is in stdio's buffers comes behind us: then the agent sees the end by the process's own. */
+	if (!config.export_logs)
+		ring_end_process();
 }

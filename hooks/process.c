@@ -23,6 +23,7 @@
 #include "environment.h"
 #include "os.h"
 #include "propagate.h"
+#include "ring.h"
 
 #define ENTRIES_MAX 384  /* pointers on the stack: 3 KiB */
 #define CARRIER_MAX 1024 /* bytes of one carried value; more (long baggage) is not worth a host's stack */
@@ -179,6 +180,7 @@ static void before_exec(void)
 	if (io_active()) {
 		io_flush_logs();
 		counters_unpublish();
+		ring_end_process();
 	}
 }
 
@@ -348,7 +350,20 @@ static void before_end(void)
 	if (io_active()) {
 		io_flush_logs();
 		counters_unpublish();
+		ring_end_process();
 	}
+}
+
+/* In the new root the run folder may not be there: what can be made only there is made before. */
+EXPORT int chroot(const char *path)
+{
+	if (io_active() && (config.export_traces || config.export_logs)) {
+		int saved = errno;
+
+		ring_prepare();
+		errno = saved;
+	}
+	return REAL(chroot)(path);
 }
 
 EXPORT void _exit(int status)

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 
 #include "current.h"
+#include "ring.h"
 
 /*
  * A program that confines itself (seccomp) says which system calls it makes from then on, and is killed for another one. We make
@@ -72,7 +73,10 @@ static void notice(long number, const long arg[6])
 		if ((arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			current_wait_idle();
 		break;
-	case SYS_exit_group: io_flush_logs(); break;
+	case SYS_exit_group:
+		io_flush_logs();
+		ring_end_process();
+		break;
 	default: break;
 	}
 }

@@ -23,6 +23,7 @@
 #include "layout.h"
 
 #define CONFIG_STORAGE 16384
+#define RING_SIZE_DEFAULT (1024u * 1024)
 #define CONFIG_KEPT 4096 /* for config_keep, whatever the values take */
 #define NOTED_VALUE 40   /* bytes of a wrong value that a note shows */
 #define KEY_LEN_MAX 48
@@ -247,10 +248,11 @@ LAYOUT_START static void set_defaults(struct config_piece program)
 	config.propagators = PROPAGATE_TRACECONTEXT | PROPAGATE_BAGGAGE;
 	config.propagator_order[0] = PROPAGATE_TRACECONTEXT;
 	config.propagator_order[1] = PROPAGATE_BAGGAGE;
+	config.ring_size = RING_SIZE_DEFAULT;
 	config.correlation_count = 1;
 	config.correlation[0] = (struct config_name){ "x-trace-id", 10 };
 	config.run_dir = (struct config_name){ "/tmp/traceshim", 14 };
-	config.response_header = config.environment = config.version = none;
+	config.response_header = config.environment = config.version = config.resource = none;
 	config.log_files = config.propagate_hosts = config.stdio_files = none;
 	config.traceparent = config.tracestate = config.baggage = none;
 	if (program.len > 255)

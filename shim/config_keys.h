@@ -46,7 +46,15 @@
 	X(response_header, "TRACESHIM_RESPONSE_HEADER", "", \
 	  "name of a response header that tells the client the trace id") \
 	X(run_dir, "TRACESHIM_RUN_DIR", "/tmp/traceshim", \
-	  "folder of the status files; an absolute path") \
+	  "folder of the status files and of exported spans and lines; an absolute path") \
+	X(traces_exporter, "OTEL_TRACES_EXPORTER", "none", \
+	  "anything but none: as traces in TRACESHIM_EXPORT, which wins") \
+	X(logs_exporter, "OTEL_LOGS_EXPORTER", "none", \
+	  "anything but none: as logs in TRACESHIM_EXPORT, which wins") \
+	X(export, "TRACESHIM_EXPORT", "none", \
+	  "what is left for `traceshim agent`: traces, logs (comma list), or none") \
+	X(ring_size, "TRACESHIM_RING_SIZE", "1048576", \
+	  "bytes that each thread has for what the agent did not fetch yet, up to a power of two") \
 	X(loop, "TRACESHIM_LOOP", "auto", \
 	  "trust in event loops: auto, inline, single, off") \
 	X(stdio, "TRACESHIM_STDIO", "", \

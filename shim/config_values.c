@@ -17,6 +17,7 @@
 
 #include "ids.h"
 #include "propagate.h"
+#include "ring_format.h"
 
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 #define NAME_ROOM 256 /* longest service name, run folder, ...; also what a status page can show of it */
@@ -129,6 +130,49 @@ static void set_run_dir(struct config_piece value)
 		config_reject(CONFIG_KEY_run_dir, value, "must be an absolute path");
 	else
 		set_text(CONFIG_KEY_run_dir, value, NAME_ROOM - 1, &config.run_dir);
+}
+
+/* The names of OpenTelemetry's SDKs: here they say that somebody wants it, and the agent's settings say who. */
+static void set_exporter(struct config_piece value, bool *to)
+{
+	*to = !config_equals(value, "none");
+}
+
+static void set_export(struct config_piece value)
+{
+	static const char *const words[] = { "traces", "logs", "none" };
+	bool chosen[COUNT(words)] = { false }, any = false;
+	struct config_piece item;
+
+	while (config_next_item(&value, ',', &item)) {
+		int index = choose(item, words, COUNT(words));
+
+		if (index < 0)
+			config_reject(CONFIG_KEY_export, item, "must be traces, logs or none");
+		else
+			chosen[index] = any = true;
+	}
+	if (!any)
+		return;
+	config.export_traces = chosen[0] && !chosen[2];
+	config.export_logs = chosen[1] && !chosen[2];
+}
+
+static void set_ring_size(struct config_piece value)
+{
+	uint32_t size = RING_CAPACITY_MIN;
+	uint64_t wanted = 0;
+	size_t i;
+
+	for (i = 0; i < value.len && value.text[i] >= '0' && value.text[i] <= '9' && wanted <= RING_CAPACITY_MAX; i++)
+		wanted = wanted * 10 + (uint64_t)(value.text[i] - '0');
+	if (i < value.len || wanted < RING_CAPACITY_MIN || wanted > RING_CAPACITY_MAX) {
+		config_reject(CONFIG_KEY_ring_size, value, "must be 65536 to 67108864 bytes");
+		return;
+	}
+	while (size < wanted)
+		size *= 2;
+	config.ring_size = size;
 }
 
 static void set_stdio(struct config_piece value)
@@ -408,11 +452,14 @@ static void set_attributes(struct config_piece value)
 {
 	struct config_piece item;
 
+	if (value.len < RING_RESOURCE_MAX && !has_control(value) && (config.export_traces || config.export_logs))
+		config.resource = config_store(value);
 	while (config_next_item(&value, ',', &item))
 		set_attribute(item);
 }
 
-void config_apply(enum config_key key, struct config_piece value)
+/* Not within config_load, whose stack frame the values fill. */
+__attribute__((noinline)) void config_apply(enum config_key key, struct config_piece value)
 {
 	switch (key) {
 	case CONFIG_KEY_enabled: set_switch(key, value, &config.enabled); break;
@@ -430,6 +477,10 @@ void config_apply(enum config_key key, struct config_piece value)
 	case CONFIG_KEY_propagate: set_propagate(value); break;
 	case CONFIG_KEY_response_header: set_response_header(value); break;
 	case CONFIG_KEY_run_dir: set_run_dir(value); break;
+	case CONFIG_KEY_traces_exporter: set_exporter(value, &config.export_traces); break;
+	case CONFIG_KEY_logs_exporter: set_exporter(value, &config.export_logs); break;
+	case CONFIG_KEY_export: set_export(value); break;
+	case CONFIG_KEY_ring_size: set_ring_size(value); break;
 	case CONFIG_KEY_loop: set_loop(value); break;
 	case CONFIG_KEY_stdio: set_stdio(value); break;
 	case CONFIG_KEY_traceparent: set_text(key, value, 256, &config.traceparent); break;

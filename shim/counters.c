@@ -4,24 +4,20 @@
  * Most processes of a tree are short (ls, sed, test) and nobody will ever ask about them: they never make the file. The
  * file is written whole before it is mapped, so that a full disk shows up as a failed write and never as a SIGBUS.
  * A counter that another thread adds to between the copy and the switch may be lost; counters are not accounts.
- * The folder is shared by all users, sticky like /tmp; a name in it is taken only by O_EXCL, never followed.
  */
 #include "counters.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "layout.h"
 #include "os.h"
-
-#define PATH_ROOM 320
+#include "run_files.h"
 
 struct status_page counters_private LAYOUT_STATUS __attribute__((aligned(64)));
 struct status_page *counters_shared;
@@ -72,6 +68,11 @@ LAYOUT_START void counters_describe(const char *state, const char *program, cons
 	described.service = service;
 }
 
+const char *counters_program(void)
+{
+	return described.program != NULL ? described.program : "";
+}
+
 static void describe(struct status_page *page)
 {
 	if (described.state == NULL)
@@ -82,79 +83,33 @@ static void describe(struct status_page *page)
 	copy_name(page->version, sizeof(page->version), TRACESHIM_VERSION);
 }
 
-/* Field 22 of /proc/self/stat. The name in field 2 may hold spaces and brackets: fields count from the last ')'. */
-static uint64_t read_start_ticks(void)
+/* "<run_dir>/<pid>.status" */
+static int page_path(char path[RUN_PATH_ROOM])
 {
-	char text[512];
-	uint64_t ticks = 0;
-	ssize_t len;
-	int fd = os.open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	char *at;
-	int field;
+	size_t len = run_files_path(path);
 
-	if (fd < 0)
-		return 0;
-	len = os.read(fd, text, sizeof(text) - 1);
-	os.close(fd);
-	if (len <= 0)
-		return 0;
-	text[len] = '\0';
-	at = strrchr(text, ')');
-	for (field = 2; at != NULL && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (at == NULL)
-		return 0;
-	for (at++; *at >= '0' && *at <= '9'; at++)
-		ticks = ticks * 10 + (uint64_t)(*at - '0');
-	return ticks;
-}
-
-/* "<run_dir>/<pid>.status" without stdio: this runs in signal handlers too. */
-static int page_path(char path[PATH_ROOM])
-{
-	char digits[12];
-	size_t len = config.run_dir.len;
-	size_t n = 0;
-	uint32_t pid = (uint32_t)os_pid();
-
-	if (len == 0 || len + 24 > PATH_ROOM)
+	if (len == 0)
 		return -1;
-	memcpy(path, config.run_dir.text, len);
-	path[len++] = '/';
-	do {
-		digits[n++] = (char)('0' + pid % 10);
-		pid /= 10;
-	} while (pid != 0);
-	while (n > 0)
-		path[len++] = digits[--n];
+	len = run_files_number(path, len, (uint32_t)os_pid());
 	memcpy(path + len, ".status", sizeof(".status"));
 	return 0;
 }
 
 static int make_file(const char *path)
 {
-	int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-	int fd = os.open(path, flags, 0644);
+	int fd = run_files_make(path, 0644);
 
-	if (fd >= 0)
+	if (fd >= 0 || errno != EEXIST)
 		return fd;
-	if (errno == ENOENT) {
-		/* chmod, because the umask takes the write bits away that children of other users need. */
-		if (mkdir(config.run_dir.text, 01777) == 0)
-			(void)chmod(config.run_dir.text, 01777);
-	} else if (errno == EEXIST) {
-		(void)unlink(
-			path); /* left behind by an earlier process of this number, or by what we were before exec */
-	} else {
-		return -1;
-	}
-	return os.open(path, flags, 0644);
+	/* Left behind by an earlier process of this number, or by what we were before exec. */
+	(void)unlink(path);
+	return run_files_make(path, 0644);
 }
 
 void counters_publish(void)
 {
 	struct status_page *before = counters_page(), *page;
-	char path[PATH_ROOM];
+	char path[RUN_PATH_ROOM];
 	int fd;
 
 	if (__atomic_exchange_n(&counters_published, 1, __ATOMIC_ACQ_REL) != 0 || page_path(path) != 0 ||
@@ -165,7 +120,7 @@ void counters_publish(void)
 	counters_private.counters = STATUS_COUNTER_COUNT;
 	counters_private.pid = os_pid();
 	counters_private.uid = os_euid();
-	counters_private.start_ticks = read_start_ticks();
+	counters_private.start_ticks = run_files_start_ticks();
 	counters_private.started_ns = os_realtime_ns();
 	memcpy(counters_private.magic, STATUS_MAGIC, sizeof(counters_private.magic));
 	fd = make_file(path);
@@ -189,7 +144,7 @@ void counters_publish(void)
 
 LAYOUT_START void counters_unpublish(void)
 {
-	char path[PATH_ROOM];
+	char path[RUN_PATH_ROOM];
 
 	if (have_file && page_path(path) == 0) {
 		have_file = 0;

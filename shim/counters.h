@@ -40,6 +40,7 @@ extern uint8_t counters_noted;
  * for good: they are copied when the page is published, which most processes never do.
  */
 void counters_describe(const char *state, const char *program, const char *service);
+const char *counters_program(void); /* "": not told */
 
 /*
  * Publish the page as <config.run_dir>/<pid>.status, once; later calls are free. Called at the first event that a person

@@ -16,6 +16,7 @@
 #include "logline.h"
 #include "marks.h"
 #include "os.h"
+#include "ring.h"
 #include "spare.h"
 #include "stream.h"
 
@@ -424,6 +425,7 @@ void io_end_thread(void)
 	if (io_active())
 		io_flush_thread_logs();
 	spare_end_thread();
+	ring_end_thread();
 }
 
 void io_flush_key(logline_key key)
@@ -477,5 +479,6 @@ void io_after_fork(void)
 	counters_after_fork();
 	request_after_fork();
 	current_after_fork();
+	ring_after_fork();
 	errno = saved;
 }

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 static ssize_t stub_write(int fd, const void *buf, size_t len)
@@ -181,6 +182,40 @@ uint64_t os_file_limit(void)
 	return limit.rlim_cur;
 }
 
+long os_allocate(int fd, uint64_t len)
+{
+	return call(SYS_fallocate, fd, 0, 0, (long)len, 0);
+}
+
+long os_link(const char *from, const char *to)
+{
+	return call(SYS_link, (long)from, (long)to, 0, 0, 0);
+}
+
+long os_advise(void *pages, size_t len, int advice)
+{
+	return call(SYS_madvise, (long)pages, (long)len, advice, 0, 0);
+}
+
+long os_unmap(void *pages, size_t len)
+{
+	return call(SYS_munmap, (long)pages, (long)len, 0, 0, 0);
+}
+
+long os_peer(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return call(SYS_getpeername, fd, (long)addr, (long)len, 0, 0);
+}
+
+void os_host_name(char name[65])
+{
+	struct utsname system;
+
+	name[0] = '\0';
+	if (call(SYS_uname, (long)&system, 0, 0, 0, 0) == 0)
+		memcpy(name, system.nodename, sizeof(system.nodename));
+}
+
 int32_t os_ask_tid(void)
 {
 	os_cached_tid = (int32_t)call(SYS_gettid, 0, 0, 0, 0, 0);
@@ -189,9 +224,13 @@ int32_t os_ask_tid(void)
 
 int32_t os_pid(void)
 {
-	if (__builtin_expect(cached_pid == 0, 0))
-		cached_pid = (int32_t)call(SYS_getpid, 0, 0, 0, 0, 0);
-	return cached_pid;
+	int32_t pid = __atomic_load_n(&cached_pid, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(pid == 0, 0)) {
+		pid = (int32_t)call(SYS_getpid, 0, 0, 0, 0, 0);
+		__atomic_store_n(&cached_pid, pid, __ATOMIC_RELAXED);
+	}
+	return pid;
 }
 
 void os_after_fork(void)

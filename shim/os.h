@@ -59,6 +59,12 @@ long os_random(void *bytes, size_t len, unsigned flags);
 long os_thread_name(char name[16]);
 uint32_t os_euid(void);
 uint64_t os_file_limit(void); /* RLIMIT_FSIZE: whoever writes more gets a signal that kills */
+long os_allocate(int fd, uint64_t len); /* fallocate: all blocks, now */
+long os_link(const char *from, const char *to);
+long os_advise(void *pages, size_t len, int advice);
+long os_unmap(void *pages, size_t len);
+long os_peer(int fd, struct sockaddr *addr, socklen_t *len);
+void os_host_name(char name[65]); /* NUL-terminated */
 
 /*
  * May these bytes be read? Asked before what a program gives us is looked at, because where the kernel would say EFAULT we would

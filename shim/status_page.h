@@ -51,7 +51,11 @@
 	X(stdio_unhooked, "1 when this libc's stdio could not be hooked")                                              \
 	X(symbols_missing, "libc functions that were not found")                                                       \
 	X(deepbind_stripped, "dlopen calls whose RTLD_DEEPBIND was taken off")                                         \
-	X(children_given_context, "child programs started with TRACEPARENT")
+	X(children_given_context, "child programs started with TRACEPARENT")                                           \
+	X(spans, "spans left for the agent (TRACESHIM_EXPORT)")                                                        \
+	X(spans_lost, "spans dropped: the agent did not fetch them, or there was no room at all")                      \
+	X(lines_exported, "log lines left for the agent")                                                              \
+	X(line_exports_lost, "log lines dropped for the agent, for the same reasons")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,

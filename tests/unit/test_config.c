@@ -119,6 +119,11 @@ static void a_wrong_value_keeps_the_default_and_is_counted_and_noted(void **stat
 		                             "TRACESHIM_LOG_TTY=-",
 		                             "TRACESHIM_LOOP=always",
 		                             "TRACESHIM_RUN_DIR=relative/dir",
+		                             "TRACESHIM_EXPORT=metrics",
+		                             "TRACESHIM_RING_SIZE=65535",
+		                             "TRACESHIM_RING_SIZE=67108865",
+		                             "TRACESHIM_RING_SIZE=99999999999999999999999",
+		                             "TRACESHIM_RING_SIZE=1M",
 		                             "TRACESHIM_STDIO=8:1\n",
 		                             "TRACESHIM_HEADERS=bad name",
 		                             "TRACESHIM_HEADERS=content-length",
@@ -356,6 +361,46 @@ static void plain_texts_are_kept_as_they_are(void **state)
 	assert_name(config.run_dir, "/run/ts");
 	assert_int_equal(config.loop_trust, LOOP_SINGLE);
 	assert_int_equal(counters_page()->notes_len, 0);
+}
+
+static void what_is_exported_is_said_by_our_own_list_or_else_by_the_sdk_s_variables(void **state)
+{
+	(void)state;
+	LOAD("A=1");
+	assert_false(config.export_traces || config.export_logs);
+	LOAD("TRACESHIM_EXPORT=traces");
+	assert_true(config.export_traces && !config.export_logs);
+	LOAD("TRACESHIM_EXPORT=logs , Traces");
+	assert_true(config.export_traces && config.export_logs);
+	LOAD("TRACESHIM_EXPORT=traces,none");
+	assert_false(config.export_traces || config.export_logs);
+	LOAD("OTEL_TRACES_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=none");
+	assert_true(config.export_traces && !config.export_logs);
+	LOAD("OTEL_LOGS_EXPORTER=console", "OTEL_RESOURCE_ATTRIBUTES=a=b,service.name=x");
+	assert_true(!config.export_traces && config.export_logs);
+	assert_name(config.resource, "a=b,service.name=x");
+	LOAD("OTEL_TRACES_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=otlp", "TRACESHIM_EXPORT=logs");
+	assert_true(!config.export_traces && config.export_logs);
+	LOAD("OTEL_TRACES_EXPORTER=otlp", "TRACESHIM_EXPORT=none");
+	assert_false(config.export_traces || config.export_logs);
+	assert_wrong(0);
+	LOAD("OTEL_TRACES_EXPORTER=otlp", "TRACESHIM_EXPORT=metrics,logs");
+	assert_true(!config.export_traces && config.export_logs);
+	assert_wrong(1);
+}
+
+static void a_ring_s_size_is_the_next_power_of_two(void **state)
+{
+	(void)state;
+	LOAD("A=1");
+	assert_int_equal(config.ring_size, 1 << 20);
+	LOAD("TRACESHIM_RING_SIZE=65536");
+	assert_int_equal(config.ring_size, 65536);
+	LOAD("TRACESHIM_RING_SIZE=65537");
+	assert_int_equal(config.ring_size, 131072);
+	LOAD("TRACESHIM_RING_SIZE=67108864");
+	assert_int_equal(config.ring_size, 67108864);
+	assert_wrong(0);
 }
 
 static void a_full_storage_leaves_values_out_and_says_so(void **state)
@@ -672,6 +717,8 @@ int main(void)
 		cmocka_unit_test(propagators_keep_their_order_and_none_means_none),
 		cmocka_unit_test(the_service_comes_from_its_variable_then_the_attributes_then_the_program),
 		cmocka_unit_test(plain_texts_are_kept_as_they_are),
+		cmocka_unit_test(what_is_exported_is_said_by_our_own_list_or_else_by_the_sdk_s_variables),
+		cmocka_unit_test(a_ring_s_size_is_the_next_power_of_two),
 		cmocka_unit_test(a_full_storage_leaves_values_out_and_says_so),
 		cmocka_unit_test(a_file_has_comments_blank_lines_quotes_and_any_line_end),
 		cmocka_unit_test(the_environment_wins_over_the_file),

@@ -1,0 +1,479 @@
+/*
+ * Rings: the guest's side of ring_format.h.
+ *
+ * Who writes: a thread has a place (struct ring) of its own, of which nobody else knows but signal handlers above it, so its
+ * lock is there for the taking: one exchange, as nearly all that an entry costs is the copy. When all places are taken, or the end
+ * of a thread is not watched, threads share one by the same lock, which is held for a copy, never across a call that
+ * waits but for the making of the file. A handler that comes upon its own thread's lock gives up at once; what it had to say
+ * is dropped and counted. One that jumps out of a copy leaves the lock behind: that thread's entries are lost from then on.
+ *
+ * The file: made under a name that the agent does not look at, with all its blocks (a full disk shows up here, and not as
+ * SIGBUS later), filled, mapped, closed, and only then linked to its name: the agent sees it whole or not at all. Numbers
+ * go on where an earlier program of this very process left off: what that one had to say may not be fetched yet.
+ *
+ * Fork: the places lie in memory that the kernel empties in a child (MADV_WIPEONFORK), so that not even a child that
+ * was made behind libc's back writes into its parent's rings. The mappings themselves stay there, unused: the fork may
+ * have come from a handler in the middle of a copy, which the child then goes on with.
+ *
+ * Memory: 8 KiB of places, and TRACESHIM_RING_SIZE a ring, shared with the file. Who may call: any thread, any signal
+ * handler, the child of a fork.
+ */
+#include "ring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "os.h"
+#include "run_files.h"
+
+/* Another thread's copy takes less than a microsecond, unless it lost its processor. */
+#define LOCK_SPINS 200
+#define LOCK_YIELDS 20
+
+/* What fails once (a full disk, no folder) is tried again, as servers live long, but not with every span. */
+#define RETRY_MS 2000
+
+/* Files that a process makes, and finds there from the program that it was before exec. */
+#define NUMBERS_TRIED 4096
+
+/* Linux' name for a thing of 2017. */
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+struct ring {
+	uint32_t busy;           /* thread id of the one who writes; 0: nobody */
+	int32_t owner;           /* thread id; 0: for the taking */
+	struct ring_header *map; /* NULL: not made yet. What the agent writes there is believed for nothing but room */
+	uint64_t head, tail;     /* tail: as last seen */
+	uint64_t held;           /* position behind what is held; head: nothing is */
+	uint64_t ticket;         /* of what was held last */
+	uint32_t capacity;
+	uint32_t held_at; /* where what is held begins, in the area */
+} __attribute__((aligned(64)));
+
+struct places {
+	uint64_t start_ticks;
+	uint64_t retry_ms; /* atomic: no ring is made before; 0: at once */
+	uint32_t number;   /* atomic: of the next file */
+	uint32_t taken;    /* atomic: places with an owner, about */
+	struct ring ring[RING_COUNT];
+};
+
+static struct places *places;
+static __thread struct ring *own __attribute__((tls_model("initial-exec")));
+
+static void lost(enum ring_kind kind, struct ring_header *map)
+{
+	if (kind == RING_SPAN) {
+		counters_count(spans_lost);
+		if (map != NULL)
+			(void)__atomic_fetch_add(&map->spans_dropped, 1, __ATOMIC_RELAXED);
+	} else {
+		counters_count(line_exports_lost);
+		if (map != NULL)
+			(void)__atomic_fetch_add(&map->lines_dropped, 1, __ATOMIC_RELAXED);
+	}
+}
+
+static __attribute__((noinline)) struct places *places_new(void)
+{
+	struct places *fresh = os_pages(sizeof(*fresh)), *there = NULL;
+
+	if (fresh == NULL)
+		return NULL;
+	(void)os_advise(fresh, sizeof(*fresh), MADV_WIPEONFORK); /* where it is not known, ring_after_fork is enough */
+	if (__atomic_compare_exchange_n(&places, &there, fresh, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return fresh;
+	(void)os_unmap(fresh, sizeof(*fresh));
+	return there;
+}
+
+/* A place for this thread alone, or one to share; NULL: no memory at all. */
+static __attribute__((noinline)) struct ring *find_place(int32_t tid)
+{
+	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
+	unsigned i;
+
+	if (all == NULL && (all = places_new()) == NULL)
+		return NULL;
+	current_notice_thread();
+	for (i = 0; current_thread_is_watched() && i < RING_COUNT; i++) {
+		struct ring *ring = &all->ring[i];
+		int32_t nobody = 0;
+
+		if (__atomic_load_n(&all->taken, __ATOMIC_RELAXED) >= RING_COUNT)
+			break;
+		if (__atomic_load_n(&ring->owner, __ATOMIC_RELAXED) == 0 &&
+		    __atomic_compare_exchange_n(&ring->owner, &nobody, tid, false, __ATOMIC_ACQUIRE,
+		                                __ATOMIC_RELAXED)) {
+			(void)__atomic_fetch_add(&all->taken, 1, __ATOMIC_RELAXED);
+			own = ring;
+			return ring;
+		}
+	}
+	return &all->ring[(uint32_t)tid % RING_COUNT];
+}
+
+static inline struct ring *place_of(int32_t tid)
+{
+	struct ring *ring = own;
+
+	return __builtin_expect(ring != NULL && __atomic_load_n(&ring->owner, __ATOMIC_RELAXED) == tid, 1) ?
+	               ring :
+	               find_place(tid);
+}
+
+static __attribute__((noinline)) bool lock_spin(struct ring *ring, uint32_t tid)
+{
+	int round;
+
+	for (round = 0; round < LOCK_SPINS + LOCK_YIELDS; round++) {
+		uint32_t seen = 0;
+
+		if (__atomic_compare_exchange_n(&ring->busy, &seen, tid, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+		if (seen == tid)
+			return false; /* we are a signal handler above ourselves */
+		if (round >= LOCK_SPINS)
+			sched_yield();
+	}
+	return false;
+}
+
+static inline bool lock(struct ring *ring, uint32_t tid)
+{
+	uint32_t nobody = 0;
+
+	return __builtin_expect(__atomic_compare_exchange_n(&ring->busy, &nobody, tid, false, __ATOMIC_ACQUIRE,
+	                                                    __ATOMIC_RELAXED),
+	                        1) ||
+	       lock_spin(ring, tid);
+}
+
+static inline void unlock(struct ring *ring)
+{
+	__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- making a file ---- */
+
+static void copy_text(char *to, size_t room, const char *from, size_t len)
+{
+	if (len >= room)
+		len = room - 1;
+	memcpy(to, from, len);
+	to[len] = '\0';
+}
+
+static void fill_header(struct ring_header *map, uint32_t capacity, uint64_t start_ticks)
+{
+	uint64_t magic;
+
+	map->header_size = RING_HEADER_SIZE;
+	map->capacity = capacity;
+	map->pid = os_pid();
+	map->uid = os_euid();
+	map->start_ticks = start_ticks;
+	map->made_ns = os_realtime_ns();
+	copy_text(map->version, sizeof(map->version), TRACESHIM_VERSION, strlen(TRACESHIM_VERSION));
+	copy_text(map->program, sizeof(map->program), counters_program(), strlen(counters_program()));
+	copy_text(map->service, sizeof(map->service), config.service.text, config.service.len);
+	os_host_name(map->resource); /* by way of the longest text: it may be longer than its place */
+	copy_text(map->host, sizeof(map->host), map->resource, strlen(map->resource));
+	memset(map->resource, 0, sizeof(map->host) + 1);
+	if (config.resource.len < sizeof(map->resource))
+		copy_text(map->resource, sizeof(map->resource), config.resource.text, config.resource.len);
+	memcpy(&magic, RING_MAGIC, sizeof(magic));
+	__atomic_store_n((uint64_t *)(void *)map->magic, magic, __ATOMIC_RELEASE);
+}
+
+/* All blocks, so that writing to the mapping cannot fail. Where the file system has no such call, by writing them. */
+static bool reserve_blocks(int fd, uint64_t len)
+{
+	static const char zeros[512];
+	long result = os_allocate(fd, len);
+	uint64_t done;
+
+	if (result != -EOPNOTSUPP && result != -ENOSYS)
+		return result == 0;
+	for (done = 0; done < len; done += sizeof(zeros))
+		if (os.write(fd, zeros, sizeof(zeros)) != (ssize_t)sizeof(zeros))
+			return false;
+	return true;
+}
+
+static __attribute__((noinline)) struct ring_header *map_file(const char *path, uint32_t capacity, uint64_t start_ticks)
+{
+	size_t len = RING_HEADER_SIZE + (size_t)capacity;
+	int fd = run_files_make(path, 0600);
+	struct ring_header *map = MAP_FAILED;
+
+	if (fd < 0)
+		return NULL;
+	if (reserve_blocks(fd, len))
+		map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	os.close(fd);
+	if (map == MAP_FAILED) {
+		(void)unlink(path);
+		return NULL;
+	}
+	fill_header(map, capacity, start_ticks);
+	return map;
+}
+
+/* The file under its name, which was nobody's. NULL: errno EEXIST: another number may do. */
+static __attribute__((noinline)) struct ring_header *make_file(struct places *all, uint32_t number)
+{
+	char path[RUN_PATH_ROOM], name[RUN_PATH_ROOM];
+	struct ring_header *map;
+	uint64_t start_ticks = __atomic_load_n(&all->start_ticks, __ATOMIC_RELAXED);
+	size_t len = run_files_path(path);
+
+	if (len == 0) {
+		errno = ENOENT;
+		return NULL;
+	}
+	len = run_files_number(path, len, (uint32_t)os_pid());
+	path[len++] = '-';
+	len = run_files_number(path, len, start_ticks);
+	path[len++] = '-';
+	len = run_files_number(path, len, number);
+	memcpy(path + len, RING_SUFFIX, sizeof(RING_SUFFIX));
+	memcpy(name, path, len + sizeof(RING_SUFFIX));
+	memcpy(path + len, ".new", sizeof(".new"));
+	map = map_file(path, config.ring_size, start_ticks);
+	if (map != NULL) {
+		long result = os_link(path, name);
+
+		(void)unlink(path);
+		if (result != 0) {
+			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)config.ring_size);
+			errno = (int)-result;
+			map = NULL;
+		}
+	}
+	return map;
+}
+
+/* With the ring's lock. */
+static __attribute__((noinline)) bool make(struct ring *ring)
+{
+	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
+	uint64_t retry = __atomic_load_n(&all->retry_ms, __ATOMIC_RELAXED);
+	struct ring_header *map = NULL;
+	int tries;
+
+	if (retry != 0 && os_monotonic_ms() < retry)
+		return false;
+	if (__atomic_load_n(&all->start_ticks, __ATOMIC_RELAXED) == 0) /* two threads at once read the same */
+		__atomic_store_n(&all->start_ticks, run_files_start_ticks(), __ATOMIC_RELAXED);
+	for (tries = 0; map == NULL && tries < NUMBERS_TRIED; tries++) {
+		map = make_file(all, __atomic_fetch_add(&all->number, 1, __ATOMIC_RELAXED));
+		if (map == NULL && errno != EEXIST)
+			break;
+	}
+	if (map == NULL) {
+		__atomic_store_n(&all->retry_ms, os_monotonic_ms() + RETRY_MS, __ATOMIC_RELAXED);
+		return false;
+	}
+	ring->capacity = config.ring_size;
+	ring->head = ring->tail = ring->held = 0;
+	__atomic_store_n(&ring->map, map, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* ---- writing ---- */
+
+static char *area(const struct ring *ring)
+{
+	return (char *)ring->map + RING_HEADER_SIZE;
+}
+
+/* Is there room for `size` bytes more behind head? Positions of the agent's that cannot be are a full ring. */
+static inline bool has_room(struct ring *ring, uint64_t size)
+{
+	if (__builtin_expect(ring->head + size - ring->tail <= ring->capacity, 1))
+		return true;
+	ring->tail = __atomic_load_n(&ring->map->tail, __ATOMIC_ACQUIRE);
+	return ring->tail <= ring->head && ring->head + size - ring->tail <= ring->capacity;
+}
+
+/* What was held and not settled does not count any more. */
+static inline void forget_held(struct ring *ring)
+{
+	if (ring->held != ring->head) {
+		__atomic_store_n(&ring->map->held, ring->head, __ATOMIC_RELEASE);
+		__atomic_store_n(&ring->held, ring->head, __ATOMIC_RELAXED);
+	}
+}
+
+static inline struct ring_entry *entry_at(const struct ring *ring, uint64_t position)
+{
+	return (struct ring_entry *)(void *)(area(ring) + (position & (ring->capacity - 1)));
+}
+
+/* With the lock. NULL: full. */
+static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entry_place *place, size_t size)
+{
+	uint64_t left = ring->capacity - (ring->head & (ring->capacity - 1)), at = ring->head;
+
+	forget_held(ring);
+	if (__builtin_expect(left < size, 0)) {
+		if (!has_room(ring, left + size))
+			return NULL;
+		if (left >= sizeof(struct ring_entry))
+			*entry_at(ring, at) =
+				(struct ring_entry){ (uint32_t)left, RING_PAD, sizeof(struct ring_entry) };
+		at += left;
+	} else if (!has_room(ring, size)) {
+		return NULL;
+	}
+	ring->held_at = (uint32_t)(at & (ring->capacity - 1));
+	place->ring = ring;
+	place->end = at + size;
+	return entry_at(ring, at);
+}
+
+void *ring_begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size)
+{
+	int32_t tid = os_tid();
+	struct ring *ring = place_of(tid);
+	struct ring_entry *entry = NULL;
+
+	if (ring == NULL || size > RING_ENTRY_MAX || !lock(ring, (uint32_t)tid)) {
+		lost(kind, NULL);
+		return NULL;
+	}
+	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
+	if (__builtin_expect(ring->map != NULL, 1) || make(ring))
+		entry = place_entry(ring, place, size);
+	if (__builtin_expect(entry == NULL, 0)) {
+		lost(kind, ring->map);
+		unlock(ring);
+		return NULL;
+	}
+	*entry = (struct ring_entry){ (uint32_t)size, (uint16_t)kind, (uint16_t)fixed };
+	return entry;
+}
+
+static inline void move_head(struct ring *ring, uint64_t to)
+{
+	__atomic_store_n(&ring->head, to, __ATOMIC_RELAXED); /* ring_drop_held looks without the lock */
+	__atomic_store_n(&ring->held, to, __ATOMIC_RELAXED);
+	__atomic_store_n(&ring->map->head, to, __ATOMIC_RELEASE);
+}
+
+void ring_publish(struct ring_entry_place *place)
+{
+	move_head(place->ring, place->end);
+	unlock(place->ring);
+}
+
+uint64_t ring_hold(struct ring_entry_place *place)
+{
+	struct ring *ring = place->ring;
+	uint64_t ticket = 0;
+
+	if (ring == own) {
+		__atomic_store_n(&ring->held, place->end, __ATOMIC_RELAXED);
+		ticket = ++ring->ticket;
+		__atomic_store_n(&ring->map->held, place->end, __ATOMIC_RELEASE);
+	}
+	unlock(ring);
+	return ticket;
+}
+
+bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep)
+{
+	struct ring *ring = own;
+	int32_t tid = os_tid();
+	bool there;
+	size_t i;
+
+	if (ring == NULL || ticket == 0 || __atomic_load_n(&ring->owner, __ATOMIC_RELAXED) != tid ||
+	    !lock(ring, (uint32_t)tid))
+		return false;
+	there = ring->ticket == ticket && ring->held != ring->head && ring->map != NULL;
+	if (there && keep) {
+		for (i = 0; i < count; i++)
+			memcpy(area(ring) + ring->held_at + patch[i].offset, &patch[i].value, sizeof(patch[i].value));
+		move_head(ring, ring->held);
+	} else if (there) {
+		forget_held(ring);
+	}
+	unlock(ring);
+	return there;
+}
+
+void ring_drop_held(void)
+{
+	struct ring *ring = own;
+
+	if (ring != NULL &&
+	    __atomic_load_n(&ring->held, __ATOMIC_RELAXED) != __atomic_load_n(&ring->head, __ATOMIC_RELAXED))
+		(void)ring_settle(ring->ticket, NULL, 0, false);
+}
+
+/* ---- lives and ends ---- */
+
+void ring_prepare(void)
+{
+	int32_t tid = os_tid();
+	struct ring *ring = place_of(tid);
+
+	if (ring == NULL || !lock(ring, (uint32_t)tid))
+		return;
+	if (ring->map == NULL)
+		(void)make(ring);
+	unlock(ring);
+}
+
+void ring_end_thread(void)
+{
+	struct places *all = __atomic_load_n(&places, __ATOMIC_RELAXED);
+	struct ring *ring = own;
+
+	own = NULL;
+	if (all == NULL || ring == NULL || __atomic_load_n(&ring->owner, __ATOMIC_RELAXED) != os_tid())
+		return;
+	(void)__atomic_fetch_sub(&all->taken, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&ring->owner, 0, __ATOMIC_RELEASE);
+}
+
+void ring_end_process(void)
+{
+	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
+	uint32_t tid = (uint32_t)os_tid();
+	unsigned i;
+
+	for (i = 0; all != NULL && i < RING_COUNT; i++) {
+		struct ring *ring = &all->ring[i];
+		struct ring_header *map;
+
+		if (__atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL || !lock(ring, tid))
+			continue; /* who writes there now has until the process is gone */
+		map = ring->map;
+		if (map != NULL) {
+			forget_held(ring);
+			__atomic_store_n(&ring->map, NULL, __ATOMIC_RELAXED);
+			__atomic_store_n(&map->ended, 1, __ATOMIC_RELEASE);
+			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)ring->capacity);
+		}
+		unlock(ring);
+	}
+}
+
+void ring_after_fork(void)
+{
+	own = NULL;
+	if (places != NULL)
+		memset(places, 0, sizeof(*places)); /* where the kernel did not */
+}
