@@ -45,9 +45,9 @@ torture() {
 # compare HOW: output, status, trail, wire, and the logs that the program opened by name
 compare() {
     local log name
-    # The program does not know its case, or could not begin (see torture.h); env could not start it; it hung.
+    # The program does not know its case, or could not begin (see torture.h); env could not start it; it hung or crashed.
     case $(<"$tmp/$1.bare.status") in
-    97 | 98 | 99 | 124 | 125 | 126 | 127 | 137) echo "bare: status $(<"$tmp/$1.bare.status")" && cat "$tmp/$1.bare.err" && return 1 ;;
+    97 | 98 | 99 | 124 | 125 | 126 | 127 | 137 | 139) echo "bare: status $(<"$tmp/$1.bare.status")" && cat "$tmp/$1.bare.err" && return 1 ;;
     esac
     "${AGREE:-agree}" "$1.bare" "$1.shim" || { head -c 1000 "$tmp/$1.shim.err" && return 1; }
     /usr/bin/python3 "$BATS_TEST_DIRNAME/torture.py" "$tmp/$1.bare" "$tmp/$1.shim" || return 1

@@ -16,9 +16,9 @@ any() {
     ORDER=any FILTER=sort torture "$@"
 }
 
-# survivors: without what was being written when a handler jumped away
+# survivors: without what was being written when a handler jumped away or its thread was cancelled
 survivors() {
-    grep -av victim
+    grep -avE 'victim|for ever' || true
 }
 
 @test "handlers log and send on four threads at full rate, in the midst of the same" {
@@ -29,4 +29,11 @@ survivors() {
 @test "a handler jumps out of hooks, and out of calls that block; what comes after is as it should be" {
     FILTER=survivors torture "$guests/torture_signals" jumps_out
     torture "$guests/torture_signals" jumps_out_of_waits
+}
+
+@test "threads are cancelled in every call that blocks, at once and when they get there" {
+    torture "$guests/torture_cancel" deferred
+    torture "$guests/torture_cancel" asynchronous
+    ORDER=any torture "$guests/torture_cancel" pending
+    FILTER=survivors torture "$guests/torture_cancel" in_the_midst
 }
