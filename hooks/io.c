@@ -173,20 +173,24 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, str
 /* ---- sending ---- */
 
 /* One stretch goes by the call for one, which the kernel is through with sooner. */
-static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec *iov, int count)
-{
-	if (count == 1)
-		return REAL(write)(emitter->fd, iov->iov_base, iov->iov_len);
-	return REAL(writev)(emitter->fd, iov, count);
-}
-
 static ssize_t emit_sendmsg(const struct io_emitter *emitter, const struct iovec *iov, int count)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count };
+	int flags = emitter->flags | (emitter->goes_on ? MSG_NOSIGNAL : 0);
 
 	if (count == 1)
-		return REAL(send)(emitter->fd, iov->iov_base, iov->iov_len, emitter->flags);
-	return REAL(sendmsg)(emitter->fd, &msg, emitter->flags);
+		return REAL(send)(emitter->fd, iov->iov_base, iov->iov_len, flags);
+	return REAL(sendmsg)(emitter->fd, &msg, flags);
+}
+
+static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	/* Connections only: where a write would raise SIGPIPE, sendmsg can be told not to. */
+	if (emitter->goes_on)
+		return emit_sendmsg(emitter, iov, count);
+	if (count == 1)
+		return REAL(write)(emitter->fd, iov->iov_base, iov->iov_len);
+	return REAL(writev)(emitter->fd, iov, count);
 }
 
 static __attribute__((noinline)) ssize_t write_watched(int fd, const void *buf, size_t len)
@@ -337,6 +341,7 @@ static size_t message_len(const struct msghdr *msg)
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
+	int saved = errno;
 	unsigned i;
 
 	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || !os_readable(msgs, sizeof(*msgs)))
@@ -349,8 +354,12 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 		if (!os_readable(&msgs[i], sizeof(msgs[i])))
 			return (int)i;
 		n = send_message(fd, &msgs[i].msg_hdr, flags);
+		if (n < 0 && i > 0) {
+			errno = saved;
+			return (int)i;
+		}
 		if (n < 0)
-			return i > 0 ? (int)i : -1;
+			return -1;
 		msgs[i].msg_len = (unsigned)n;
 		if ((size_t)n < message_len(&msgs[i].msg_hdr))
 			return (int)i + 1;

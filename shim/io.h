@@ -68,13 +68,14 @@ struct io_emitter {
 	ssize_t (*emit)(const struct io_emitter *emitter, const struct iovec *iov, int count);
 	const struct msghdr *msg; /* sendmsg's header without vectors, or NULL */
 	int fd, flags;
+	bool goes_on; /* a part of the program's bytes is out: the call is a success, so no signal may come of what fails now */
 };
 
 /* The program is about to send `count` vectors (their bytes are borrowed until the end of the call). */
 enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count);
 void io_send_end(struct io_send *io, ssize_t sent);
 /* The result is the program's own byte count, or -1 with errno, whatever was inserted or rewritten. */
-ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter);
+ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter);
 
 /* sendfile and splice: bytes that nobody sees. `sent` is the real call's result. */
 void io_send_unseen_begin(int fd);

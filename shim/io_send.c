@@ -458,7 +458,7 @@ static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 	return before;
 }
 
-static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
+static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 {
 	size_t total = io->total;
 	size_t done = 0;
@@ -472,6 +472,7 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 			return done > 0 ? (ssize_t)done : emitter->emit(emitter, io->iov, io->count);
 		lay_out(io, &piece);
 		wanted = piece.end - done + (piece.ins != NULL ? piece.ins->len - piece.ins->sent : 0);
+		emitter->goes_on = done > 0;
 		sent = emitter->emit(emitter, piece.v, piece.count);
 		if (sent < 0) {
 			int error = errno;
@@ -491,7 +492,7 @@ static ssize_t send_pieces(struct io_send *io, const struct io_emitter *emitter)
 	return (ssize_t)done;
 }
 
-ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
+ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
 	int saved = errno;
 	ssize_t sent;
@@ -499,8 +500,9 @@ ssize_t io_send_special(struct io_send *io, const struct io_emitter *emitter)
 	if (fds_kind(io->word) == FD_LOG)
 		return io_send_log(io);
 	sent = send_pieces(io, emitter);
+	/* Of several real calls the last one may have failed, while the program's was a success. */
 	if (sent < 0)
-		saved = errno; /* a call that sent something has no error, whatever stopped it then */
+		saved = errno;
 	request_unref(io->caller);
 	errno = saved;
 	return sent;

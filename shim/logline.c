@@ -423,6 +423,8 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 {
 	struct logline_file *f;
 	struct logline_one one;
+	int saved = errno;
+	ssize_t taken;
 
 	if (file >= LOGLINE_FILES || !total)
 		return logline_write_raw(fd, iov, iovcnt);
@@ -433,7 +435,10 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 	if (iovcnt == 1 && segment_count == 1 &&
 	    logline_one_begin(&one, file, stream, fd, key, iov->iov_base, total, segments))
 		return logline_one_end(&one, os.write(fd, one.bytes, one.len));
-	return write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
+	taken = write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
+	if (taken >= 0)
+		errno = saved;
+	return taken;
 }
 
 bool logline_is_pending(unsigned file)

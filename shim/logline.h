@@ -60,7 +60,7 @@ void logline_open(unsigned file, bool regular);
  * the last byte of its line is reported as taken, so that the program comes back, and that byte is then swallowed. EINTR
  * is passed on between records and retried inside one. Blocking descriptors: short writes are continued.
  * Threads: any; signal handlers: yes. No allocation but mmap'ed pools; without memory the bytes pass raw (lines_raw).
- * No lock is held across the write. errno is the write's on -1, else undefined.
+ * No lock is held across the write. errno is the write's on -1, else as it was.
  */
 #define LOGLINE_OBJECT_MAX (64u * 1024)
 ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,

@@ -388,12 +388,8 @@ static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ss
 		own_let_go();
 	ok = settle(&w, n) && logline_send(&w);
 	logline_writer_end(&w);
-	if (ok || w.taken) {
-		errno = saved;
-		return (ssize_t)w.taken;
-	}
-	errno = w.error;
-	return -1;
+	errno = ok || w.taken ? saved : w.error;
+	return ok || w.taken ? (ssize_t)w.taken : -1;
 }
 
 /* For the record of one line. */

@@ -521,6 +521,60 @@ CORE_TEST(errno_survives_a_call_that_succeeds)
 	core_close(served);
 }
 
+/* Two messages in one call: the second one fails. */
+CORE_TEST(errno_survives_a_call_that_went_out_in_part)
+{
+	int script[] = { (int)strlen(EXPECTED), -EAGAIN, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	errno = 4711;
+	CHECK_INT(wire_send(&w, fd, HEAD_AT(GET "\r\n" GET "\r\n")), strlen(message));
+	CHECK_INT(errno, 4711);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+static int signals_allowed[3];
+
+static ssize_t emit_and_note_signals(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	const struct wire *w = (const struct wire *)(uintptr_t)emitter;
+
+	if (w->calls < 3)
+		signals_allowed[w->calls] = !emitter->goes_on;
+	return wire_emit(emitter, iov, count);
+}
+
+/* A write to a connection that is gone raises SIGPIPE, but not where it would have been told of the bytes before. */
+CORE_TEST(only_the_first_part_of_a_call_may_raise_a_signal)
+{
+	static const char two[] = GET "\r\n" GET "\r\n";
+	struct iovec iov = { (void *)(uintptr_t)two, sizeof(two) - 1 };
+	int script[] = { (int)sizeof(GET) + 20, 0 };
+	struct wire w = { .script = script };
+	struct io_send io;
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	w.emitter = (struct io_emitter){ .emit = emit_and_note_signals, .fd = fd };
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+	CHECK_INT(io_send_special(&io, &w.emitter), sizeof(GET) - 1);
+	CHECK(signals_allowed[0] && w.calls == 1);
+	iov = (struct iovec){ (void *)(uintptr_t)(two + sizeof(GET) - 1), sizeof(two) - sizeof(GET) };
+	w.calls = 0;
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+	CHECK_INT(io_send_special(&io, &w.emitter), (long long)iov.iov_len);
+	CHECK(signals_allowed[0] && !signals_allowed[1] && w.calls == 2);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
 /* A send of no bytes in the midst of a half-sent insertion is no byte of the program: nothing is due. */
 CORE_TEST(a_send_of_nothing_returns_nothing)
 {
@@ -717,6 +771,8 @@ int main(void)
 		TEST(a_call_that_cannot_be_cut_up_goes_as_it_is),
 		TEST(a_body_that_nobody_sees_goes_on_without_the_lock),
 		TEST(errno_survives_a_call_that_succeeds),
+		TEST(errno_survives_a_call_that_went_out_in_part),
+		TEST(only_the_first_part_of_a_call_may_raise_a_signal),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
 		TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched),

@@ -954,6 +954,25 @@ static void a_signal_handler_may_log_at_any_moment(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, reset)
 
+static void what_went_out_in_part_leaves_errno_as_it_was(void **state)
+{
+	(void)state;
+	SCRIPT(80, 40, -EAGAIN);
+	errno = 0;
+	assert_int_equal(put(1, "the first line\nthe second line\n"), 14);
+	assert_int_equal(errno, 0);
+	SCRIPT(-EAGAIN);
+	assert_int_equal(put(1, "\nthe second line\n"), -1);
+	assert_int_equal(errno, EAGAIN);
+	assert_int_equal(put(1, "\nthe second line\n"), 17);
+	SCRIPT(40, -EAGAIN);
+	errno = 0;
+	assert_int_equal(put(1, "a line\n"), 6);
+	assert_int_equal(errno, 0);
+	assert_int_equal(put(1, "\n"), 1);
+	expect_messages("the first line\nthe second line\na line\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -984,6 +1003,7 @@ int main(void)
 		TEST(files_do_not_share_lines_and_unknown_files_pass_raw),
 		TEST(chunking_and_failing_writes_change_no_message),
 		TEST(a_full_nonblocking_pipe_loses_nothing),
+		TEST(what_went_out_in_part_leaves_errno_as_it_was),
 		TEST(many_threads_write_whole_lines_and_lose_none),
 		TEST(a_signal_handler_may_log_at_any_moment),
 	};
