@@ -381,6 +381,67 @@ static ssize_t pass_raw(struct logline_file *f, int fd, const struct iovec *iov,
 	return n;
 }
 
+/* A kept line goes out unchanged, for there is no memory. Owned: released, or kept again. false: not all of it, errno. */
+static bool pass_line(struct logline_writer *w, struct logline_line *line)
+{
+	ssize_t n = 0;
+
+	counters_count(lines_raw);
+	while (line->len && (n = os.write(w->fd, line->bytes, line->len)) > 0) {
+		line->len -= (uint32_t)n;
+		memmove(line->bytes, line->bytes + n, line->len);
+	}
+	if (!line->len) {
+		release(line);
+		return true;
+	}
+	w->error = n < 0 ? errno : EAGAIN;
+	keep_line(w, line);
+	errno = w->error;
+	return false;
+}
+
+/* What this key's earlier writes began goes in front of what passes unchanged. */
+static bool pass_kept(struct logline_writer *w)
+{
+	struct logline_line *kept;
+
+	return !logline_take(w->file, w->key, &kept) || !kept || pass_line(w, kept);
+}
+
+/* Without records. */
+static ssize_t pass(struct logline_writer *w)
+{
+	size_t skip;
+	ssize_t n;
+	int i;
+
+	if (__atomic_load_n(&w->file->held_count, __ATOMIC_RELAXED))
+		swallow_held(w);
+	if (!pass_kept(w))
+		return w->taken ? (ssize_t)w->taken : -1;
+	if (!w->taken)
+		return pass_raw(w->file, w->fd, w->iov, w->iovcnt);
+	/* A byte of it is out already: one vector after the other. */
+	for (i = 0, skip = w->taken; i < w->iovcnt; i++) {
+		struct iovec rest = w->iov[i];
+
+		if (rest.iov_len <= skip) {
+			skip -= rest.iov_len;
+			continue;
+		}
+		rest.iov_base = (char *)rest.iov_base + skip;
+		rest.iov_len -= skip;
+		skip = 0;
+		n = pass_raw(w->file, w->fd, &rest, 1);
+		if (n > 0)
+			w->taken += (size_t)n;
+		if (n != (ssize_t)rest.iov_len)
+			break;
+	}
+	return (ssize_t)w->taken;
+}
+
 /* Whatever it is. Never inlined: the writer's place on the stack is for those who need it. */
 static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enum record_stream stream, int fd,
                                                      logline_key key, const struct iovec *iov, int iovcnt,
@@ -397,7 +458,7 @@ static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enu
 	bool ok;
 
 	if (__atomic_load_n(&f->raw, __ATOMIC_RELAXED) || !logline_writer_begin(&w))
-		return pass_raw(f, fd, iov, iovcnt);
+		return pass(&w);
 	describe_source(&w, stream);
 	next_segment(&w);
 	if (__atomic_load_n(&w.file->held_count, __ATOMIC_RELAXED))
@@ -452,17 +513,19 @@ static void flush_file(unsigned file, logline_key key, enum logline_which which,
 {
 	struct logline_writer w = { .file = &logline_files[file] };
 	struct logline_line *line;
-	bool ok = true;
+	bool records, ok = true;
 
 	if (!logline_is_pending(file))
 		return;
 	w.fd = fd_of ? fd_of(file) : fd;
-	if (w.fd < 0 || !logline_backlog_send(w.file, w.fd) || !logline_writer_begin(&w))
+	if (w.fd < 0 || !logline_backlog_send(w.file, w.fd))
 		return;
+	records = logline_writer_begin(&w);
 	describe_source(&w, RECORD_STDOUT);
 	while (ok && (line = logline_take_any(w.file, key, which)) != NULL) {
-		ok = send_line(&w, line);
-		release(line);
+		ok = records ? send_line(&w, line) : pass_line(&w, line);
+		if (records)
+			release(line);
 	}
 	logline_writer_end(&w);
 }

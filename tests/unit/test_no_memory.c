@@ -176,6 +176,106 @@ CORE_TEST(a_raw_connection_without_memory_knows_nothing)
 	core_close(fd);
 }
 
+/* ---- logs ---- */
+
+static char logged[8192], messages[8192];
+static size_t logged_len;
+
+static ssize_t log_write(int fd, const void *bytes, size_t len)
+{
+	(void)fd;
+	CHECK(logged_len + len < sizeof(logged));
+	memcpy(logged + logged_len, bytes, len);
+	logged_len += len;
+	return (ssize_t)len;
+}
+
+static ssize_t log_writev(int fd, const struct iovec *iov, int count)
+{
+	ssize_t n = 0;
+	int i;
+
+	for (i = 0; i < count; i++)
+		n += log_write(fd, iov[i].iov_base, iov[i].iov_len);
+	return n;
+}
+
+static int log_fd(unsigned file)
+{
+	return file == 0 ? 1 : -1;
+}
+
+static void log_bytes(logline_key key, const char *text)
+{
+	struct iovec iov = { (void *)(uintptr_t)text, strlen(text) };
+	struct logline_segment segment = { .len = iov.iov_len };
+
+	CHECK_INT(logline_write(0, RECORD_STDOUT, 1, key, &iov, 1, iov.iov_len, &segment, 1), iov.iov_len);
+}
+
+/* The log without its records: the bytes that the program wrote. */
+static const char *log_messages(void)
+{
+	const char *p = logged;
+	char *out = messages;
+
+	while (*p != '\0') {
+		const char *newline = strchr(p, '\n');
+
+		if (strncmp(p, "{\"timestamp\"", 12) != 0) {
+			*out++ = *p++;
+			continue;
+		}
+		CHECK(newline != NULL);
+		for (p = strstr(p, "\"message\":\"") + 11; *p != '"'; p++)
+			*out++ = *p;
+		if (strncmp(newline - 16, ",\"partial\":true}", 16) != 0)
+			*out++ = '\n';
+		p = newline + 1;
+	}
+	*out = '\0';
+	return messages;
+}
+
+static void log_a_little(void)
+{
+	memset(logged, 0, sizeof(logged));
+	logged_len = 0;
+	log_bytes(1, "a line\n");
+	log_bytes(1, "in two ");
+	log_bytes(1, "pieces\n");
+	log_bytes(1, "two\nlines, ");
+	log_bytes(1, "the second unfinished");
+	logline_flush_all(log_fd);
+	log_bytes(1, "\nthe last\n");
+	logline_flush_all(log_fd);
+	CHECK(strcmp(log_messages(), "a line\nin two pieces\ntwo\nlines, the second unfinished\nthe last\n") == 0);
+}
+
+CORE_TEST(log_bytes_keep_their_order_and_none_is_lost_at_each_single_failure)
+{
+	long count, i, k;
+
+	config.log_mode = LOG_JSON;
+	record_init();
+	os.write = log_write;
+	os.writev = log_writev;
+	core_fail_takes(0, 0);
+	log_a_little();
+	count = core_takes + 1;
+	CHECK(count > 6);
+	CHECK_INT(counters_get(lines_raw), 0);
+	for (i = 1; i <= count; i++) {
+		for (k = i; k <= count; k++) {
+			logline_thread_end();
+			core_fail_takes(i, k);
+			log_a_little();
+		}
+	}
+	CHECK(counters_get(lines_raw) > 0);
+	logline_thread_end();
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -186,6 +286,7 @@ int main(void)
 		TEST(a_connection_without_memory_is_nothing_until_the_number_is_born_again),
 		TEST(baggage_that_finds_no_room_is_left_out_and_the_trace_is_kept),
 		TEST(a_raw_connection_without_memory_knows_nothing),
+		TEST(log_bytes_keep_their_order_and_none_is_lost_at_each_single_failure),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
