@@ -333,7 +333,8 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 		use_spot(io, piece, io->insertion);
 		return true;
 	}
-	if (!conn_lock_to_send(io->handle))
+	/* Between two real calls the number can become another connection's, while this one lives on by another number. */
+	if (fds_word(io->fd) != io->word || !conn_lock_to_send(io->handle))
 		return false;
 	found = find_spot(io, conn, from);
 	use_spot(io, piece, found && conn->pending == NULL ? make_insertion(io, conn) : NULL);
@@ -462,18 +463,24 @@ static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 {
 	size_t total = io->total;
 	size_t done = 0;
+	bool emitted = false;
 
 	while (done < total) {
 		struct piece piece;
 		size_t wanted, own;
 		ssize_t sent;
 
-		if (!plan_piece(io, &piece, done, total))
-			return done > 0 ? (ssize_t)done : emitter->emit(emitter, io->iov, io->count);
+		if (!plan_piece(io, &piece, done, total)) {
+			if (!emitted)
+				return emitter->emit(emitter, io->iov, io->count);
+			errno = EBADF;
+			return done > 0 ? (ssize_t)done : -1;
+		}
 		lay_out(io, &piece);
 		wanted = piece.end - done + (piece.ins != NULL ? piece.ins->len - piece.ins->sent : 0);
 		emitter->goes_on = done > 0;
 		sent = emitter->emit(emitter, piece.v, piece.count);
+		emitted = true;
 		if (sent < 0) {
 			int error = errno;
 

@@ -222,6 +222,12 @@ static int find_file(const struct stat *st, unsigned count)
 	return -1;
 }
 
+/* As far as we have seen: this is asked in the midst of writes, and one system call for each is enough. */
+static bool still_leads_to(unsigned file, int fd)
+{
+	return fds_kind(fds_word(fd)) == FD_LOG && fds_log_file(fds_word(fd)) == file;
+}
+
 /* With `adding` held. */
 static int add_file(const struct stat *st, unsigned count)
 {
@@ -233,6 +239,7 @@ static int add_file(const struct stat *st, unsigned count)
 		record_init();
 	files[place] = (struct log_identity){ st->st_dev, st->st_ino, true, 0 };
 	logline_open((unsigned)place, S_ISREG(st->st_mode));
+	__atomic_store_n(&logline_leads_to, still_leads_to, __ATOMIC_RELAXED);
 	if ((unsigned)place == count)
 		__atomic_store_n(&file_count, count + 1, __ATOMIC_RELEASE);
 	return place;

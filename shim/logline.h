@@ -98,6 +98,12 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n);
 extern bool (*logline_has_more)(logline_key key);
 
 /*
+ * Does the descriptor still lead to this log file? Asked before each real call but the first one of a write: meanwhile another
+ * thread or a signal handler may have closed it, and the number may be something else by now. NULL, or set once.
+ */
+extern bool (*logline_leads_to)(unsigned file, int fd);
+
+/*
  * Send out unfinished lines and what earlier writes left over: of every key (exec, _exit), of every key that has nothing
  * more to come (exit, where libc flushes its streams later), of one key (a thread that ends, a FILE that closes), or of one
  * file, into `fd` (its last descriptor goes away). fd_of maps a file index to a descriptor that is open now, or -1 (the lines then stay); it is asked

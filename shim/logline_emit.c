@@ -193,9 +193,27 @@ static struct logline_scratch *oldest(struct logline_file *f)
 	return list;
 }
 
+static bool leads_to(const struct logline_file *f, int fd)
+{
+	bool (*asked)(unsigned file, int fd) = __atomic_load_n(&logline_leads_to, __ATOMIC_RELAXED);
+
+	return asked == NULL || asked((unsigned)(f - logline_files), fd);
+}
+
+/* The real call of a backlog; the first one of a write goes to where the program wrote. */
+static ssize_t write_backlog(const struct logline_file *f, int fd, const struct logline_scratch *s, bool first)
+{
+	if (!first && !leads_to(f, fd)) {
+		errno = EBADF;
+		return -1;
+	}
+	return os.write(fd, s->data + s->off, s->end - s->off);
+}
+
 bool logline_backlog_send(struct logline_file *f, int fd)
 {
 	struct logline_scratch *s;
+	bool first = true;
 	uint64_t stamp;
 
 	if (!logline_backlog(f))
@@ -205,8 +223,9 @@ bool logline_backlog_send(struct logline_file *f, int fd)
 		return false;
 	}
 	while ((s = oldest(f)) != NULL) {
-		ssize_t n = os.write(fd, s->data + s->off, s->end - s->off);
+		ssize_t n = write_backlog(f, fd, s, first);
 
+		first = false;
 		if (__atomic_load_n(&f->busy, __ATOMIC_RELAXED) != stamp) {
 			errno = EAGAIN; /* taken for dead and taken over: hands off */
 			return false;
@@ -336,6 +355,7 @@ static bool settle(struct logline_writer *w, ssize_t n)
 	bool inside = w->sent > (w->marks_sent ? w->scratch->marks[w->marks_sent - 1].out_end : 0);
 	unsigned upto = w->marks_sent;
 
+	w->wrote = true;
 	if (n <= 0) {
 		if (n < 0 && errno == EINTR && inside)
 			return true;
@@ -356,7 +376,13 @@ static bool settle(struct logline_writer *w, ssize_t n)
 bool logline_send(struct logline_writer *w)
 {
 	while (w->sent < w->used) {
-		if (!settle(w, os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent)))
+		ssize_t n = -1;
+
+		if (w->wrote && !leads_to(w->file, w->fd))
+			errno = EBADF;
+		else
+			n = os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent);
+		if (!settle(w, n))
 			return false;
 	}
 	w->marks = w->marks_sent = 0;

@@ -132,6 +132,7 @@ struct logline_writer {
 	bool committed; /* anything was */
 	bool mid_line;  /* and the last of it was not the end of a line */
 	bool forced;    /* a send that fails leaves everything to the backlog */
+	bool wrote;     /* a real call was made already: the next one may find another file behind the number */
 
 	struct logline_line *kept;    /* the line that earlier writes began; must survive until its bytes are out */
 	uint32_t kept_len, kept_done; /* bytes it came with; of them, dealt with for good */

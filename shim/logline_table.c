@@ -28,6 +28,7 @@
 
 struct logline_file logline_files[LOGLINE_FILES] LAYOUT_LATER;
 bool (*logline_has_more)(logline_key key);
+bool (*logline_leads_to)(unsigned file, int fd);
 
 POOL(line_pool, sizeof(struct logline_line), 2);
 static uint32_t lines_used;

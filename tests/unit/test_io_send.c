@@ -575,6 +575,36 @@ CORE_TEST(only_the_first_part_of_a_call_may_raise_a_signal)
 	core_close(served);
 }
 
+static ssize_t emit_and_replace(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	ssize_t n = wire_emit(emitter, iov, count);
+
+	/* Another thread: dup2 of something else upon the number; the connection lives on by another one. */
+	fds_birth(emitter->fd, FD_NOTHING);
+	return n;
+}
+
+CORE_TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number)
+{
+	static const char two[] = GET "\r\n" GET "\r\n";
+	struct iovec iov = { (void *)(uintptr_t)two, sizeof(two) - 1 };
+	struct wire w = { 0 };
+	struct io_send io;
+	int fd, copy;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	copy = core_next_fd++;
+	fds_dup(fd, copy);
+	w.emitter = (struct io_emitter){ .emit = emit_and_replace, .fd = fd };
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+	CHECK_INT(io_send_special(&io, &w.emitter), strlen(message));
+	CHECK_WIRE(&w, EXPECTED);
+	wire_free(&w);
+	core_close(copy);
+	core_close(served);
+}
+
 /* A send of no bytes in the midst of a half-sent insertion is no byte of the program: nothing is due. */
 CORE_TEST(a_send_of_nothing_returns_nothing)
 {
@@ -773,6 +803,7 @@ int main(void)
 		TEST(errno_survives_a_call_that_succeeds),
 		TEST(errno_survives_a_call_that_went_out_in_part),
 		TEST(only_the_first_part_of_a_call_may_raise_a_signal),
+		TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
 		TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched),

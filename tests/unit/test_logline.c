@@ -954,6 +954,24 @@ static void a_signal_handler_may_log_at_any_moment(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, reset)
 
+static bool nowhere(unsigned file, int fd)
+{
+	(void)file, (void)fd;
+	return false;
+}
+
+static void the_rest_of_a_record_never_goes_to_what_has_taken_over_the_number(void **state)
+{
+	(void)state;
+	SCRIPT(50);
+	logline_leads_to = nowhere;
+	assert_int_equal(put(1, "a line\n"), 6);
+	assert_int_equal(arrived_len, 50);
+	logline_leads_to = NULL;
+	assert_int_equal(put(1, "\n"), 1);
+	expect_messages("a line\n");
+}
+
 static void what_went_out_in_part_leaves_errno_as_it_was(void **state)
 {
 	(void)state;
@@ -1004,6 +1022,7 @@ int main(void)
 		TEST(chunking_and_failing_writes_change_no_message),
 		TEST(a_full_nonblocking_pipe_loses_nothing),
 		TEST(what_went_out_in_part_leaves_errno_as_it_was),
+		TEST(the_rest_of_a_record_never_goes_to_what_has_taken_over_the_number),
 		TEST(many_threads_write_whole_lines_and_lose_none),
 		TEST(a_signal_handler_may_log_at_any_moment),
 	};
