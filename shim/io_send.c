@@ -368,29 +368,41 @@ static size_t cover(const struct io_send *io, struct piece *piece, size_t from, 
 	return from;
 }
 
+/* How far the program's bytes can be read for certain: what the scanner has read, and what else is on its last page. */
+static size_t known_end(const struct io_send *io, const struct piece *piece)
+{
+	const size_t page = (size_t)1 << OS_PAGE_SHIFT;
+	size_t blank_end = piece->at + 2, here = page - (((uintptr_t)io->iov[0].iov_base + blank_end - 1) & (page - 1));
+	size_t end = piece->end < io->iov[0].iov_len ? piece->end : io->iov[0].iov_len;
+
+	return end - blank_end < here ? end : blank_end;
+}
+
 /*
  * Head, insertion and blank line behind each other, in what the insertion leaves of its block: the kernel takes one stretch
- * sooner than three, by more than the copy costs. No byte of the body is copied: the scanner has not read it, so nobody knows
- * yet whether it can be. For a head that lies in one vector, as nearly every one does.
+ * sooner than three, by more than the copy costs. Of the body nothing is copied that the scanner has not come near: only the
+ * kernel can say whether it may be read. For a head that lies in one vector, as nearly every one does.
  */
 static bool gather(const struct io_send *io, struct piece *piece)
 {
 	struct insertion *ins = piece->ins;
-	size_t before = piece->at - piece->from, len = before + ins->len + 2;
+	size_t before = piece->at, to, len;
 	char *all = ins->text + ins->len;
-	const char *head;
+	const char *bytes = io->iov[0].iov_base;
 
-	if (piece->from > 0 || piece->at + 2 > io->iov[0].iov_len || piece->at + 2 > piece->end || ins->sent > 0 ||
-	    len > GATHER_MAX || len > sizeof(ins->text) - ins->len)
+	if (piece->from > 0 || before + 2 > io->iov[0].iov_len || before + 2 > piece->end || ins->sent > 0)
 		return false;
-	head = io->iov[0].iov_base;
-	memcpy(all, head, before);
+	to = known_end(io, piece);
+	len = to + ins->len;
+	if (len > GATHER_MAX || len > sizeof(ins->text) - ins->len)
+		return false;
+	memcpy(all, bytes, before);
 	memcpy(all + before, ins->text, ins->len);
-	memcpy(all + before + ins->len, head + before, 2);
+	memcpy(all + before + ins->len, bytes + before, to - before);
 	piece->v[0] = (struct iovec){ all, len };
 	piece->count = 1;
-	if (before + 2 < piece->end)
-		piece->end = cover(io, piece, before + 2, piece->end, PIECE_VECTORS - 1);
+	if (to < piece->end)
+		piece->end = cover(io, piece, to, piece->end, PIECE_VECTORS - 1);
 	return true;
 }
 

@@ -690,39 +690,58 @@ static ssize_t emit_and_keep_the_shape(const struct io_emitter *emitter, const s
 }
 
 /*
- * A page that os_readable remembers, and nobody can read. Its place in that memory is not that of the pages of `a` and `b`, so
- * that it is still there when those were asked about.
+ * A head and its insertion are one stretch, with a body that lies on the same page. One that lies elsewhere may be memory that
+ * only the kernel may touch: no byte of it is read once it was asked for.
  */
-static char *page_that_only_looks_readable(const void *a, const void *b)
-{
-	char *page = mmap(NULL, 8 * 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	while ((((uintptr_t)page ^ (uintptr_t)a) >> OS_PAGE_SHIFT) % OS_READABLE_PAGES < 2 ||
-	       (((uintptr_t)page ^ (uintptr_t)b) >> OS_PAGE_SHIFT) % OS_READABLE_PAGES < 2)
-		page += 4096;
-	CHECK(os_readable(page, 4096));
-	mprotect(page, 4096, PROT_NONE);
-	return page;
-}
-
-/* A head and its insertion are one stretch; of the body, which may be memory that only the kernel may touch, no byte is read. */
-CORE_TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched)
+CORE_TEST(a_head_goes_out_in_one_stretch_and_a_body_elsewhere_is_not_touched)
 {
 	static const char post[] = "POST / HTTP/1.1\r\nHost: peer.example\r\nContent-Length: 4096\r\n\r\n";
-	struct iovec iov[2] = { { (char *)(uintptr_t)post, sizeof(post) - 1 } };
-	char *page = page_that_only_looks_readable(post, iov);
+	const size_t head = sizeof(post) - 1;
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct iovec apart[2] = { { (char *)(uintptr_t)post, head }, { pages + 4096, 4096 } };
+	struct iovec across = { pages + 4096 - head, head + 4096 };
+	struct {
+		const struct iovec *iov;
+		int count;
+		size_t stretches;
+	} shapes[] = { { apart, 2, 2 }, { &across, 1, 2 } };
+	size_t i;
+
+	memcpy(pages + 4096 - head, post, head);
+	begin_request(CORE_PARENT);
+	for (i = 0; i < 2; i++) {
+		struct wire w = { 0 };
+		struct io_send io;
+		int fd = core_connect();
+
+		w.emitter = (struct io_emitter){ .emit = emit_and_keep_the_shape, .fd = fd };
+		CHECK_INT(io_send_begin(&io, fd, shapes[i].iov, shapes[i].count), IO_SPECIAL);
+		mprotect(pages + 4096, 4096, PROT_NONE);
+		CHECK_INT(io_send_special(&io, &w.emitter), head + 4096);
+		mprotect(pages + 4096, 4096, PROT_READ | PROT_WRITE);
+		CHECK_INT(w.len, shapes[i].stretches);
+		core_close(fd);
+	}
+	CHECK_INT(counters_get(calls_injected), 2);
+	munmap(pages, 8192);
+	core_close(served);
+}
+
+CORE_TEST(a_short_message_goes_out_in_one_stretch)
+{
+	static char post[] __attribute__((aligned(256))) =
+		"POST / HTTP/1.1\r\nHost: peer.example\r\nContent-Length: 4\r\n\r\nbody";
+	struct iovec iov = { post, sizeof(post) - 1 };
 	struct wire w = { 0 };
-	struct io_send io;
 	int fd;
 
-	iov[1] = (struct iovec){ page, 4096 };
 	begin_request(CORE_PARENT);
 	fd = core_connect();
-	w.emitter = (struct io_emitter){ .emit = emit_and_keep_the_shape, .fd = fd };
-	CHECK_INT(io_send_begin(&io, fd, iov, 2), IO_SPECIAL);
-	CHECK_INT(io_send_special(&io, &w.emitter), sizeof(post) - 1 + 4096);
-	CHECK_INT(w.len, 2);
-	CHECK_INT(counters_get(calls_injected), 1);
+	CHECK_INT(wire_sendv(&w, fd, &iov, 1), sizeof(post) - 1);
+	CHECK_INT(w.calls, 1);
+	CHECK_INT(w.most, 1);
+	CHECK_WIRE(&w, "POST / HTTP/1.1\r\nHost: peer.example\r\nContent-Length: 4\r\n" CORE_INSERTED "\r\nbody");
+	wire_free(&w);
 	core_close(fd);
 	core_close(served);
 }
@@ -806,7 +825,8 @@ int main(void)
 		TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
-		TEST(a_head_goes_out_in_one_stretch_and_its_body_is_not_touched),
+		TEST(a_head_goes_out_in_one_stretch_and_a_body_elsewhere_is_not_touched),
+		TEST(a_short_message_goes_out_in_one_stretch),
 		TEST(an_insertion_is_whole_and_once_however_long_the_head_is),
 		TEST(only_one_whole_line_that_is_the_threads_own_goes_the_short_way),
 	};
