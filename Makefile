@@ -159,7 +159,7 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld
 
 # The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
 # the base, and a function around the other parts, in this order.
-COMPANION := $(patsubst %,hooks/companion/%.cjs,base contexts lines files calls servers watch)
+COMPANION := $(patsubst %,hooks/companion/%.cjs,base storage contexts lines files calls servers watch)
 
 $(BUILD)/traceshim.cjs: $(COMPANION) Makefile
 	$(call say,JOIN,$@)

@@ -3,11 +3,10 @@
  * the native side's names for them.
  */
 
-const { AsyncLocalStorage } = require("async_hooks");
 const channels = require("diagnostics_channel");
 const words = native.words;
 const readByParent = takeReadByParent();
-const storage = new AsyncLocalStorage();
+const storage = makeStorage();
 const wanted = new Set(native.wanted.split("\n").slice(0, -1));
 const lengths = [];
 for (const name of wanted) {
