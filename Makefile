@@ -158,13 +158,14 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld
 	$(Q)rm -f $@.full
 
 # The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
-# the base, and a function around the other parts, in this order.
+# the base, and a function around the other parts, in this order. Its last line is a seal (hooks/node_companion.c).
 COMPANION := $(patsubst %,hooks/companion/%.cjs,base storage contexts lines files calls servers watch)
 
-$(BUILD)/traceshim.cjs: $(COMPANION) Makefile
+$(BUILD)/traceshim.cjs: $(COMPANION) Makefile VERSION
 	$(call say,JOIN,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q){ cat $<; echo; echo 'function start(native) {'; sed 's/^\(.\)/\t\1/' $(filter-out $<,$(COMPANION)); echo '}'; } > $@.new
+	$(Q)cksum < $@.new | sed 's#^#// sealed $(VERSION) #' >> $@.new
 	$(Q)mv $@.new $@
 
 $(BUILD)/obj/cli/%.o: cli/%.c Makefile VERSION

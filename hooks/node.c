@@ -26,6 +26,7 @@
 #include "napi.h"
 #include "node.h"
 #include "node_addon.h"
+#include "node_companion.h"
 #include "os.h"
 
 #define COMPANION "traceshim.cjs"
@@ -114,6 +115,10 @@ static void invite(const char *object, const char *rest)
 	memcpy(path + folder, COMPANION, sizeof(COMPANION));
 	if (folder == 0 || access(path, R_OK) != 0) {
 		counters_note("node: no readable %s beside the object: lines and calls get no ids", COMPANION);
+	} else if (!node_companion_whole(path)) {
+		counters_note(
+			"node: %s beside the object is damaged, or of another version: lines and calls get no ids",
+			COMPANION);
 	} else {
 		put_options(text, path, folder, rest);
 		/* lint: allow setenv: once, before main */

@@ -205,6 +205,32 @@ bare_enough() {
     same "$node" "$hosts/sights.js"
 }
 
+@test "a companion that is damaged or of another version is not loaded, and the status says so" {
+    local whole=${so%/*}/traceshim.cjs damage
+    local status='require("http").createServer().listen(0, "127.0.0.1", function () {
+        const name = `${process.env.TRACESHIM_RUN_DIR}/${process.pid}.status`;
+        console.log(require("fs").readFileSync(name, "latin1").includes("traceshim.cjs beside the object is damaged"));
+        this.close();
+    })'
+    mkdir "$tmp/copy" "$tmp/run"
+    cp "$so" "$tmp/copy/"
+    so=$tmp/copy/libtraceshim.so
+    for damage in 'head -c 20000' 'head -c -1' true 'sed s/function/fumction/' 'sed $s/sealed.[0-9.]*/&9/' 'sed $aat_the_end(' \
+        'sed 1i#' 'tail -n 1'; do
+        # shellcheck disable=SC2086 # words
+        $damage <"$whole" >"$tmp/copy/traceshim.cjs"
+        ! cmp -s "$whole" "$tmp/copy/traceshim.cjs" || return 1
+        same "$node" "$hosts/sights.js"
+        [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$status")" = true ]
+    done
+    cp "$whole" "$tmp/copy/traceshim.cjs"
+    [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$status")" = false ]
+    bare_enough "$node" "$hosts/itself.js"
+    rm "$tmp/copy/traceshim.cjs"
+    mkdir "$tmp/copy/traceshim.cjs"
+    same "$node" "$hosts/sights.js"
+}
+
 @test "the object lies in a folder with blanks, quotes and backslashes in its name" {
     mkdir "$tmp/a \"quoted\" b\\ackslash"
     cp "$so" "${so%/*}/traceshim.cjs" "$tmp/a \"quoted\" b\\ackslash/"
