@@ -20,6 +20,7 @@
 #include "node.h"
 #include "os.h"
 #include "ring.h"
+#include "span.h"
 #include "stdio_table.h"
 
 /*
@@ -154,10 +155,12 @@ LAYOUT_START static bool watch_forks(void (*child)(void))
 {
 	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
 
+	/* Nobody needs to know of a fork before, but spans. */
 	if (__register_atfork != NULL)
-		return __register_atfork(NULL, NULL, child, (void *)&dso_handle) == 0;
+		return __register_atfork(config.export_traces ? span_forking : NULL, NULL, child,
+		                         (void *)&dso_handle) == 0;
 	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
-	return atfork != NULL && atfork(NULL, NULL, child) == 0;
+	return atfork != NULL && atfork(config.export_traces ? span_forking : NULL, NULL, child) == 0;
 }
 
 static void atfork_child(void)

@@ -9,12 +9,14 @@
 #include "config.h"
 #include "counters.h"
 #include "layout.h"
+#include "span.h"
 #include "stream.h"
 
 /* What a head has told so far; the part of an exchange that a dry run needs a copy of. */
 struct call_head {
 	uint32_t own;
 	bool host_allowed;
+	struct span *span; /* NULL: none, or a dry run */
 };
 
 static struct http1_filter filter LAYOUT_LATER;
@@ -36,6 +38,8 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 {
 	struct call_head *head = owner;
 
+	if (name_len == 4 && head->span != NULL)
+		span_take_field(head->span, name, name_len, value, value_len);
 	if (name_len == 4)
 		head->host_allowed = config_host_allowed(value, value_len);
 	else
@@ -52,6 +56,8 @@ static struct exchange *calling(struct conn *conn)
 			return NULL;
 		http1_init(&ex->up, HTTP1_REQUEST, 0);
 		ex->host_allowed = config.propagate_hosts.len == 0;
+		if (config.export_traces)
+			span_begin_call(conn, ex);
 	}
 	return ex;
 }
@@ -77,14 +83,16 @@ static void set_owner(struct conn *conn, struct request *caller)
 	}
 }
 
-static void complete_head(struct exchange *ex, struct request *caller)
+static void complete_head(struct conn *conn, struct exchange *ex, struct request *caller)
 {
 	ex->request_headed = true;
 	ex->request = request_ref(caller);
+	if (ex->span != NULL)
+		span_own_call(conn, ex, caller);
 	count_head(ex);
 }
 
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller)
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len)
 {
 	struct exchange *ex;
 	char *line;
@@ -99,8 +107,10 @@ void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct r
 	ex->up.line = line;
 	ex->own = spot->own;
 	ex->host_allowed = spot->host_allowed;
+	if (ex->span != NULL)
+		span_count_up(ex, len);
 	if (!ex->request_headed && !http1_in_head(&ex->up))
-		complete_head(ex, caller);
+		complete_head(conn, ex, caller);
 	if (spot->done) {
 		ex->request_done = true;
 		conn_pop_done(conn);
@@ -130,21 +140,26 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 		if (out == NULL) {
 			status = http1_skip(&ex->up, len, &skipped);
 			len -= (size_t)skipped;
+			used = (size_t)skipped;
 		} else {
-			struct call_head head = { ex->own, ex->host_allowed };
+			struct call_head head = { ex->own, ex->host_allowed, ex->span };
 			struct http1_sink sink = { .wants = head_wants,
 				                   .field = head_field,
 				                   .owner = &head,
 				                   .filter = stream_filter(&filter) };
 
+			if (ex->span != NULL)
+				span_take_line(ex->span, out, len);
 			status = http1_feed(&ex->up, &sink, conn_line_buffer, out, len, &used);
 			ex->own = head.own;
 			ex->host_allowed = head.host_allowed;
 			out += used;
 			len -= used;
 		}
+		if (ex->span != NULL)
+			span_count_up(ex, used);
 		if (status == HTTP1_HEAD) {
-			complete_head(ex, caller);
+			complete_head(conn, ex, caller);
 			status = ex->up.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		}
 		if (status == HTTP1_DONE)
@@ -186,10 +201,17 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		status = http1_feed(&ex->down, NULL, conn_line_buffer, in, len, &used);
 		in += used;
 		len -= used;
+		if (ex->span != NULL) {
+			span_count_down(ex, used);
+			if (status == HTTP1_HEAD && !ex->down.interim)
+				span_head_was_read(ex);
+		}
 		if (status == HTTP1_HEAD)
 			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
 			counters_count(http_tunnels);
+			if (ex->span != NULL)
+				span_end(conn, ex, true);
 			conn_make_opaque(conn, false);
 		} else if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
@@ -198,7 +220,11 @@ void call_received(struct conn *conn, const char *in, size_t len)
 
 			begin_response(ex);
 			ex->down.line = line;
+			if (ex->span != NULL)
+				span_was_interim(ex);
 		} else if (status == HTTP1_DONE) {
+			if (ex->span != NULL)
+				span_end(conn, ex, false);
 			ex->response_done = true;
 			conn_pop_done(conn);
 			/* Kept for later: whoever called last need not be kept with it. */
@@ -213,7 +239,7 @@ void call_received(struct conn *conn, const char *in, size_t len)
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
 {
 	const struct exchange *ex = conn->last;
-	struct call_head head = { 0, config.propagate_hosts.len == 0 };
+	struct call_head head = { 0, config.propagate_hosts.len == 0, NULL };
 	struct http1_sink sink = {
 		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
 	};
@@ -228,11 +254,14 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 		return false;
 	if (ex != NULL && !ex->request_done) {
 		http1_fork(&spot->after, &ex->up);
-		head = (struct call_head){ ex->own, ex->host_allowed };
+		head = (struct call_head){ ex->own, ex->host_allowed, NULL };
 	} else {
 		http1_init(&spot->after, HTTP1_REQUEST, 0);
 	}
 	found = stream_find_spot(spot, &sink, iov, count, offset);
+	/* A span wants to see the head itself. */
+	if (config.export_traces && (found || http1_in_head(&spot->after)))
+		spot->known = false;
 	spot->own = head.own;
 	spot->host_allowed = head.host_allowed;
 	return found;

@@ -14,6 +14,7 @@
 #include "fds.h"
 #include "os.h"
 #include "own.h"
+#include "span.h"
 #include "spare.h"
 
 /* A lock is held for a few microseconds at most: spin that long, then let the owner run in case it lost its processor. */
@@ -63,6 +64,8 @@ struct conn *conn_new(enum conn_role role)
 void exchange_free(struct exchange *ex)
 {
 	request_unref(ex->request);
+	if (ex->span != NULL)
+		span_free(ex->span);
 	if (ex->up.line != NULL)
 		pool_give(&lines, ex->up.line);
 	if (ex->down.line != NULL)
@@ -76,6 +79,8 @@ static void drop_exchanges(struct conn *conn)
 		struct exchange *ex = conn->first;
 
 		conn->first = ex->next;
+		if (ex->span != NULL)
+			span_drop(conn, ex);
 		if (ex->request != NULL && conn->role == CONN_SERVED)
 			request_advance(ex->request, REQUEST_ENDED);
 		exchange_free(ex);
@@ -90,6 +95,10 @@ static void bury(struct conn *conn)
 	struct request *owner = conn->owner;
 
 	drop_exchanges(conn);
+	if (conn->spans != NULL) {
+		span_raw_end(conn);
+		span_forget_conn(conn);
+	}
 	conn->owner = NULL;
 	if (owner != NULL && conn->role == CONN_SERVED)
 		request_advance(owner, REQUEST_ENDED);
@@ -288,6 +297,11 @@ bool conn_is_blocking(struct conn *conn, int fd)
 		__atomic_store_n(&conn->blocking, known, __ATOMIC_RELAXED);
 	}
 	return known == 1;
+}
+
+CONN_UNLOCKED_LOOK bool conn_is_http1(const struct conn *conn)
+{
+	return conn->mode == CONN_HTTP1;
 }
 
 char *conn_line_buffer(void *owner)

@@ -43,14 +43,22 @@ struct exchange {
 	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
 	struct exchange *next;
 	struct request *request; /* served: its identity; call: who makes it; may be NULL */
+	struct span *span;       /* where spans are exported (span.h), else NULL */
 	struct http1 up, down;   /* scanners of the request and of the response */
 	struct propagate_in in;  /* served: what the head has said so far */
+};
+
+/* As what a call is recorded, where spans are exported: what its head says. */
+struct span_ids {
+	uint8_t trace_id[16], span_id[8], parent_id[8];
+	uint32_t flags; /* RING_FLAG_* */
 };
 
 /* What is inserted into an outgoing stream: kept with the connection when the kernel took only a part of it. */
 struct insertion {
 	uint32_t pool_word;
 	uint32_t len, sent;
+	struct span_ids ids; /* a call's, where spans are exported */
 	char text[LIMIT_INJECTION];
 };
 
@@ -73,6 +81,7 @@ struct conn {
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
+	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
 };
 
 struct conn_handle {
@@ -143,6 +152,9 @@ struct exchange *conn_push(struct conn *conn);
 /* Drop the first exchange if both its messages are done. Locked. */
 void conn_pop_done(struct conn *conn);
 void exchange_free(struct exchange *ex);
+
+/* Has HTTP been seen on it? An unlocked look. */
+bool conn_is_http1(const struct conn *conn);
 
 /* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until conn_forget_blocking. */
 bool conn_is_blocking(struct conn *conn, int fd);

@@ -200,6 +200,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	else if (config.loop_trust != LOOP_AUTO)
 		inline_loop = false;
 	if (config.traceparent.len > 0 && (ambient = request_new()) != NULL) {
+		ambient->origin = REQUEST_AMBIENT;
 		/* Baggage can be long, and this happens once a process: take the large text at once. */
 		if (config.baggage.len + config.tracestate.len > LIMIT_TEXT_INLINE)
 			(void)request_grow_text(ambient);

@@ -17,6 +17,7 @@
 #include "marks.h"
 #include "os.h"
 #include "ring.h"
+#include "span.h"
 #include "spare.h"
 #include "stream.h"
 
@@ -62,6 +63,8 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 	struct request *request = NULL;
 	int i;
 
+	if (config.export_traces && (conn->mode != CONN_OPAQUE || config.raw))
+		(void)span_know_conn(conn, fd);
 	for (i = 0; i < count && len > 0; i++) {
 		size_t part = iov[i].iov_len < len ? iov[i].iov_len : len;
 
@@ -103,11 +106,42 @@ static void received_reply(struct conn *conn, int fd, const struct iovec *iov, i
 	}
 }
 
+static bool has_room(const struct iovec *iov, int count)
+{
+	int i;
+
+	for (i = 0; i < count; i++)
+		if (iov[i].iov_len > 0)
+			return true;
+	return false;
+}
+
+/* A connection that fails or ends is why a response is not complete. What is read of a call's may complete its span. */
+static void spans_before_receive(struct io_receive *io, ssize_t received, int error)
+{
+	struct conn *conn = io->handle.conn;
+
+	if (received > 0) {
+		if (conn_role(conn) == CONN_OUTGOING && conn_is_http1(conn))
+			ring_prepare(); /* without the connection's lock */
+		return;
+	}
+	if ((received < 0 && (error == EAGAIN || error == EINTR)) || !conn_lock(io->handle))
+		return;
+	if (received == 0)
+		span_peer_ended(conn);
+	else
+		span_failed(conn, error, true);
+	conn_unlock(conn);
+}
+
 void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek)
 {
 	struct conn *conn = io->handle.conn;
 	int saved = errno;
 
+	if (config.export_traces && !peek && has_room(iov, count))
+		spans_before_receive(io, received, saved);
 	/* End of stream needs nothing on a served connection: a half-closed client still gets its response. */
 	if ((received <= 0 || peek) && conn_role(conn) != CONN_OUTGOING)
 		return;
@@ -144,9 +178,11 @@ void io_receive_unseen(int fd, ssize_t received)
 		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
 		if (handle.conn->mode == CONN_FRESH)
 			conn_make_opaque(handle.conn, false);
-		else if (handle.conn->mode == CONN_HTTP1 &&
-		         (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
-		          used != (uint64_t)received))
+		else if (handle.conn->mode == CONN_HTTP1 && ex != NULL && ex->span != NULL)
+			(conn_role(handle.conn) == CONN_SERVED ? span_count_up : span_count_down)(ex, (size_t)received);
+		if (handle.conn->mode == CONN_HTTP1 &&
+		    (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
+		     used != (uint64_t)received))
 			conn_make_opaque(handle.conn, true);
 		conn_unlock(handle.conn);
 	}

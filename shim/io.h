@@ -59,6 +59,8 @@ struct io_send {
 	size_t from, total; /* total: the program's bytes */
 	struct insertion *insertion;
 	struct stream_spot spot;
+	bool was_injected; /* `injected`: of the head whose blank line comes next */
+	struct span_ids injected;
 };
 
 /*

@@ -20,6 +20,8 @@
 #include "current.h"
 #include "ids.h"
 #include "os.h"
+#include "ring.h"
+#include "span.h"
 #include "stream.h"
 
 /* Vectors of one real call: what comes before an insertion, the insertion, what comes after. 256 bytes of stack. */
@@ -59,6 +61,7 @@ static struct request *find_caller(struct conn *conn, struct request *bound, boo
 	caller = request_new();
 	if (caller != NULL) {
 		propagate_fresh(&caller->ctx);
+		caller->origin = REQUEST_LOCAL;
 		request_advance(caller, REQUEST_LIVE);
 	}
 	return caller;
@@ -79,14 +82,16 @@ static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
 	return io->found;
 }
 
-static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, char *out)
+static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, struct insertion *ins)
 {
 	uint8_t span_id[8];
 
 	if (io->caller == NULL || !spot->host_allowed || (spot->own & PROPAGATE_HAS_TRACE) != 0)
 		return 0;
 	ids_generate_span(span_id);
-	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, out);
+	if (config.export_traces)
+		span_describe_call(&ins->ids, io->caller, span_id);
+	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, ins->text);
 }
 
 static size_t format_response_insertion(const struct conn *conn, const struct stream_spot *spot, char *out)
@@ -113,7 +118,7 @@ static struct insertion *make_insertion(struct io_send *io, const struct conn *c
 	if (conn_role(conn) == CONN_SERVED)
 		ins->len = (uint32_t)format_response_insertion(conn, &io->spot, ins->text);
 	else
-		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins->text);
+		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins);
 	if (ins->len > 0)
 		return ins;
 	insertion_free(ins);
@@ -143,10 +148,16 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 	struct request *answered;
 	bool special;
 
+	if (config.export_traces && conn_is_http1(conn))
+		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
 	answered = served_answering(conn);
 	special = is_special(io, conn, config.response_header.len > 0 && answered != NULL);
+	if (config.export_traces && io->total > 0 && conn->mode == CONN_HTTP1) {
+		(void)find_spot(io, conn, 0);
+		served_hold_span(conn, &io->spot);
+	}
 	current_begin_response(answered, conn_is_blocking(conn, io->fd));
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
@@ -161,6 +172,8 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 		return IO_PLAIN;
 	bound = bound_to(conn);
 	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
+	if (config.export_traces)
+		span_call_is_due(conn, io->fd);
 	special = is_special(io, conn, io->caller != NULL);
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
@@ -221,7 +234,7 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	io->fd = fd;
 	io->word = word;
 	io->caller = NULL;
-	io->looked = io->planned = false;
+	io->looked = io->planned = io->was_injected = false;
 	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) &&
 	    !are_bytes(iov, count, fds_kind(word) == FD_LOG, &io->total)) {
 		/* What the kernel takes of them, nobody sees. */
@@ -260,12 +273,16 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 
 	if (len == 0 || !conn_lock(io->handle))
 		return;
+	if (io->was_injected) {
+		span_injected(conn, &io->injected);
+		io->was_injected = false;
+	}
 	if (is_as_foreseen(io, conn, offset, len)) {
 		conn->sends++;
 		if (conn_role(conn) == CONN_SERVED)
-			served_sent_known(conn, &io->spot);
+			served_sent_known(conn, &io->spot, len);
 		else
-			call_sent_known(conn, &io->spot, io->caller);
+			call_sent_known(conn, &io->spot, io->caller, len);
 		conn_unlock(conn);
 		return;
 	}
@@ -287,6 +304,16 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 	conn_unlock(conn);
 }
 
+/* What the call did not complete is not held any more; and if it failed, that may be why the response never came. */
+static void end_of_spans(struct io_send *io, bool failed, int error)
+{
+	ring_drop_held();
+	if (failed && error != EAGAIN && io->handle.conn != NULL && conn_lock(io->handle)) {
+		span_failed(io->handle.conn, error, false);
+		conn_unlock(io->handle.conn);
+	}
+}
+
 void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
@@ -296,6 +323,8 @@ void io_send_end(struct io_send *io, ssize_t sent)
 		insertion_free(io->insertion);
 	if (sent > 0)
 		commit(io, 0, (size_t)sent);
+	if (config.export_traces)
+		end_of_spans(io, sent < 0, saved);
 	request_unref(io->caller);
 	errno = saved;
 }
@@ -457,6 +486,10 @@ static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 	}
 	/* One that is out whole, but for whose blank line no room was left, stays too: else it would be made a second time. */
 	if (sent > before + rest) {
+		if (config.export_traces && conn_role(io->handle.conn) == CONN_OUTGOING) {
+			io->injected = ins->ids;
+			io->was_injected = true;
+		}
 		insertion_free(ins);
 		inserted(io->handle.conn);
 		return sent - rest;
@@ -522,6 +555,8 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	/* Of several real calls the last one may have failed, while the program's was a success. */
 	if (sent < 0)
 		saved = errno;
+	if (config.export_traces)
+		end_of_spans(io, sent < 0, saved);
 	request_unref(io->caller);
 	errno = saved;
 	return sent;
@@ -529,12 +564,27 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 
 /* ---- bytes that nobody sees ---- */
 
+static void hold_unseen(int fd)
+{
+	struct conn_handle handle = conn_find(fd);
+	int saved = errno;
+
+	ring_prepare();
+	if (handle.conn != NULL && conn_lock(handle)) {
+		served_hold_span(handle.conn, NULL);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}
+
 void io_send_unseen_begin(int fd)
 {
 	struct conn *conn = fds_conn(fds_word(fd));
 	struct iovec none = { NULL, 0 };
 	struct io_send io;
 
+	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
+		hold_unseen(fd);
 	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
 	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
 		return;
@@ -557,5 +607,7 @@ void io_send_unseen_end(int fd, ssize_t sent)
 			call_sent(handle.conn, NULL, (size_t)sent, NULL);
 		conn_unlock(handle.conn);
 	}
+	if (config.export_traces)
+		ring_drop_held();
 	errno = saved;
 }

@@ -35,6 +35,7 @@ struct request *request_new(void)
 	}
 	r->refs = 1;
 	r->state = REQUEST_HEAD;
+	r->origin = REQUEST_SERVED;
 	r->waiting = r->behind = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
 	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };

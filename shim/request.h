@@ -17,10 +17,18 @@ enum request_state {
 	REQUEST_FOLLOWED /* ended, and the program had read the connection's next request already: it may be at that one now */
 };
 
+/* Where it comes from. */
+enum request_origin {
+	REQUEST_SERVED,
+	REQUEST_AMBIENT, /* the process's own, of its environment */
+	REQUEST_LOCAL    /* made up for one call of a process that has none */
+};
+
 struct request {
 	uint32_t pool_word; /* the pool's */
 	uint32_t refs;      /* atomic */
 	uint8_t state;      /* enum request_state, atomic; only grows */
+	uint8_t origin;     /* enum request_origin */
 	/* The process (count of forks plus 1) in which it is counted as such, else 0; atomic. */
 	uint16_t waiting; /* for its answer */
 	uint16_t behind;  /* read along behind another one of its connection, and its answer has not begun */

@@ -429,7 +429,8 @@ void ring_prepare(void)
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
 
-	if (ring == NULL || !lock(ring, (uint32_t)tid))
+	if (ring == NULL || (ring == own && __atomic_load_n(&ring->map, __ATOMIC_RELAXED) != NULL) ||
+	    !lock(ring, (uint32_t)tid))
 		return;
 	if (ring->map == NULL)
 		(void)make(ring);

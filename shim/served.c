@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "current.h"
 #include "layout.h"
+#include "span.h"
 #include "stream.h"
 
 static struct http1_filter request_filter LAYOUT_LATER, response_filter LAYOUT_LATER;
@@ -19,6 +20,8 @@ void served_prepare(void)
 {
 	http1_filter_init(&request_filter);
 	propagate_each_wanted(stream_expect_field, &request_filter);
+	if (config.export_traces)
+		span_each_wanted(stream_expect_field, &request_filter);
 	http1_filter_init(&response_filter);
 	if (config.response_header.len > 0)
 		http1_expect_field(&response_filter, config.response_header.text, config.response_header.len);
@@ -27,7 +30,7 @@ void served_prepare(void)
 static bool head_wants(void *owner, const char *name, size_t len)
 {
 	(void)owner;
-	return propagate_wants(name, len);
+	return propagate_wants(name, len) || (config.export_traces && span_wants(name, len));
 }
 
 static void head_field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
@@ -38,6 +41,8 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 	if ((size_t)(ctx->text.cap - ctx->text.len) < propagate_text_needed(ctx, name, name_len, value_len))
 		(void)request_grow_text(ex->request);
 	propagate_field(&ex->in, ctx, name, name_len, value, value_len);
+	if (ex->span != NULL)
+		span_take_field(ex->span, name, name_len, value, value_len);
 }
 
 /* The exchange whose request the next received byte belongs to. */
@@ -58,6 +63,8 @@ static struct exchange *receiving(struct conn *conn)
 			return NULL;
 		}
 		propagate_begin(&ex->in, &ex->request->ctx);
+		if (config.export_traces)
+			span_begin_served(ex);
 	}
 	return ex;
 }
@@ -86,11 +93,13 @@ static struct request *only_unanswered(const struct conn *conn, bool had_unanswe
 	return ex->request;
 }
 
-static struct request *raw_received(struct conn *conn)
+static struct request *raw_received(struct conn *conn, size_t len)
 {
 	if (!conn->raw_in) {
 		struct request *fresh = request_new();
 
+		if (config.export_traces)
+			span_raw_end(conn);
 		if (conn->owner != NULL)
 			request_advance(conn->owner, REQUEST_ENDED);
 		request_unref(conn->owner);
@@ -102,8 +111,12 @@ static struct request *raw_received(struct conn *conn)
 			request_begin_waiting(fresh, false);
 			counters_count(requests);
 			counters_count(requests_raw);
+			if (config.export_traces)
+				span_raw_begin(conn);
 		}
 	}
+	if (config.export_traces)
+		span_raw_received(conn, len);
 	return conn->owner;
 }
 
@@ -125,9 +138,9 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 	bool had_unanswered = conn->first != NULL;
 
 	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
-		return config.raw ? raw_received(conn) : NULL;
+		return config.raw ? raw_received(conn, len) : NULL;
 	if (conn->mode == CONN_OPAQUE)
-		return config.raw ? raw_received(conn) : NULL;
+		return config.raw ? raw_received(conn, len) : NULL;
 	while (len > 0) {
 		struct exchange *ex = receiving(conn);
 		enum http1_status status;
@@ -136,7 +149,11 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		if (ex == NULL)
 			return NULL;
 		sink.owner = ex;
+		if (ex->span != NULL)
+			span_take_line(ex->span, in, len);
 		status = http1_feed(&ex->up, &sink, conn_line_buffer, in, len, &used);
+		if (ex->span != NULL)
+			span_count_up(ex, used);
 		in += used;
 		len -= used;
 		if (status == HTTP1_HEAD) {
@@ -145,7 +162,8 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		}
 		if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
-			return config.raw ? raw_received(conn) : NULL; /* `GET key` of a line protocol looked like it */
+			return config.raw ? raw_received(conn, len) :
+			                    NULL; /* `GET key` of a line protocol looked like it */
 		}
 		if (status == HTTP1_DONE) {
 			ex->request_done = true;
@@ -188,8 +206,12 @@ static void finish_response(struct conn *conn, struct exchange *ex)
 
 		begin_response(ex);
 		ex->down.line = line;
+		if (ex->span != NULL)
+			span_was_interim(ex);
 		return;
 	}
+	if (ex->span != NULL)
+		span_end(conn, ex, false);
 	ex->response_done = true;
 	request_advance(ex->request, ex->next != NULL && ex->next->request_headed ? REQUEST_FOLLOWED : REQUEST_ENDED);
 	conn_pop_done(conn);
@@ -243,6 +265,8 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 		if (conn->owner != NULL && len > 0)
 			request_end_waiting(conn->owner);
 		conn->raw_in = false;
+		if (config.export_traces)
+			span_raw_sent(conn, len);
 		return;
 	}
 	while (len > 0) {
@@ -256,6 +280,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 		if (out == NULL) {
 			status = http1_skip(&ex->down, len, &skipped);
 			len -= (size_t)skipped;
+			used = (size_t)skipped;
 		} else {
 			sink.owner = &ex->own_response_header;
 			status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer,
@@ -263,10 +288,14 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 			out += used;
 			len -= used;
 		}
+		if (ex->span != NULL)
+			span_count_down(ex, used);
 		if (status == HTTP1_HEAD)
 			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
 			counters_count(http_tunnels);
+			if (ex->span != NULL)
+				span_end(conn, ex, true);
 			conn_make_opaque(conn, false);
 			return;
 		}
@@ -279,7 +308,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 	}
 }
 
-void served_sent_known(struct conn *conn, const struct stream_spot *spot)
+void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len)
 {
 	struct exchange *ex = unanswered(conn);
 	char *line;
@@ -293,8 +322,22 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot)
 	ex->down = spot->after;
 	ex->down.line = line;
 	ex->own_response_header = spot->own_response_header;
+	if (ex->span != NULL)
+		span_count_down(ex, len);
 	if (spot->done)
 		finish_response(conn, ex);
+}
+
+void served_hold_span(struct conn *conn, const struct stream_spot *spot)
+{
+	struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
+
+	if (ex == NULL || ex->span == NULL)
+		return;
+	if (spot == NULL)
+		span_hold_unseen(conn, ex);
+	else if (spot->known && spot->done)
+		span_hold(conn, ex, &spot->after, spot->end);
 }
 
 void served_shut(struct conn *conn)
@@ -302,8 +345,11 @@ void served_shut(struct conn *conn)
 	struct exchange *ex = conn->first;
 
 	if (conn->mode == CONN_HTTP1 && ex != NULL && ex->response_begun && !ex->response_done &&
-	    http1_eof(&ex->down) == HTTP1_DONE)
+	    http1_eof(&ex->down) == HTTP1_DONE) {
+		if (ex->span != NULL)
+			span_count_down(ex, 0);
 		finish_response(conn, ex);
+	}
 }
 
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)

@@ -63,13 +63,15 @@ struct stream_spot {
 /* stream.c: the dry run itself; `spot->after` is a fork to run with; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset);
+/* The program is about to send: what `spot` found (NULL: bytes that nobody sees) may complete a span. See span_hold. */
+void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
  * instead of reading the same bytes again. Only where spot->known.
  */
-void served_sent_known(struct conn *conn, const struct stream_spot *spot);
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller);
+void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len);
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len);
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 
 #endif

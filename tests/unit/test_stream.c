@@ -74,9 +74,9 @@ static bool send_part(struct conn *known, struct conn *plain, const char *bytes,
 	if (spot.known && spot.end <= len) {
 		rest = len - spot.end;
 		if (served)
-			served_sent_known(known, &spot);
+			served_sent_known(known, &spot, spot.end);
 		else
-			call_sent_known(known, &spot, caller);
+			call_sent_known(known, &spot, caller, spot.end);
 	}
 	if (rest > 0 && served)
 		served_sent(known, bytes + len - rest, rest);

@@ -1,0 +1,655 @@
+/*
+ * Spans of exchanges; see span.h.
+ *
+ * A span is a block that an exchange refers to while it lasts: times, counts, and the texts of the head as they come. At
+ * the end all of it becomes one entry of the thread's ring. What is put into the head of a call (span_describe_call) is
+ * what is recorded of it, so that the next service's span is its child.
+ *
+ * Time is asked of the monotonic clock, and told in that of the day: the difference between the two is measured now and then,
+ * and each span keeps the one that it began with. So no step of the clock makes a span end before it began, and an event costs one
+ * question. Where a response begins and ends with the same call there is but one event.
+ *
+ * What cannot be known is not recorded: exchanges of connections that stopped being readable, calls whose requester is
+ * unknown, and what is not answered in a process that has forked since: its child may have it in hand.
+ *
+ * Memory: a page an exchange, one of which each thread keeps; 112 bytes a connection that had one. Callers: whoever has
+ * the connection's lock, signal handlers included.
+ */
+#include "span.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "ids.h"
+#include "os.h"
+#include "ring.h"
+#include "spare.h"
+
+/* How long the difference between the clocks is believed. */
+#define CLOCK_BELIEF_NS 100000000u
+
+#define SPAN_ROOM 4096u
+/* A method, a target of RING_TEXT_LIMIT, a version, and what else there is room for. */
+#define LINE_ROOM (RING_TEXT_LIMIT + 64u)
+
+enum line_state { LINE_BEFORE, LINE_INSIDE, LINE_DONE };
+
+struct span {
+	uint32_t pool_word;
+	uint32_t forks;    /* when it was last known to be this process's own */
+	uint64_t start_ns; /* of the monotonic clock */
+	uint64_t read_ns;  /* call: when its response's head was read; else 0 */
+	uint64_t ticket;   /* of the entry that is held for it */
+	uint16_t used;     /* bytes of `area` */
+	uint16_t line_len; /* of the request line, which lies first there */
+	uint8_t line;      /* enum line_state */
+	bool answering;    /* bytes of the response have gone by */
+	bool fresh;        /* the last of them were the first ones, too: one event, of which the time is known */
+	uint16_t at[RING_TEXT_COUNT];
+	struct ring_span record;
+	char area[];
+};
+
+#define AREA_ROOM (SPAN_ROOM - (uint32_t)sizeof(struct span))
+_Static_assert(AREA_ROOM >= LINE_ROOM + 2u * RING_TEXT_LIMIT, "room for a request line and long fields");
+_Static_assert(RING_METHOD_GET == HTTP1_GET + 1 && RING_METHOD_PATCH == HTTP1_PATCH + 1, "the same order of methods");
+_Static_assert(TRACE_FLAG_SAMPLED == RING_FLAG_SAMPLED && TRACE_FLAG_RANDOM == RING_FLAG_RANDOM, "the same flags");
+
+/* What spans know of a connection. */
+struct span_conn {
+	uint32_t pool_word;
+	uint8_t peer_known; /* 0 not asked, 1 there is none to show, 2 it is here */
+	bool peer_v6;
+	bool was_injected;
+	uint8_t fault; /* enum ring_span_error: what became of the connection */
+	uint16_t peer_port;
+	uint8_t peer[16];
+	uint64_t due_ns; /* outgoing: before the first byte of the call that is being sent */
+	struct span_ids injected;
+	struct span *raw;
+};
+
+POOL(spans, SPAN_ROOM, 8);
+POOL(span_conns, sizeof(struct span_conn), 32);
+
+static uint32_t forks; /* atomic */
+
+void span_forking(void)
+{
+	(void)__atomic_add_fetch(&forks, 1, __ATOMIC_RELAXED);
+}
+
+static uint32_t forks_now(void)
+{
+	return __atomic_load_n(&forks, __ATOMIC_RELAXED);
+}
+
+/* What the clock of the day says when the monotonic one says `now`. */
+static uint64_t day_time(uint64_t now)
+{
+	static uint64_t difference, asked_ns; /* atomic; two threads that ask at once write nearly the same */
+
+	if (now - __atomic_load_n(&asked_ns, __ATOMIC_RELAXED) > CLOCK_BELIEF_NS) {
+		__atomic_store_n(&difference, os_realtime_ns() - os_monotonic_ns(), __ATOMIC_RELAXED);
+		__atomic_store_n(&asked_ns, now, __ATOMIC_RELAXED);
+	}
+	return now + __atomic_load_n(&difference, __ATOMIC_RELAXED);
+}
+
+static uint64_t told(const struct span *span, uint64_t when)
+{
+	return when == 0 ? 0 : span->record.start_ns + (when - span->start_ns);
+}
+
+/* ---- texts ---- */
+
+#define IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
+
+static int text_of(const char *name, size_t len)
+{
+	if (IS(name, len, "host"))
+		return RING_TEXT_HOST;
+	if (IS(name, len, "user-agent"))
+		return RING_TEXT_USER_AGENT;
+	if (IS(name, len, "forwarded") || IS(name, len, "x-forwarded-for"))
+		return RING_TEXT_FORWARDED;
+	return -1;
+}
+
+bool span_wants(const char *name, size_t len)
+{
+	return text_of(name, len) >= 0;
+}
+
+void span_each_wanted(propagate_visit *visit, void *to)
+{
+	visit(to, "host", 4);
+	visit(to, "user-agent", 10);
+	visit(to, "forwarded", 9);
+	visit(to, "x-forwarded-for", 15);
+}
+
+static void put_text(struct span *span, enum ring_span_text text, const char *from, size_t len)
+{
+	size_t room = AREA_ROOM - span->used;
+
+	if (len > RING_TEXT_LIMIT || len > room) {
+		len = room < RING_TEXT_LIMIT ? room : RING_TEXT_LIMIT;
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	}
+	memcpy(span->area + span->used, from, len);
+	span->at[text] = span->used;
+	span->record.text[text] = (uint16_t)len;
+	span->used = (uint16_t)(span->used + len);
+}
+
+/* The request line goes to the front of the area, whose first LINE_ROOM bytes are its own. */
+void span_take_line(struct span *span, const char *bytes, size_t len)
+{
+	const char *end;
+	size_t part;
+
+	if (span->line == LINE_DONE)
+		return;
+	for (; span->line == LINE_BEFORE && len > 0 && (*bytes == '\r' || *bytes == '\n'); bytes++)
+		len--; /* empty lines may come first (RFC 9112 2.2) */
+	if (len == 0)
+		return;
+	span->line = LINE_INSIDE;
+	end = memchr(bytes, '\n', len);
+	part = end != NULL ? (size_t)(end - bytes) : len;
+	if (part > LINE_ROOM - span->line_len)
+		part = LINE_ROOM - span->line_len;
+	memcpy(span->area + span->line_len, bytes, part);
+	span->line_len = (uint16_t)(span->line_len + part);
+	if (end != NULL)
+		span->line = LINE_DONE;
+}
+
+/* Method and target out of the request line, which the scanner found to be sound. */
+static void split_line(struct span *span, const struct http1 *up)
+{
+	const char *line = span->area, *space = memchr(line, ' ', span->line_len), *target;
+	size_t len = space != NULL ? (size_t)(space - line) : span->line_len;
+
+	span->record.method = up->method == HTTP1_OTHER ? RING_METHOD_other : (uint8_t)(up->method + 1);
+	if (up->method == HTTP1_OTHER) {
+		span->at[RING_TEXT_METHOD] = 0;
+		span->record.text[RING_TEXT_METHOD] = (uint16_t)len;
+	}
+	if (space == NULL) {
+		span->record.flags |= RING_FLAG_TRUNCATED;
+		return;
+	}
+	target = space + 1;
+	len = span->line_len - (size_t)(target - line);
+	space = memchr(target, ' ', len);
+	if (space != NULL)
+		len = (size_t)(space - target);
+	if (space == NULL || len > RING_TEXT_LIMIT)
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	span->at[RING_TEXT_TARGET] = (uint16_t)(target - line);
+	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
+}
+
+void span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	int text = text_of(name, name_len);
+
+	if (text < 0 || (text != RING_TEXT_HOST && span->record.span_kind != RING_SPAN_SERVER))
+		return;
+	/* The first value counts, and Forwarded more than what was there before it. */
+	if (span->record.text[text] != 0 && !(text == RING_TEXT_FORWARDED && name[0] == 'f'))
+		return;
+	put_text(span, (enum ring_span_text)text, value, value_len);
+}
+
+/* ---- the life of a span ---- */
+
+static struct span *span_new(enum ring_span_kind kind, uint64_t now)
+{
+	struct span *span = spare_take(SPARE_SPAN, &spans);
+
+	if (span == NULL) {
+		counters_count(spans_lost);
+		return NULL;
+	}
+	memset(span, 0, sizeof(*span));
+	span->used = LINE_ROOM;
+	span->forks = forks_now();
+	span->start_ns = now;
+	span->record.start_ns = day_time(now);
+	span->record.span_kind = (uint8_t)kind;
+	return span;
+}
+
+void span_free(struct span *span)
+{
+	spare_give(SPARE_SPAN, &spans, span);
+}
+
+static void forget(struct exchange *ex)
+{
+	span_free(ex->span);
+	ex->span = NULL;
+}
+
+static void ask_peer(struct span_conn *known, int fd)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} addr;
+	socklen_t len = sizeof(addr);
+
+	if (os_peer(fd, &addr.any, &len) != 0)
+		return; /* not connected yet: asked again */
+	known->peer_known = addr.any.sa_family == AF_INET || addr.any.sa_family == AF_INET6 ? 2 : 1;
+	if (addr.any.sa_family == AF_INET) {
+		memcpy(known->peer, &addr.v4.sin_addr, 4);
+		known->peer_port = ntohs(addr.v4.sin_port);
+	} else if (addr.any.sa_family == AF_INET6) {
+		static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+		memcpy(known->peer, &addr.v6.sin6_addr, 16);
+		known->peer_port = ntohs(addr.v6.sin6_port);
+		known->peer_v6 = memcmp(known->peer, mapped, sizeof(mapped)) != 0;
+		if (!known->peer_v6) { /* IPv4 on a socket for both */
+			memmove(known->peer, known->peer + 12, 4);
+			memset(known->peer + 4, 0, 12);
+		}
+	}
+}
+
+bool span_know_conn(struct conn *conn, int fd)
+{
+	if (conn->spans == NULL) {
+		conn->spans = pool_take(&span_conns);
+		if (conn->spans == NULL) {
+			counters_count(no_memory_skipped);
+			return false;
+		}
+		memset(conn->spans, 0, sizeof(*conn->spans));
+	}
+	if (conn->spans->peer_known == 0)
+		ask_peer(conn->spans, fd);
+	return true;
+}
+
+void span_forget_conn(struct conn *conn)
+{
+	if (conn->spans->raw != NULL)
+		span_free(conn->spans->raw);
+	pool_give(&span_conns, conn->spans);
+	conn->spans = NULL;
+}
+
+void span_begin_served(struct exchange *ex)
+{
+	if (ex->span == NULL)
+		ex->span = span_new(RING_SPAN_SERVER, os_monotonic_ns());
+}
+
+void span_call_is_due(struct conn *conn, int fd)
+{
+	if ((conn->last == NULL || conn->last->request_done) && conn->mode != CONN_OPAQUE && span_know_conn(conn, fd))
+		conn->spans->due_ns = os_monotonic_ns();
+}
+
+void span_begin_call(const struct conn *conn, struct exchange *ex)
+{
+	if (conn->spans != NULL)
+		ex->span = span_new(RING_SPAN_CLIENT, conn->spans->due_ns);
+}
+
+void span_count_up(struct exchange *ex, size_t used)
+{
+	if (ex->span->record.span_kind == RING_SPAN_SERVER)
+		ex->span->record.bytes_in += used;
+	else
+		ex->span->record.bytes_out += used;
+}
+
+void span_count_down(struct exchange *ex, size_t used)
+{
+	struct span *span = ex->span;
+
+	span->fresh = false;
+	if (used == 0)
+		return;
+	if (!span->answering) {
+		span->answering = span->fresh = true;
+		span->forks = forks_now();
+		span->record.first_byte_ns = os_monotonic_ns();
+	}
+	if (span->record.span_kind == RING_SPAN_SERVER)
+		span->record.bytes_out += used;
+	else
+		span->record.bytes_in += used;
+}
+
+void span_was_interim(struct exchange *ex)
+{
+	ex->span->answering = false;
+	ex->span->record.first_byte_ns = 0;
+}
+
+void span_head_was_read(struct exchange *ex)
+{
+	ex->span->read_ns = ex->span->fresh ? ex->span->record.first_byte_ns : os_monotonic_ns();
+}
+
+/* ---- whose call ---- */
+
+void span_describe_call(struct span_ids *ids, const struct request *caller, const uint8_t span_id[8])
+{
+	const struct trace_context *ctx = &caller->ctx;
+
+	memcpy(ids->trace_id, ctx->trace_id, sizeof(ids->trace_id));
+	memcpy(ids->span_id, span_id, sizeof(ids->span_id));
+	ids->flags = ctx->flags;
+	memset(ids->parent_id, 0, sizeof(ids->parent_id));
+	/* Nobody records a span for the process itself: its calls are its parent's children. */
+	if (caller->origin == REQUEST_LOCAL)
+		ids->flags |= RING_FLAG_LOCAL;
+	else
+		memcpy(ids->parent_id, caller->origin == REQUEST_AMBIENT ? ctx->parent_id : ctx->span_id,
+		       sizeof(ids->parent_id));
+}
+
+void span_injected(struct conn *conn, const struct span_ids *ids)
+{
+	if (conn->spans == NULL)
+		return;
+	conn->spans->injected = *ids;
+	conn->spans->was_injected = true;
+}
+
+void span_own_call(struct conn *conn, struct exchange *ex, struct request *caller)
+{
+	struct span *span = ex->span;
+	struct span_ids ids;
+
+	/* A trace header of the program's own is the span of somebody who records it himself. */
+	if (caller == NULL || (ex->own & PROPAGATE_HAS_TRACE) != 0 || conn->spans == NULL) {
+		forget(ex);
+		return;
+	}
+	if (conn->spans->was_injected) {
+		ids = conn->spans->injected;
+	} else {
+		uint8_t span_id[8];
+
+		ids_generate_span(span_id);
+		span_describe_call(&ids, caller, span_id);
+	}
+	conn->spans->was_injected = false;
+	memcpy(span->record.trace_id, ids.trace_id, sizeof(ids.trace_id));
+	memcpy(span->record.span_id, ids.span_id, sizeof(ids.span_id));
+	memcpy(span->record.parent_id, ids.parent_id, sizeof(ids.parent_id));
+	span->record.flags |= ids.flags;
+	span->forks = forks_now();
+	if (caller->ctx.tracestate.len > 0)
+		put_text(span, RING_TEXT_TRACESTATE, caller->ctx.text.data + caller->ctx.tracestate.off,
+		         caller->ctx.tracestate.len);
+}
+
+/* ---- the end ---- */
+
+static void take_request(struct span *span, const struct request *request)
+{
+	const struct trace_context *ctx = &request->ctx;
+
+	memcpy(span->record.trace_id, ctx->trace_id, sizeof(ctx->trace_id));
+	memcpy(span->record.span_id, ctx->span_id, sizeof(ctx->span_id));
+	memcpy(span->record.parent_id, ctx->parent_id, sizeof(ctx->parent_id));
+	span->record.flags |= ctx->flags & (RING_FLAG_SAMPLED | RING_FLAG_RANDOM);
+	if (ctx->remote)
+		span->record.flags |= RING_FLAG_REMOTE;
+	if (ctx->tracestate.len > 0 && span->record.text[RING_TEXT_TRACESTATE] == 0)
+		put_text(span, RING_TEXT_TRACESTATE, ctx->text.data + ctx->tracestate.off, ctx->tracestate.len);
+}
+
+static void take_conn(struct span *span, const struct span_conn *known)
+{
+	if (known == NULL || known->peer_known != 2)
+		return;
+	memcpy(span->record.peer, known->peer, sizeof(known->peer));
+	span->record.peer_port = known->peer_port;
+	span->record.flags |= RING_FLAG_PEER | (known->peer_v6 ? RING_FLAG_PEER_V6 : 0);
+}
+
+/* The record and its texts into the thread's ring. Times become those of the day. NULL: lost. */
+static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place)
+{
+	size_t size = sizeof(struct ring_span);
+	struct ring_span *out;
+	char *to;
+	int i;
+
+	for (i = 0; i < RING_TEXT_COUNT; i++)
+		size += span->record.text[i];
+	out = ring_begin(place, RING_SPAN, sizeof(struct ring_span), size);
+	if (out == NULL)
+		return NULL;
+	memcpy((char *)out + sizeof(out->entry), (char *)&span->record + sizeof(out->entry),
+	       sizeof(*out) - sizeof(out->entry));
+	out->first_byte_ns = told(span, span->record.first_byte_ns);
+	out->end_ns = told(span, end_ns);
+	out->tid = (uint32_t)os_tid();
+	to = (char *)(out + 1);
+	for (i = 0; i < RING_TEXT_COUNT; i++) {
+		memcpy(to, span->area + span->at[i], span->record.text[i]);
+		to += span->record.text[i];
+	}
+	return out;
+}
+
+static void push(struct span *span, uint64_t end_ns)
+{
+	struct ring_entry_place place;
+
+	if (write_record(span, end_ns, &place) == NULL)
+		return;
+	ring_publish(&place);
+	counters_count(spans);
+}
+
+static void complete(struct conn *conn, struct exchange *ex, const struct http1 *down)
+{
+	struct span *span = ex->span;
+
+	split_line(span, &ex->up);
+	span->record.version = ex->up.minor != 0 ? 11 : 10;
+	span->record.status = span->answering ? down->status : 0;
+	if (span->record.span_kind == RING_SPAN_SERVER)
+		take_request(span, ex->request);
+	take_conn(span, conn->spans);
+}
+
+/* Was it held as what it turned out to be? */
+static bool settle(struct span *span, uint64_t end_ns)
+{
+	const struct ring_patch patch[] = {
+		{ offsetof(struct ring_span, first_byte_ns), told(span, span->record.first_byte_ns) },
+		{ offsetof(struct ring_span, end_ns), told(span, end_ns) },
+		{ offsetof(struct ring_span, bytes_out), span->record.bytes_out },
+	};
+	uint64_t ticket = span->ticket;
+
+	span->ticket = 0;
+	if (ticket == 0 || !ring_settle(ticket, patch, sizeof(patch) / sizeof(patch[0]), true))
+		return false;
+	counters_count(spans);
+	return true;
+}
+
+static void end_with(struct conn *conn, struct exchange *ex, enum ring_span_error error)
+{
+	struct span *span = ex->span;
+	uint64_t end_ns = span->fresh ? span->record.first_byte_ns : span->read_ns;
+
+	if (end_ns == 0 || error != RING_ERROR_none)
+		end_ns = os_monotonic_ns();
+	if (!settle(span, end_ns)) {
+		complete(conn, ex, &ex->down);
+		span->record.error = (uint8_t)error;
+		push(span, end_ns);
+	}
+	forget(ex);
+}
+
+void span_end(struct conn *conn, struct exchange *ex, bool upgraded)
+{
+	if (upgraded)
+		ex->span->record.flags |= RING_FLAG_UPGRADED;
+	end_with(conn, ex, RING_ERROR_none);
+}
+
+void span_hold(struct conn *conn, struct exchange *ex, const struct http1 *after, size_t len)
+{
+	struct span *span = ex->span;
+	struct ring_entry_place place;
+	struct ring_span *out;
+	bool answering = span->answering;
+	uint64_t now = os_monotonic_ns(), first_ns = span->record.first_byte_ns;
+
+	span->answering = true;
+	if (!answering)
+		span->record.first_byte_ns = now;
+	complete(conn, ex, after);
+	out = write_record(span, now, &place);
+	span->answering = answering;
+	span->record.first_byte_ns = first_ns;
+	if (out == NULL)
+		return;
+	out->bytes_out += len;
+	span->ticket = ring_hold(&place);
+}
+
+void span_hold_unseen(struct conn *conn, struct exchange *ex)
+{
+	if (ex->response_begun && ex->down.body == HTTP1_BODY_LENGTH && !http1_in_head(&ex->down) &&
+	    ex->down.remaining > 0)
+		span_hold(conn, ex, &ex->down, ex->down.remaining);
+}
+
+/* ---- exchanges that end otherwise ---- */
+
+/* Is the response complete if nothing comes any more? */
+static bool is_whole(const struct exchange *ex, enum ring_span_error fault)
+{
+	struct http1 down = ex->down;
+
+	return ex->response_begun && !down.interim && !http1_in_head(&down) && http1_eof(&down) == HTTP1_DONE &&
+	       (down.body != HTTP1_BODY_UNTIL_CLOSE || fault != RING_ERROR_reset);
+}
+
+static enum ring_span_error fault_of(const struct conn *conn)
+{
+	return conn->spans != NULL ? (enum ring_span_error)conn->spans->fault : RING_ERROR_none;
+}
+
+void span_drop(struct conn *conn, struct exchange *ex)
+{
+	enum ring_span_error fault = fault_of(conn);
+
+	ex->span->fresh = false;
+	if (conn->mode == CONN_OPAQUE || !ex->request_headed || ex->response_done) {
+		forget(ex);
+	} else if (is_whole(ex, fault)) {
+		span_end(conn, ex, false);
+	} else if (ex->span->forks != forks_now()) {
+		forget(ex);
+	} else if (ex->span->record.span_kind == RING_SPAN_CLIENT && ex->span->read_ns != 0 &&
+	           fault == RING_ERROR_none) {
+		span_end(conn, ex, false); /* the program had what it wanted: a call ends with the response's head */
+	} else {
+		end_with(conn, ex, fault != RING_ERROR_none ? fault : RING_ERROR_unanswered);
+	}
+}
+
+/* An outgoing connection ends: nothing more can come for any call on it. */
+static void end_calls(struct conn *conn)
+{
+	struct exchange *ex;
+
+	for (ex = conn->first; ex != NULL; ex = ex->next)
+		if (ex->span != NULL && ex->request_headed && !ex->response_done)
+			span_drop(conn, ex);
+}
+
+/* What fails while a request is sent may still be answered: a server that will not have it may say so. */
+static void note_fault(struct conn *conn, enum ring_span_error error, bool reading)
+{
+	if (conn->spans == NULL)
+		return;
+	if (conn->spans->fault == RING_ERROR_none || error != RING_ERROR_closed)
+		conn->spans->fault = (uint8_t)error;
+	if (reading && conn_role(conn) == CONN_OUTGOING && conn->mode == CONN_HTTP1)
+		end_calls(conn);
+}
+
+void span_peer_ended(struct conn *conn)
+{
+	note_fault(conn, RING_ERROR_closed, true);
+}
+
+void span_failed(struct conn *conn, int error, bool reading)
+{
+	switch (error) {
+	case ECONNRESET:
+	case EPIPE:
+	case ECONNABORTED: note_fault(conn, RING_ERROR_reset, reading); break;
+	case ECONNREFUSED: note_fault(conn, RING_ERROR_refused, reading); break;
+	case ETIMEDOUT: note_fault(conn, RING_ERROR_timeout, reading); break;
+	default: break; /* EAGAIN and the like are no end */
+	}
+}
+
+/* ---- opaque protocols ---- */
+
+void span_raw_end(struct conn *conn)
+{
+	struct span *span = conn->spans != NULL ? conn->spans->raw : NULL;
+
+	if (span == NULL)
+		return;
+	conn->spans->raw = NULL;
+	if (conn->owner != NULL && span->forks == forks_now()) {
+		take_request(span, conn->owner);
+		take_conn(span, conn->spans);
+		push(span, span->read_ns != 0 ? span->read_ns : os_monotonic_ns());
+	}
+	span_free(span);
+}
+
+void span_raw_begin(struct conn *conn)
+{
+	if (conn->spans != NULL)
+		conn->spans->raw = span_new(RING_SPAN_SERVER, os_monotonic_ns());
+}
+
+void span_raw_received(struct conn *conn, size_t len)
+{
+	if (conn->spans != NULL && conn->spans->raw != NULL)
+		conn->spans->raw->record.bytes_in += len;
+}
+
+void span_raw_sent(struct conn *conn, size_t len)
+{
+	struct span *span = conn->spans != NULL ? conn->spans->raw : NULL;
+
+	if (span == NULL || len == 0)
+		return;
+	span->read_ns = os_monotonic_ns();
+	if (span->record.first_byte_ns == 0) {
+		span->record.first_byte_ns = span->read_ns;
+		span->forks = forks_now();
+	}
+	span->record.bytes_out += len;
+}
