@@ -169,7 +169,8 @@ static void copy_text(char *to, size_t room, const char *from, size_t len)
 {
 	if (len >= room)
 		len = room - 1;
-	memcpy(to, from, len);
+	if (len > 0)
+		memcpy(to, from, len);
 	to[len] = '\0';
 }
 
