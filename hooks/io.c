@@ -26,9 +26,10 @@ static void receive_end(struct io_receive *io, const struct iovec *iov, int coun
 		io_receive_unseen(io->fd, received);
 }
 
-static void receive_end_buffer(struct io_receive *io, void *buf, ssize_t received, int flags)
+/* The end of the stream is one only where something was asked for. */
+static void receive_end_buffer(struct io_receive *io, void *buf, size_t len, ssize_t received, int flags)
 {
-	struct iovec iov = { buf, received > 0 ? (size_t)received : 0 };
+	struct iovec iov = { buf, received > 0 ? (size_t)received : len };
 
 	receive_end(io, &iov, 1, received, flags);
 }
@@ -41,7 +42,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(read)(fd, buf, len);
 	n = REAL(read)(fd, buf, len);
-	receive_end_buffer(&io, buf, n, 0);
+	receive_end_buffer(&io, buf, len, n, 0);
 	return n;
 }
 
@@ -53,7 +54,7 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__read_chk)(fd, buf, len, room);
 	n = REAL(__read_chk)(fd, buf, len, room);
-	receive_end_buffer(&io, buf, n, 0);
+	receive_end_buffer(&io, buf, len, n, 0);
 	return n;
 }
 
@@ -77,7 +78,7 @@ EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(recv)(fd, buf, len, flags);
 	n = REAL(recv)(fd, buf, len, flags);
-	receive_end_buffer(&io, buf, n, flags);
+	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
 }
 
@@ -89,7 +90,7 @@ EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__recv_chk)(fd, buf, len, room, flags);
 	n = REAL(__recv_chk)(fd, buf, len, room, flags);
-	receive_end_buffer(&io, buf, n, flags);
+	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
 }
 
@@ -102,7 +103,7 @@ EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struc
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
 	n = REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, n, flags);
+	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
 }
 
@@ -115,7 +116,7 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int fl
 	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
 		return REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
 	n = REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, n, flags);
+	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
 }
 

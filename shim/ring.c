@@ -343,26 +343,38 @@ static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entr
 	return entry_at(ring, at);
 }
 
-void *ring_begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size)
+static inline void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size, bool counted)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
 	struct ring_entry *entry = NULL;
 
 	if (ring == NULL || size > RING_ENTRY_MAX || !lock(ring, (uint32_t)tid)) {
-		lost(kind, NULL);
+		if (counted)
+			lost(kind, NULL);
 		return NULL;
 	}
 	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
 	if (__builtin_expect(ring->map != NULL, 1) || make(ring))
 		entry = place_entry(ring, place, size);
 	if (__builtin_expect(entry == NULL, 0)) {
-		lost(kind, ring->map);
+		if (counted)
+			lost(kind, ring->map);
 		unlock(ring);
 		return NULL;
 	}
 	*entry = (struct ring_entry){ (uint32_t)size, (uint16_t)kind, (uint16_t)fixed };
 	return entry;
+}
+
+void *ring_begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size)
+{
+	return begin(place, kind, fixed, size, true);
+}
+
+void *ring_begin_held(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size)
+{
+	return begin(place, kind, fixed, size, false);
 }
 
 static inline void move_head(struct ring *ring, uint64_t to)

@@ -28,6 +28,8 @@ struct ring_entry_place {
  * nothing in between that could fail.
  */
 void *ring_begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size);
+/* The same for what is to be held: what has no room now is tried again when it is finished, and not counted yet. */
+void *ring_begin_held(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size);
 
 /* The entry is finished. */
 void ring_publish(struct ring_entry_place *place);

@@ -424,7 +424,7 @@ static void take_conn(struct span *span, const struct span_conn *known)
 }
 
 /* The record and its texts into the thread's ring. Times become those of the day. NULL: lost. */
-static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place)
+static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place, bool held)
 {
 	size_t size = sizeof(struct ring_span);
 	struct ring_span *out;
@@ -433,7 +433,7 @@ static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct
 
 	for (i = 0; i < RING_TEXT_COUNT; i++)
 		size += span->record.text[i];
-	out = ring_begin(place, RING_SPAN, sizeof(struct ring_span), size);
+	out = (held ? ring_begin_held : ring_begin)(place, RING_SPAN, sizeof(struct ring_span), size);
 	if (out == NULL)
 		return NULL;
 	memcpy((char *)out + sizeof(out->entry), (char *)&span->record + sizeof(out->entry),
@@ -453,7 +453,7 @@ static void push(struct span *span, uint64_t end_ns)
 {
 	struct ring_entry_place place;
 
-	if (write_record(span, end_ns, &place) == NULL)
+	if (write_record(span, end_ns, &place, false) == NULL)
 		return;
 	ring_publish(&place);
 	counters_count(spans);
@@ -522,7 +522,7 @@ void span_hold(struct conn *conn, struct exchange *ex, const struct http1 *after
 	if (!answering)
 		span->record.first_byte_ns = now;
 	complete(conn, ex, after);
-	out = write_record(span, now, &place);
+	out = write_record(span, now, &place, true);
 	span->answering = answering;
 	span->record.first_byte_ns = first_ns;
 	if (out == NULL)

@@ -1,9 +1,16 @@
 """What guests left for the agent in a run folder, as JSON, one object a line: a reader of shim/ring_format.h of the tests' own.
 
-    rings.py FOLDER        spans and lines, in the order of each ring
+    rings.py FOLDER                          spans and lines, in the order of each ring
+    rings.py FOLDER judge FIRST LAST [STATUS [ERROR]]
+                                             the requests n=FIRST..LAST of ./attribution burst: a server span each, no more
+    rings.py FOLDER join LEAST               so many calls at least, each a child of a server span, and what was called a
+                                             child of the call, in another process
+    rings.py FOLDER answered FILE            each n=N that FILE names, one a line, has a span (others may have)
 """
+import collections
 import json
 import os
+import re
 import struct
 import sys
 
@@ -93,6 +100,79 @@ def read_folder(folder):
             yield from read_ring(os.path.join(folder, name))
 
 
+def number_of(span):
+    found = re.search(r"[?&]n=(\d+)", span.get("target", ""))
+    return int(found.group(1)) if found else None
+
+
+def ids_of(n):
+    return f"7e57{n * 2654435761 % 2**48:012x}{n:016x}", f"ca11e7{n:010x}"
+
+
+def check(condition, *about):
+    if not condition:
+        print(*about)
+        sys.exit(1)
+
+
+def check_times(span):
+    check(0 < span["start"] <= span["end"] < span["start"] + 600 * 10**9, "time", span)
+    check(not span["first"] or span["start"] <= span["first"] <= span["end"], "first byte", span)
+
+
+def judge(entries, first, last, status=200, error=""):
+    seen = collections.Counter()
+    for span in entries:
+        check(span["what"] != "dropped", span)
+        n = number_of(span) if span["what"] == "span" and span["kind"] == "server" else None
+        if n is None or not first <= n <= last:
+            continue
+        check((span["trace"], span["parent"]) == ids_of(n), "ids of another", span)
+        check(span["remote"] and span["sampled"] and span["peer"] == "127.0.0.1" and span["peer_port"], span)
+        check(span["status"] == status and span["error"] == error, "answer", span)
+        check(span["bytes_in"] > 60 and (error or span["bytes_out"] > 30), "bytes", span)
+        check(span["host"] == "test.example", span)
+        check_times(span)
+        seen[n] += 1
+    check(set(seen) == set(range(first, last + 1)), len(seen), "of", last - first + 1, "have a span")
+    check(set(seen.values()) == {1}, "twice:", [n for n in seen if seen[n] > 1][:10])
+
+
+def join(entries, least):
+    spans = [entry for entry in entries if entry["what"] == "span"]
+    by_id = {(span["trace"], span["span"]): span for span in spans}
+    check(len(by_id) == len(spans), "two spans with one id")
+    called = {(span["trace"], span["parent"]) for span in spans if span["kind"] == "server"}
+    joined = 0
+    for span in spans:
+        check_times(span)
+        if span["kind"] == "client" and not span["local"]:
+            parent = by_id.get((span["trace"], span["parent"]))
+            check(parent and parent["kind"] == "server" and parent["pid"] == span["pid"], "no parent", span)
+            check(parent["start"] <= span["start"], "before its parent", span, parent)
+            joined += (span["trace"], span["span"]) in called
+    check(joined >= least, joined, "calls joined, not", least)
+
+
+def answered(entries, path):
+    have = collections.Counter(number_of(entry) for entry in entries if entry["what"] == "span")
+    with open(path) as file:
+        wanted = {int(line) for line in file}
+    check(len(wanted) > 0, "nothing was answered")
+    check(not wanted - set(have), len(wanted - set(have)), "of", len(wanted), "have no span", sorted(wanted - set(have))[:10])
+    check(max(have.values()) == 1, "twice")
+    print(len(wanted), "answered, all have a span;", len(set(have) - wanted), "more have")
+
+
 if __name__ == "__main__":
-    for entry in read_folder(sys.argv[1]):
-        print(json.dumps(entry))
+    entries = list(read_folder(sys.argv[1]))
+    command = sys.argv[2] if len(sys.argv) > 2 else ""
+    if command == "judge":
+        judge(entries, int(sys.argv[3]), int(sys.argv[4]), *[int(s) for s in sys.argv[5:6]], *sys.argv[6:7])
+    elif command == "join":
+        join(entries, int(sys.argv[3]))
+    elif command == "answered":
+        answered(entries, sys.argv[3])
+    else:
+        for entry in entries:
+            print(json.dumps(entry))
