@@ -214,9 +214,14 @@ static bool reserve_blocks(int fd, uint64_t len)
 static __attribute__((noinline)) struct ring_header *map_file(const char *path, uint32_t capacity, uint64_t start_ticks)
 {
 	size_t len = RING_HEADER_SIZE + (size_t)capacity;
-	int fd = run_files_make(path, 0600);
 	struct ring_header *map = MAP_FAILED;
+	int fd;
 
+	if (os_file_limit() < len) { /* a file of that size would raise SIGXFSZ */
+		errno = EFBIG;
+		return NULL;
+	}
+	fd = run_files_make(path, 0600);
 	if (fd < 0)
 		return NULL;
 	if (reserve_blocks(fd, len))

@@ -249,6 +249,14 @@ c, _ = l.accept(); c.recv(1000); c.close()" >"$tmp/ready" &
     count "$tmp/nginx.log" --requests 100 --lines 1
 }
 
+@test "a limit on the size of files, which raises a signal, is not run into" {
+    ulimit -S -f 512 # blocks of 1 KiB; a ring has more
+    nginx_serves 1
+    burst "$url/text" --requests 100 --numbered
+    count "$tmp/nginx.log" --requests 100 --lines 1
+    [ -z "$(find "$tmp/run" -name '*.ring')" ]
+}
+
 @test "killed under load: whatever was answered has its span" {
     shim='' nginx_serves 1
     stop "$pid"
