@@ -13,6 +13,7 @@ torture_setup() {
     everything_on
 }
 
+# What else is preloaded, in both: ABOVE us, or BENEATH.
 # one_run HOW KIND COMMAND...: HOW into or into_files; KIND bare or shim. The folder of the run is the command's last word.
 one_run() {
     local how=$1 kind=$2 dir=$tmp/$1.$2
@@ -20,8 +21,8 @@ one_run() {
     mkdir -p "$dir"
     export TRACESHIM_LOG_FILES="$dir/*.log"
     case $kind in
-    bare) "$how" "$how.bare" env ${BENEATH:+LD_PRELOAD="$BENEATH"} "$@" "$dir" ;;
-    shim) "$how" "$how.shim" env LD_PRELOAD="${PRELOAD:-$so${BENEATH:+:$BENEATH}}" "$@" "$dir" ;;
+    bare) "$how" "$how.bare" env ${ABOVE:+LD_PRELOAD="$ABOVE"} ${BENEATH:+LD_PRELOAD="$BENEATH"} "$@" "$dir" ;;
+    shim) "$how" "$how.shim" env LD_PRELOAD="${ABOVE:+$ABOVE:}$so${BENEATH:+:$BENEATH}" "$@" "$dir" ;;
     esac
 }
 

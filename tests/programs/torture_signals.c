@@ -14,7 +14,7 @@
 
 static int rounds(void)
 {
-	return getenv("FULL") != NULL ? 4000 : 150;
+	return getenv("FULL") != NULL ? 2000 : 60;
 }
 
 /* ---- handlers that log and send at full rate, on several threads ---- */
