@@ -51,7 +51,7 @@ CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 #   few stores do.
 LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
-OBJECT_CFLAGS = $(CFLAGS_ALL) -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
+OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
@@ -149,9 +149,10 @@ $(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
 
 # Debug information lives beside the object (gdb finds it by its build id and name), not in it. The old object is replaced, not
 # written over: guests that run have it mapped.
-$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld
+$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld scripts/unversion
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@.full $(OBJECT_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
+	$(Q)scripts/unversion $@.full __libc_single_threaded
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@.new
 	$(Q)mv $@.new $@

@@ -16,6 +16,7 @@
 #include "current.h"
 #include "environment.h"
 #include "layout.h"
+#include "libc_versions.h"
 #include "logfiles.h"
 #include "node.h"
 #include "os.h"
@@ -159,7 +160,7 @@ LAYOUT_START static bool watch_forks(void (*child)(void))
 	if (__register_atfork != NULL)
 		return __register_atfork(config.export_traces ? span_forking : NULL, NULL, child,
 		                         (void *)&dso_handle) == 0;
-	atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
+	atfork = dlsym == NULL ? NULL : (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
 	return atfork != NULL && atfork(config.export_traces ? span_forking : NULL, NULL, child) == 0;
 }
 

@@ -13,6 +13,7 @@
  * front of all others in the search order, and add-ons compiled against older headers refer to their own function of that
  * name by symbol: they would get ours.
  */
+#include "libc_versions.h"
 #include "real.h"
 
 #include <elf.h>

@@ -3,6 +3,7 @@
  * nothing, and keeps nothing of JavaScript's. Wrong arguments are answered with undefined: the caller is our own companion,
  * but any code in the process can reach an add-on.
  */
+#include "libc_versions.h"
 #include "real.h"
 
 #include <errno.h>

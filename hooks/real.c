@@ -10,6 +10,8 @@
 
 #include "counters.h"
 #include "layout.h"
+#include "libc_versions.h"
+#include "lookup.h"
 
 void *real_function[REAL_COUNT] LAYOUT_LATER; /* short programs come through without any */
 
@@ -44,12 +46,12 @@ static long missing(void)
  * dlsym without a version may answer with the oldest one. Of our functions only the pthread_cond ones have two, and the old
  * ones (before glibc 2.3.2) take another structure.
  */
-#pragma weak dlvsym /* musl has none, and no versions */
-
 static void *find_newest(const char *name)
 {
 	void *found = NULL;
 
+	if (dlsym == NULL)
+		return lookup_next(name);
 	if (strncmp(name, "pthread_cond_", 13) == 0 && dlvsym != NULL)
 		found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
 	return found != NULL ? found : dlsym(RTLD_NEXT, name);

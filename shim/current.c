@@ -55,6 +55,7 @@
 #include "conn.h"
 #include "counters.h"
 #include "layout.h"
+#include "libc_versions.h"
 #include "managed.h"
 #include "os.h"
 #include "own.h"
@@ -123,7 +124,8 @@ static void thread_ended(void *value)
 LAYOUT_START void current_watch_threads(void (*at_end)(void))
 {
 	thread_end = at_end;
-	have_key = pthread_key_create(&thread_key, thread_ended) == 0;
+	/* An old libc has it in a library that programs without threads do not load. */
+	have_key = pthread_key_create != NULL && pthread_key_create(&thread_key, thread_ended) == 0;
 }
 
 /* A key made this early is among those whose values libc keeps in the thread itself: setting one allocates nothing. */

@@ -152,6 +152,40 @@ C
     same_bare_and_preloaded /bin/sh -c 'ls /proc/$$/fd'
 }
 
+# The object as it meets a libc before 2.34: in a copy of it the names of what is then elsewhere, or not yet there, are wrong.
+object_for_an_old_libc() {
+    sed -e 's/\x00dlsym\x00/\x00dlsyX\x00/' -e 's/\x00dlvsym\x00/\x00dlvsyX\x00/' -e 's/\x00dladdr\x00/\x00dladdX\x00/' \
+        -e 's/\x00pthread_key_create\x00/\x00pthread_key_creatX\x00/' \
+        -e 's/\x00pthread_setspecific\x00/\x00pthread_setspecifiX\x00/' \
+        -e 's/\x00__libc_single_threaded\x00/\x00__libc_single_threadeX\x00/' "$so" >"$tmp/libtraceshim.so"
+    [ "$(stat -c %s "$so")" -eq "$(stat -c %s "$tmp/libtraceshim.so")" ]
+    for name in dlsym dlvsym dladdr pthread_key_create pthread_setspecific __libc_single_threaded; do
+        ! readelf -W --dyn-syms "$tmp/libtraceshim.so" | awk '{ sub(/@.*/, "", $8); print $8 }' | grep -qx $name || return 1
+    done
+    so=$tmp/libtraceshim.so
+}
+
+@test "programs run where libc has no dlsym and no thread keys, as before glibc 2.34" {
+    object_for_an_old_libc
+    same_bare_and_preloaded /bin/ls /
+    same_bare_and_preloaded /bin/sh -c 'printf "%s\n" a b | (read -r x; echo "$x"; cat) | sort -r; exit 3'
+    same_bare_and_preloaded /usr/bin/python3 -c '
+import socket, subprocess, threading
+a, b = socket.socketpair()
+t = threading.Thread(target=lambda: a.sendall(b"x" * 100000))
+t.start()
+n = 0
+while n < 100000: n += len(b.recv(65536))
+t.join()
+print(n, subprocess.check_output(["echo", "child"]))'
+}
+
+@test "lines are rewritten where libc has no dlsym" {
+    object_for_an_old_libc
+    TRACESHIM_LOG=json LD_PRELOAD=$so /bin/echo hello | grep '"message":"hello"'
+    TRACESHIM_LOG=json LD_PRELOAD=$so /usr/bin/python3 -c 'print("from python")' | grep '"message":"from python"'
+}
+
 @test "a program of another libc starts beside it" {
     command -v musl-gcc
     CC=musl-gcc compile musl <<'C'

@@ -1,0 +1,137 @@
+/*
+ * Finding a function without dlsym: before glibc 2.34 that is in libdl, and a program that does not load libdl must run all the
+ * same. What dlsym(RTLD_NEXT) would do: the objects behind ours in the loader's order, their dynamic symbols by the
+ * GNU hash table (or the older one), the default version.
+ *
+ * Who may call: anybody; it takes the loader's lock as dlsym does. Memory: none. Source: System V gABI, 'Dynamic Section'; the
+ * GNU hash table as binutils and glibc have it.
+ */
+#include "lookup.h"
+
+#include <elf.h>
+#include <link.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+extern const char __ehdr_start __attribute__((visibility("hidden")));
+
+/* What the dynamic section of one object says. */
+struct tables {
+	const ElfW(Sym) * symbols;
+	const char *names;
+	const uint32_t *gnu_hash, *hash;
+	const uint16_t *versions;
+};
+
+struct search {
+	const char *name;
+	bool behind; /* we are past our own object */
+	void *found;
+};
+
+/* glibc has made most of these addresses absolute by then, but not in every object (the vDSO), and musl in none. */
+static const void *address(const struct dl_phdr_info *info, ElfW(Addr) value)
+{
+	return (const void *)(value < info->dlpi_addr ? info->dlpi_addr + value : value);
+}
+
+static bool read_tables(const struct dl_phdr_info *info, struct tables *t)
+{
+	const ElfW(Dyn) *dyn = NULL;
+	unsigned i;
+
+	*t = (struct tables){ 0 };
+	for (i = 0; i < info->dlpi_phnum; i++)
+		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+			dyn = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+	for (; dyn != NULL && dyn->d_tag != DT_NULL; dyn++) {
+		const void *at = address(info, dyn->d_un.d_ptr);
+
+		switch (dyn->d_tag) {
+		case DT_SYMTAB: t->symbols = at; break;
+		case DT_STRTAB: t->names = at; break;
+		case DT_GNU_HASH: t->gnu_hash = at; break;
+		case DT_HASH: t->hash = at; break;
+		case DT_VERSYM: t->versions = at; break;
+		default: break;
+		}
+	}
+	return t->symbols != NULL && t->names != NULL;
+}
+
+/* Is it the one, defined here, and not only there for programs that were linked long ago? */
+static bool is_it(const struct tables *t, uint32_t index, const char *name)
+{
+	const ElfW(Sym) *symbol = &t->symbols[index];
+
+	return symbol->st_shndx != SHN_UNDEF && (symbol->st_info & 15) != STT_GNU_IFUNC &&
+	       strcmp(t->names + symbol->st_name, name) == 0 &&
+	       (t->versions == NULL || (t->versions[index] & 0x8000u) == 0);
+}
+
+static uint32_t find_gnu(const struct tables *t, const char *name)
+{
+	const uint32_t *table = t->gnu_hash;
+	uint32_t buckets = table[0], first = table[1], words = table[2], hash = 5381, index;
+	const uint32_t *bucket = table + 4 + words * (sizeof(ElfW(Addr)) / 4), *chain = bucket + buckets;
+	const char *p;
+
+	for (p = name; *p != '\0'; p++)
+		hash = hash * 33 + (uint8_t)*p;
+	index = buckets == 0 ? 0 : bucket[hash % buckets];
+	if (index < first || index == 0)
+		return 0;
+	for (;; index++) {
+		if ((chain[index - first] | 1) == (hash | 1) && is_it(t, index, name))
+			return index;
+		if (chain[index - first] & 1)
+			return 0;
+	}
+}
+
+static uint32_t find_old(const struct tables *t, const char *name)
+{
+	const uint32_t *bucket = t->hash + 2, *chain = bucket + t->hash[0];
+	uint32_t hash = 0, index;
+	const char *p;
+
+	for (p = name; *p != '\0'; p++) {
+		hash = (hash << 4) + (uint8_t)*p;
+		hash = (hash ^ (hash >> 24 & 0xf0)) & 0x0fffffff;
+	}
+	index = t->hash[0] == 0 ? 0 : bucket[hash % t->hash[0]];
+	while (index != 0 && !is_it(t, index, name))
+		index = chain[index];
+	return index;
+}
+
+static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct search *search = arg;
+	struct tables t;
+	uint32_t index = 0;
+
+	(void)size;
+	if (!search->behind) {
+		search->behind = (const char *)info->dlpi_addr == &__ehdr_start;
+		return 0;
+	}
+	if (!read_tables(info, &t))
+		return 0;
+	if (t.gnu_hash != NULL)
+		index = find_gnu(&t, search->name);
+	else if (t.hash != NULL)
+		index = find_old(&t, search->name);
+	if (index != 0)
+		search->found = (void *)(info->dlpi_addr + t.symbols[index].st_value);
+	return index != 0;
+}
+
+void *lookup_next(const char *name)
+{
+	struct search search = { .name = name };
+
+	(void)dl_iterate_phdr(look_into, &search);
+	return search.found;
+}
