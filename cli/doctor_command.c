@@ -7,31 +7,38 @@
 
 #include "command.h"
 #include "doctor.h"
+#include "self_test.h"
 #include "text.h"
 
 static const char help[] =
 	"Usage: traceshim doctor [--json] [--library PATH] PROGRAM|PID\n"
+	"       traceshim doctor [--json] [--library PATH] --self-test\n"
 	"\n"
 	"Say whether PROGRAM (a path, or a name in PATH) can be traced, or whether the process PID is,\n"
 	"and why not. A program whose name is a number is meant by ./NUMBER.\n"
 	"\n"
+	"  --self-test      run a few programs with the object and without, and say whether this machine\n"
+	"                   is one to use it on\n"
 	"  --json           the report as one JSON object\n"
 	"  --library PATH   the object to compare with (default: TRACESHIM_LIBRARY, or the installed one)\n"
 	"  -h, --help       show this\n"
 	"\n"
-	"Exit status: 0 it will be (is) traced, 1 only partly, 2 it cannot be (is not) traced, 3 an error.\n";
+	"Exit status: 0 it will be (is) traced, 1 only partly, 2 it cannot be (is not) traced, 3 an error.\n"
+	"Of the self-test: 0 safe and traced, 1 safe but not all is traced, 2 a program behaves differently,\n"
+	"3 an error.\n";
 
 int doctor_command(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, 'j' },
+		{ "self-test", no_argument, NULL, 's' },
 		{ "library", required_argument, NULL, 'l' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	static struct doctor_report report;
 	const char *library = NULL;
-	bool json = false;
+	bool json = false, self_test = false;
 	int option, pid, status;
 
 	opterr = 0;
@@ -42,11 +49,16 @@ int doctor_command(int argc, char **argv)
 			json = true;
 		else if (option == 'l')
 			library = optarg;
+		else if (option == 's')
+			self_test = true;
 		else
 			return command_usage_error(option, argv, DOCTOR_ERROR);
 	}
-	if (argc - optind != 1) {
-		text_error("doctor: one program or process id is wanted; see `traceshim doctor --help`");
+	if (self_test && argc == optind)
+		return self_test_run(library, json);
+	if (self_test || argc - optind != 1) {
+		text_error(
+			"doctor: one program or process id is wanted, or --self-test alone; see `traceshim doctor --help`");
 		return DOCTOR_ERROR;
 	}
 	pid = text_to_pid(argv[optind]);
