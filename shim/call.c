@@ -46,10 +46,21 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 		head->own |= propagate_own_header(name, name_len);
 }
 
+/* Asked for a tunnel and not answered yet: what is sent behind it may be of any protocol, and be meant for somebody else. */
+static bool awaits_tunnel(const struct exchange *ex)
+{
+	return ex != NULL && ex->request_done && !ex->response_done && ex->up.method == HTTP1_CONNECT;
+}
+
 static struct exchange *calling(struct conn *conn)
 {
 	struct exchange *ex = conn->last;
 
+	if (awaits_tunnel(ex)) {
+		counters_count(http_tunnels);
+		conn_make_opaque(conn, false);
+		return NULL;
+	}
 	if (ex == NULL || ex->request_done) {
 		ex = conn_push(conn);
 		if (ex == NULL)
@@ -247,7 +258,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 
 	spot->end = SIZE_MAX;
 	spot->known = false;
-	if (conn->mode == CONN_OPAQUE)
+	if (conn->mode == CONN_OPAQUE || awaits_tunnel(ex))
 		return false;
 	if (conn->mode == CONN_FRESH &&
 	    (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))

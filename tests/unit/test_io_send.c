@@ -245,6 +245,32 @@ CORE_TEST(a_body_that_looks_like_a_head_gets_nothing)
 	core_close(served);
 }
 
+CORE_TEST(what_is_sent_behind_a_connect_gets_nothing)
+{
+	static const char connect_head[] = "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n";
+	struct wire w = { 0 };
+	int fd, together;
+
+	begin_request(CORE_PARENT);
+	for (together = 0; together < 2; together++) {
+		char text[256];
+
+		fd = core_connect();
+		snprintf(text, sizeof(text), "%s\r\n" GET "\r\n", connect_head);
+		if (together) {
+			CHECK_INT(wire_send(&w, fd, text, strlen(text)), strlen(text));
+		} else {
+			CHECK_INT(wire_send(&w, fd, text, sizeof(connect_head) + 1), sizeof(connect_head) + 1);
+			CHECK_INT(wire_send(&w, fd, GET "\r\n", sizeof(GET) + 1), sizeof(GET) + 1);
+		}
+		snprintf(text, sizeof(text), "%s" CORE_INSERTED "\r\n" GET "\r\n", connect_head);
+		CHECK_WIRE(&w, text);
+		wire_free(&w);
+		core_close(fd);
+	}
+	core_close(served);
+}
+
 CORE_TEST(a_head_with_trace_headers_of_its_own_is_left_alone)
 {
 	static const char *const own[] = {
@@ -808,6 +834,7 @@ int main(void)
 		TEST(each_of_several_messages_in_one_call_gets_its_insertion),
 		TEST(a_blocking_call_with_several_messages_is_taken_whole),
 		TEST(a_body_that_looks_like_a_head_gets_nothing),
+		TEST(what_is_sent_behind_a_connect_gets_nothing),
 		TEST(a_head_with_trace_headers_of_its_own_is_left_alone),
 		TEST(hosts_outside_the_list_get_nothing_wherever_the_host_line_is_cut),
 		TEST(a_head_without_host_is_not_allowed_when_hosts_are_listed),
