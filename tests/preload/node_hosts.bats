@@ -207,7 +207,7 @@ bare_enough() {
 
 @test "a companion that is damaged or of another version is not loaded, and the status says so" {
     local whole=${so%/*}/traceshim.cjs damage
-    local status='require("http").createServer().listen(0, "127.0.0.1", function () {
+    local look='require("http").createServer().listen(0, "127.0.0.1", function () {
         const name = `${process.env.TRACESHIM_RUN_DIR}/${process.pid}.status`;
         console.log(require("fs").readFileSync(name, "latin1").includes("traceshim.cjs beside the object is damaged"));
         this.close();
@@ -221,10 +221,10 @@ bare_enough() {
         $damage <"$whole" >"$tmp/copy/traceshim.cjs"
         ! cmp -s "$whole" "$tmp/copy/traceshim.cjs" || return 1
         same "$node" "$hosts/sights.js"
-        [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$status")" = true ]
+        [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$look")" = true ]
     done
     cp "$whole" "$tmp/copy/traceshim.cjs"
-    [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$status")" = false ]
+    [ "$(TRACESHIM_LOG=off TRACESHIM_RUN_DIR=$tmp/run LD_PRELOAD=$so "$node" -e "$look")" = false ]
     bare_enough "$node" "$hosts/itself.js"
     rm "$tmp/copy/traceshim.cjs"
     mkdir "$tmp/copy/traceshim.cjs"

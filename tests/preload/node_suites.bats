@@ -30,7 +30,8 @@ setup_file() {
 @test "a companion that changes what a program does is found out" {
     cp "$build/libtraceshim.so" "$BATS_TEST_TMPDIR"
     echo 'process.on("exit", () => { process.exitCode = 3; });' >"$BATS_TEST_TMPDIR/traceshim.cjs"
-    cksum <"$BATS_TEST_TMPDIR/traceshim.cjs" | sed "s/^/\/\/ sealed $(<"$root/VERSION") /" >>"$BATS_TEST_TMPDIR/traceshim.cjs"
+    seal=$(cksum <"$BATS_TEST_TMPDIR/traceshim.cjs")
+    echo "// sealed $(<"$root/VERSION") $seal" >>"$BATS_TEST_TMPDIR/traceshim.cjs"
     run "$root/scripts/node-suites" --build "$build" --object "$BATS_TEST_TMPDIR/libtraceshim.so" avvio/close
     echo "$output"
     [ "$status" -eq 1 ]
