@@ -100,6 +100,7 @@ function invited(args) {
 	];
 }
 
+const NODE_MODULES = "/node_modules/";
 const loaders = {
 	__proto__: null,
 	"readable-stream": ({ PassThrough }) => watchPassThrough(PassThrough, require("fs").WriteStream),
@@ -117,31 +118,97 @@ const loaders = {
 };
 const seen = new Set();
 
+/* undefined, or what is to stand in place of these exports. */
 function watchOnce(watch, exports) {
-	if (!seen.has(exports)) {
-		seen.add(exports);
-		try {
-			watch(exports);
-		} catch {
-			/* It is as it was. */
-		}
+	if (seen.has(exports)) {
+		return undefined;
+	}
+	seen.add(exports);
+	try {
+		return watch(exports);
+	} catch {
+		return undefined; // it is as it was
 	}
 }
 
-/* A module is loaded by its name, or by its path where an ES module imports it. */
+/* A module is loaded by its name, or by its path where an ES module imports it: then the name is in that. */
+function nameOfModule(request) {
+	const at = request[0] === "/" ? request.lastIndexOf(NODE_MODULES) : -1;
+	if (at < 0) {
+		return request;
+	}
+	const from = at + NODE_MODULES.length;
+	const slash = request.indexOf("/", from);
+	return slash < 0 ? request : request.slice(from, slash);
+}
+
+/* Do this when the program puts a value into that property, which is as if nobody had looked then. */
+function whenSet(object, name, enumerable, call) {
+	const before = object[name];
+	defineProperty(object, name, {
+		configurable: true,
+		enumerable,
+		get: () => before,
+		set(value) {
+			defineProperty(object, name, { value, configurable: true, enumerable: true, writable: true });
+			call(value);
+		},
+	});
+}
+
+/*
+ * What a module exports is replaced when it has run, just before Node keeps it for those who import it; a module that
+ * is imported is in the cache already, another one comes there first.
+ */
+function watchBefore(watch, Module, filename) {
+	const loaded = (module) => whenSet(module, "loaded", true, () => {
+		const other = watchOnce(watch, module.exports);
+		if (other !== undefined) {
+			seen.add(other);
+			module.exports = other;
+		}
+	});
+	const cached = Module._cache[filename];
+	if (cached === undefined) {
+		whenSet(Module._cache, filename, false, loaded);
+	} else if (cached.loaded === false) {
+		loaded(cached);
+	}
+}
+
 function watchModules() {
-	const path = /\/node_modules\/([^/]+)\/(?:source\/)?index\.js$/;
-	replace(require("module"), "_load", (original) => function _load(name) {
+	const Module = require("module");
+	replace(Module, "_load", (original) => function _load(request, parent, isMain) {
+		const name = typeof request === "string" ? nameOfModule(request) : undefined;
+		const pool = pools[name];
+		if (pool !== undefined) {
+			return loadPool(pool, Module, original, this, arguments);
+		}
 		const exports = apply(original, this, arguments);
-		if (typeof name === "string" && exports) {
-			const found = name[0] === "/" ? path.exec(name) : null;
-			const watch = loaders[found === null ? name : found[1]];
-			if (watch !== undefined) {
-				watchOnce(watch, exports);
-			}
+		const watch = loaders[name];
+		if (watch !== undefined && exports) {
+			watchOnce(watch, exports);
 		}
 		return exports;
 	});
+}
+
+function loadPool(watch, Module, original, self, args) {
+	let filename;
+	try {
+		filename = Module._resolveFilename(...args);
+		watchBefore(watch, Module, filename);
+	} catch {
+		/* Node says what is wrong. */
+	}
+	try {
+		return apply(original, self, args);
+	} finally {
+		const left = filename === undefined ? undefined : getOwnPropertyDescriptor(Module._cache, filename);
+		if (left !== undefined && left.get !== undefined) {
+			delete Module._cache[filename];
+		}
+	}
 }
 
 /* A subscriber that throws would end the program. */

@@ -1,0 +1,137 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash and node.bash
+#
+# Node: packages that queue what they are given, and call it when somebody else's work has ended. A response is ended long after
+# its request's first job, so that nothing ever contradicts what AsyncLocalStorage says there: it is wrong in one line out of ten.
+# All lines count, from the first request on.
+
+load servers
+load node
+
+setup_file() {
+    node_setup_file
+    local root name
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    export npm=${node_apps%/*}
+    for name in pools pools-esm pools-old; do
+        "$root/scripts/npm-app" --build "${npm%/*}" "$name" >"$BATS_FILE_TMPDIR/npm"
+    done
+}
+
+setup() {
+    node_setup
+}
+
+teardown() {
+    servers_teardown
+}
+
+# pooled FOLDER SHAPE [import]: few requests at a time, so that a queue is empty now and then, and many
+pooled() {
+    echo "--- $*"
+    local served=0
+    serve guest "$port" "$node" "$npm/pools/pools.mjs" "$port" "$npm/$1" "${@:2}" || served=1
+    guest=$pid
+    [ "$served" -eq 0 ]
+    burst "$url" --requests 40 --connections 3 --numbered
+    burst "$url" --first 41 --requests 60 --connections 20 --numbered
+    stop "$guest"
+}
+
+# all_theirs FOLDER SHAPE LINES [import]: each request has so many lines, each with its id
+all_theirs() {
+    pooled "$1" "$2" "${@:4}"
+    count "$tmp/guest.log" --requests 100 --lines "$3"
+    [ ! -s "$tmp/guest.err" ]
+    again
+}
+
+# never_anothers FOLDER SHAPE LINES RIGHT: so many lines a request; so many of all have its id, at least, and the others none
+never_anothers() {
+    pooled "$1" "$2"
+    count "$tmp/guest.log" --requests 100 --lines "$3" --none any --least-right "$4"
+    again
+}
+
+@test "p-limit, before and after it kept contexts itself: jobs have their request's id" {
+    all_theirs pools p-limit 10
+    all_theirs pools p-limit 10 import
+    all_theirs pools-old p-limit 10
+    all_theirs pools-esm p-limit 10 import
+}
+
+@test "p-queue, as CommonJS and as an ES module: jobs have their request's id" {
+    all_theirs pools p-queue 10
+    all_theirs pools p-queue-all 10
+    all_theirs pools-old p-queue 10 import
+    all_theirs pools-esm p-queue 10 import
+}
+
+@test "bottleneck: jobs have their request's id, scheduled, wrapped or submitted" {
+    all_theirs pools bottleneck 10
+    all_theirs pools bottleneck-wrap 10
+    all_theirs pools bottleneck-submit 12
+}
+
+@test "async's queues: tasks have their request's id" {
+    all_theirs pools async-queue 12
+    all_theirs pools async-queue-promise 10 import
+    all_theirs pools async-priority 10
+}
+
+@test "fastq: tasks have their request's id" {
+    all_theirs pools fastq 12
+    all_theirs pools fastq-unshift 10
+    all_theirs pools fastq-promise 10 import
+}
+
+@test "async-lock, promise-queue, semaphore: jobs have their request's id" {
+    all_theirs pools async-lock 10
+    all_theirs pools async-lock-callback 12
+    all_theirs pools promise-queue 10
+    all_theirs pools semaphore 10
+}
+
+@test "pools of objects, by callback and by promise: what is done with one has its request's id" {
+    all_theirs pools-old generic-pool-callback 12
+    all_theirs pools generic-pool 10
+    all_theirs pools tarn 10
+    all_theirs pools agentkeepalive 10
+}
+
+@test "bluebird: what waits for its promises has its request's id, and so have its coroutines" {
+    all_theirs pools bluebird 22
+    all_theirs pools bluebird-coroutine 10 import
+}
+
+# A batch of one request's own is that request's; around batches, each line has its id.
+@test "work that is done for several requests at once is nobody's: dataloader, async's cargo, inflight" {
+    never_anothers pools dataloader 8 400
+    never_anothers pools async-cargo 10 600
+    all_theirs pools inflight 6
+    all_theirs pools inflight 6 import
+}
+
+@test "Node 18, 22 and 24: what is required and what is imported" {
+    local major
+    for major in 18 22 24; do
+        with_node "$major"
+        all_theirs pools p-limit 10 import
+        all_theirs pools-esm p-queue 10 import
+        all_theirs pools fastq 12
+        all_theirs pools bluebird 22
+    done
+}
+
+@test "a program sees of these packages, and of its jobs in them, what it would see" {
+    shim='' start bare "$node" "$npm/pools/sights.mjs" "$npm/pools" "$npm/pools-esm"
+    ended "$pid"
+    [ "$status" -eq 0 ]
+    settings+=(TRACESHIM_LOG=off)
+    start guest "$node" "$npm/pools/sights.mjs" "$npm/pools" "$npm/pools-esm"
+    ended "$pid"
+    [ "$status" -eq 0 ]
+    [ "$(wc -l <"$tmp/bare.log")" -gt 300 ]
+    diff "$tmp/bare.log" "$tmp/guest.log"
+    diff "$tmp/bare.err" "$tmp/guest.err"
+}
