@@ -172,13 +172,25 @@ static void atfork_child(void)
 
 /*
  * CPython keeps 8 KiB of output in a buffer of its own, and whichever thread fills it writes everybody's lines: no line could
- * be told from another. It reads this after us, at its initialisation.
+ * be told from another. It reads this after us, at its initialisation. Only where its output is a log: elsewhere nobody asks
+ * whose a line is, and a script that reads both streams of a Python from one pipe would see them in another order. A Python
+ * below this one has our word in its environment; the spelling tells it from the user's own.
  */
 LAYOUT_START static void unbuffer_python(void)
 {
-	if (config.unbuffer && config.log_mode != LOG_OFF && Py_Initialize != NULL)
+	static const char name[] = "PYTHONUNBUFFERED", ours[] = "01";
+	const char *given;
+
+	if (Py_Initialize == NULL)
+		return;
+	given = getenv(name);
+	/* An empty one says nothing to it. */
+	if (config.unbuffer && logfiles_has(STDOUT_FILENO))
 		/* lint: allow setenv: once, before main */
-		(void)setenv("PYTHONUNBUFFERED", "1", 0);
+		(void)setenv(name, ours, given != NULL && *given == '\0');
+	else if (given != NULL && strcmp(given, ours) == 0)
+		/* lint: allow setenv: once, before main */
+		(void)setenv(name, "", 1);
 }
 
 /* A copy, because programs write their titles over their names. */
@@ -201,10 +213,10 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 	config_load(environ, program);
 	describe(program);
 	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
+		logfiles_init();
 		unbuffer_python();
 		current_init(program, find_runtime);
 		current_watch_threads(io_end_thread);
-		logfiles_init();
 		environment_remember(environ);
 		if (watch_forks(atfork_child)) {
 			if (config.log_mode != LOG_OFF)

@@ -293,12 +293,11 @@ void logfiles_after_fork(void)
 	adding = stuck = 0; /* who had it is not here */
 }
 
-int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
+/* May be called before the first log file is added. */
+LAYOUT_START static bool is_log(int fd, const struct stat *st, enum record_stream *stream)
 {
-	int index;
-
 	if (config.log_mode == LOG_OFF)
-		return -1;
+		return false;
 	if (is_tree(0, fd, st))
 		*stream = fd == 2 && same(&tree[1], st->st_dev, st->st_ino) ? RECORD_STDERR : RECORD_STDOUT;
 	else if (is_tree(1, fd, st))
@@ -306,8 +305,23 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 	else if (S_ISREG(st->st_mode) && named_by_user(fd))
 		*stream = RECORD_FILE;
 	else
-		return -1;
-	if (!may_be_log(fd, st))
+		return false;
+	return may_be_log(fd, st);
+}
+
+LAYOUT_START bool logfiles_has(int fd)
+{
+	enum record_stream stream;
+	struct stat st;
+
+	return os_fstat(fd, &st) == 0 && is_log(fd, &st, &stream);
+}
+
+int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
+{
+	int index;
+
+	if (!is_log(fd, st, stream))
 		return -1;
 	index = file_index(st);
 	if (index >= 0) {

@@ -28,6 +28,9 @@ void logfiles_format(char text[LOGFILES_TEXT]);
 #define LOGFILES_BUSY (-2)
 int logfiles_match(int fd, const struct stat *st, enum record_stream *stream);
 
+/* Is this descriptor a log stream? Takes no note of it. For the constructor; changes errno. */
+bool logfiles_has(int fd);
+
 /* A descriptor that is open on this log file now, or -1. For logline_flush_*; looks at few descriptors. */
 #define LOGFILES_FDS 64
 int logfiles_fd_of(unsigned file);

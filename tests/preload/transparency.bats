@@ -1,0 +1,43 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2154 # variables come from guest.bash
+#
+# Suites that others wrote come out as bare; what they found.
+
+load guest
+
+setup() {
+    guest_setup
+}
+
+# Says on stdout, then on stderr: which of the two comes out first tells whether stdout is buffered.
+order='import sys; print("out"); sys.stderr.write("err\n")'
+
+@test "Python keeps its buffer where its output is no log" {
+    # shellcheck disable=SC2016 # the inner shell is to expand it
+    same sh -c 'x=$(/usr/bin/python3 -c "$1" 2>&1); echo "$x"; /usr/bin/python3 -c "$1" 2>&1 | cat' sh "$order"
+    [ "$(head -1 "$tmp/bare.out")" = err ]
+}
+
+@test "Python keeps its buffer below a Python whose output is a log, whatever is between" {
+    code="import subprocess, sys
+for command in ([sys.executable, '-c', sys.argv[1]], ['sh', '-c', '/usr/bin/python3 -c \"\$1\"', 'sh', sys.argv[1]]):
+    got = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print(got.stdout)"
+    same /usr/bin/python3 -c "$code" "$order"
+    grep -q '^b.err.nout' "$tmp/bare.out"
+}
+
+@test "a Python whose user wants it unbuffered is unbuffered everywhere" {
+    export PYTHONUNBUFFERED=1
+    same sh -c '/usr/bin/python3 -c "$1" 2>&1 | cat' sh "$order"
+    [ "$(head -1 "$tmp/bare.out")" = out ]
+}
+
+@test "a Python that writes to the log again, below one that does not, is unbuffered" {
+    into shim env LD_PRELOAD="$so" sh -c 'exec 3>&1; /usr/bin/python3 -c "$1" | cat' sh '
+import os, subprocess, sys
+code = "import os; print(1, end=chr(10)); os._exit(0)"
+subprocess.run([sys.executable, "-c", code])
+subprocess.run([sys.executable, "-c", code], stdout=3, close_fds=False, pass_fds=[3])'
+    [ "$(unwrap "$tmp/shim.out")" = 1 ]
+}
