@@ -61,6 +61,8 @@ OBJECT_LDFLAGS = -shared -nostartfiles -static-libgcc -Wl,-soname,libtraceshim.s
 
 CLI_CFLAGS = $(CFLAGS_ALL) -fPIE -DTRACESHIM_LIBDIR='"$(LIBDIR)/traceshim"'
 CLI_LIBS = -lcjson
+# The agent is a program of its own (DESIGN.md, 'The agent'): the libraries are its alone.
+AGENT_LIBS = -lcurl -lmicrohttpd -lz -lcjson
 
 ASAN_CFLAGS = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TSAN_CFLAGS = -fsanitize=thread -fno-omit-frame-pointer
@@ -75,10 +77,15 @@ HOOK_C := $(sort $(wildcard hooks/*.c))
 HOOK_S := $(sort $(wildcard hooks/*.S))
 CLI_C := $(sort $(wildcard cli/*.c))
 CLI_PARTS_C := $(filter-out cli/main.c,$(CLI_C))
+AGENT_C := $(sort $(wildcard cli/agent/*.c))
+AGENT_SHARED_C := cli/text.c cli/procfs.c cli/find.c cli/status_file.c
 UNIT_C := $(sort $(wildcard tests/unit/test_*.c))
 CLI_UNIT_C := $(filter tests/unit/test_cli_%,$(UNIT_C))
-SHIM_UNIT_C := $(filter-out $(CLI_UNIT_C),$(UNIT_C))
+AGENT_UNIT_C := $(filter tests/unit/test_agent_%,$(UNIT_C))
+SHIM_UNIT_C := $(filter-out $(CLI_UNIT_C) $(AGENT_UNIT_C),$(UNIT_C))
 FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+# The core has no notion of the agent, so its fuzz targets link one or the other.
+AGENT_FUZZ_C := $(filter tests/fuzz/fuzz_agent_%,$(FUZZ_C))
 PROGRAM_C := $(sort $(wildcard tests/programs/*.c))
 PROGRAM_CXX := $(sort $(wildcard tests/programs/*.cc))
 # TSan has something to say only where a test starts threads.
@@ -87,14 +94,20 @@ TSAN_C := $(if $(SHIM_UNIT_C),$(shell grep -l pthread_create $(SHIM_UNIT_C)))
 OBJECT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(SHIM_C) $(HOOK_C)) $(patsubst %.S,$(BUILD)/obj/%.o,$(HOOK_S))
 CLI_O := $(CLI_C:%.c=$(BUILD)/obj/%.o)
 ASAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/asan/%.o)
+AGENT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(AGENT_C) $(AGENT_SHARED_C)) $(BUILD)/obj/cli/agent/page_files.o
 ASAN_CLI_O := $(CLI_PARTS_C:%.c=$(BUILD)/asan/%.o)
+ASAN_AGENT_O := $(patsubst %.c,$(BUILD)/asan/%.o,$(filter-out cli/agent/main.c,$(AGENT_C)) $(AGENT_SHARED_C)) \
+	$(BUILD)/obj/cli/agent/page_files.o
+FUZZ_AGENT_O := $(patsubst %.c,$(BUILD)/fuzz/%.o,cli/agent/ring_reader.c cli/agent/otlp_json.c cli/agent/semconv.c cli/agent/buffer.c)
 TSAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/tsan/%.o)
 FUZZ_SHIM_O := $(SHIM_C:%.c=$(BUILD)/fuzz/%.o)
 
 SHIM_UNITS := $(SHIM_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
 CLI_UNITS := $(CLI_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
+AGENT_UNITS := $(AGENT_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
 TSANS := $(TSAN_C:tests/unit/%.c=$(BUILD)/tsan/%)
 FUZZERS := $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+AGENT_FUZZERS := $(AGENT_FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests/programs/%.cc=$(BUILD)/tests/%)
 
 GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
@@ -103,16 +116,16 @@ GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
-all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim.cjs $(BUILD)/traceshim
+all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim.cjs $(BUILD)/traceshim $(BUILD)/traceshim-agent
 
-units: $(SHIM_UNITS) $(CLI_UNITS)
+units: $(SHIM_UNITS) $(CLI_UNITS) $(AGENT_UNITS)
 	@:
 fuzzers: $(FUZZERS)
 	@:
 programs: $(PROGRAMS)
 	@:
 # Everything that ships, compiled but not linked: for the warning checks of scripts/lint.
-objects: $(OBJECT_O) $(CLI_O)
+objects: $(OBJECT_O) $(CLI_O) $(AGENT_O)
 	@:
 
 # ---- generated ------------------------------------------------------------------------------------------------------
@@ -178,6 +191,15 @@ $(BUILD)/traceshim: $(CLI_O)
 	$(call say,LD,$@)
 	$(Q)$(CC) -pie -o $@ $(CLI_O) $(LDFLAGS) $(CLI_LIBS)
 
+$(BUILD)/obj/cli/agent/page_files.o: cli/agent/page_files.S $(wildcard cli/ui/page.*) Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -fPIE -c -o $@ $<
+
+$(BUILD)/traceshim-agent: $(AGENT_O)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pie -o $@ $(AGENT_O) $(LDFLAGS) $(AGENT_LIBS)
+
 # ---- test programs --------------------------------------------------------------------------------------------------
 
 $(BUILD)/asan/%.o: %.c Makefile VERSION
@@ -194,6 +216,11 @@ $(CLI_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_CLI_O)
 	$(call say,LD-ASAN,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ -lcmocka $(CLI_LIBS)
+
+$(AGENT_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_AGENT_O)
+	$(call say,LD-ASAN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ -lcmocka $(AGENT_LIBS)
 
 $(BUILD)/tsan/%.o: %.c Makefile VERSION
 	$(call say,CC-TSAN,$<)
@@ -216,7 +243,12 @@ $(BUILD)/fuzz/%.o: %.c Makefile VERSION
 	$(Q)mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -Wno-missing-prototypes -Wno-conversion $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_SHIM_O)
+$(AGENT_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_AGENT_O)
+	$(call say,LD-FUZZ,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^
+
+$(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_SHIM_O)
 	$(call say,LD-FUZZ,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(call wrap_pools,tests/fuzz/$*.c)
@@ -301,6 +333,7 @@ fuzz:
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/traceshim' '$(DESTDIR)$(MANDIR)/man1'
 	install -m 755 $(BUILD)/traceshim '$(DESTDIR)$(BINDIR)/traceshim'
+	install -m 755 $(BUILD)/traceshim-agent '$(DESTDIR)$(LIBDIR)/traceshim/traceshim-agent'
 	install -m 644 $(BUILD)/libtraceshim.so '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so'
 	install -m 644 $(BUILD)/traceshim.cjs '$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs'
 	install -m 644 cli/traceshim.1 '$(DESTDIR)$(MANDIR)/man1/traceshim.1'
@@ -308,7 +341,7 @@ install: all
 ## uninstall: remove what install put there
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/traceshim' '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so' \
-		'$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs' \
+		'$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs' '$(DESTDIR)$(LIBDIR)/traceshim/traceshim-agent' \
 		'$(DESTDIR)$(MANDIR)/man1/traceshim.1'
 	rmdir '$(DESTDIR)$(LIBDIR)/traceshim' 2>/dev/null || true
 
@@ -324,7 +357,7 @@ help:
 compile_commands.json: FORCE | $(if $(wildcard hooks/symbols.list),$(GENERATED))
 	$(call say,GEN,$@)
 	$(Q){ for f in $(SHIM_C) $(HOOK_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(filter-out $(LTO),$(OBJECT_CFLAGS)))"; done; \
-		for f in $(CLI_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(CLI_CFLAGS))"; done; \
+		for f in $(CLI_C) $(AGENT_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(CLI_CFLAGS))"; done; \
 		for f in $(UNIT_C) $(FUZZ_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(UNIT_CFLAGS))"; done; \
 		for f in $(PROGRAM_C); do echo "$$f -std=gnu11 -D_GNU_SOURCE -O2"; done; } \
 	| awk -v dir='$(CURDIR)' 'BEGIN { print "[" } { file = $$1; sub(/^[^ ]+ /, ""); gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); \

@@ -13,6 +13,9 @@
 static const char help[] = "Usage: traceshim run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
 			   "       traceshim doctor [--json] PROGRAM|PID\n"
 			   "       traceshim status [--json] [PID]\n"
+			   "       traceshim agent [OPTION]...\n"
+			   "       traceshim view [--trace ID] [FILE]\n"
+			   "       traceshim tail [FILE]\n"
 			   "\n"
 			   "Trace programs that know nothing of tracing: trace ids for the requests they serve,\n"
 			   "log lines as JSON with those ids, trace headers in the requests they make.\n"
@@ -20,6 +23,9 @@ static const char help[] = "Usage: traceshim run [OPTION]... [--] PROGRAM [ARGUM
 			   "  run       start a program with the preload object libtraceshim.so\n"
 			   "  doctor    say whether a program can be traced, and if not, why\n"
 			   "  status    show the counters of running programs\n"
+			   "  agent     collect spans and log lines, and export them\n"
+			   "  view      show the traces in a file of spans\n"
+			   "  tail      show spans and lines as they come\n"
 			   "\n"
 			   "  -h, --help       show this, or with a subcommand its options\n"
 			   "      --version    show the version\n"
@@ -31,7 +37,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = { { "run", run_command }, { "doctor", doctor_command }, { "status", status_command } };
+	} commands[] = { { "run", run_command },          { "doctor", doctor_command }, { "status", status_command },
+		         { "agent", agent_exec_command }, { "view", view_command },     { "tail", tail_command } };
 	const char *name = argc > 1 ? argv[1] : NULL;
 	int status = EXIT_USAGE;
 

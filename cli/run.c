@@ -1,6 +1,7 @@
 /*
  * `traceshim run`: put the object into LD_PRELOAD, translate options into the environment variables that configure it, and
- * become the program. It execs and does not fork, so the pid, the signals and the exit status are the program's own.
+ * become the program. It execs and does not fork, so the pid, the signals and the exit status are the program's own; where
+ * spans are wanted, an agent is started beside it first (agent_start.c).
  *
  * A program that cannot be traced is run all the same, with one warning. The object is left out only where it would keep
  * the program from starting (a libc that lacks what the object imports): otherwise it stays in LD_PRELOAD, since the
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent_start.h"
 #include "command.h"
 #include "doctor.h"
 #include "find.h"
@@ -35,6 +37,10 @@ static const char help[] =
 	"  --response-header NAME   tell clients the trace id in this header (TRACESHIM_RESPONSE_HEADER)\n"
 	"  --raw                    requests for protocols that are not HTTP, too (TRACESHIM_RAW=on)\n"
 	"  --env KEY=VALUE          set any other variable; may be given several times\n"
+	"  --spans FILE             collect spans and log lines in FILE (see `traceshim view`)\n"
+	"  --otlp URL               send them to an OpenTelemetry receiver (port 4318)\n"
+	"  --loki URL               send the lines to Loki\n"
+	"  --ui[=ADDR:PORT]         show them on a page (127.0.0.1:4319)\n"
 	"  --library PATH           the object to preload (default: TRACESHIM_LIBRARY, or the installed one)\n"
 	"  -h, --help               show this\n"
 	"\n"
@@ -50,7 +56,11 @@ enum option_value {
 	OPTION_RESPONSE_HEADER,
 	OPTION_RAW,
 	OPTION_ENV,
-	OPTION_LIBRARY
+	OPTION_LIBRARY,
+	OPTION_SPANS,
+	OPTION_OTLP,
+	OPTION_LOKI,
+	OPTION_UI
 };
 
 static const struct option options[] = {
@@ -63,6 +73,10 @@ static const struct option options[] = {
 	{ "raw", no_argument, NULL, OPTION_RAW },
 	{ "env", required_argument, NULL, OPTION_ENV },
 	{ "library", required_argument, NULL, OPTION_LIBRARY },
+	{ "spans", required_argument, NULL, OPTION_SPANS },
+	{ "otlp", required_argument, NULL, OPTION_OTLP },
+	{ "loki", required_argument, NULL, OPTION_LOKI },
+	{ "ui", optional_argument, NULL, OPTION_UI },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -120,7 +134,7 @@ static bool run_set_pair(char *pair)
 }
 
 /* Apply one option. False after an error has been told. */
-static bool run_apply(int option, const char **library)
+static bool run_apply(int option, const char **library, struct agent_wish *wish)
 {
 	switch (option) {
 	case OPTION_SERVICE: return run_set("OTEL_SERVICE_NAME", optarg);
@@ -131,6 +145,10 @@ static bool run_apply(int option, const char **library)
 	case OPTION_RESPONSE_HEADER: return run_set("TRACESHIM_RESPONSE_HEADER", optarg);
 	case OPTION_RAW: return run_set("TRACESHIM_RAW", "on");
 	case OPTION_ENV: return run_set_pair(optarg);
+	case OPTION_SPANS: wish->spans = optarg; return true;
+	case OPTION_OTLP: wish->otlp = optarg; return true;
+	case OPTION_LOKI: wish->loki = optarg; return true;
+	case OPTION_UI: wish->ui = optarg ? optarg : ""; return true;
 	default: *library = optarg; return true;
 	}
 }
@@ -184,6 +202,7 @@ static int run_exec(char **argv)
 int run_command(int argc, char **argv)
 {
 	static struct doctor_report report;
+	struct agent_wish wish = { 0 };
 	const char *library = NULL;
 	char *preload;
 	int option;
@@ -194,7 +213,7 @@ int run_command(int argc, char **argv)
 			return fputs(help, stdout) < 0 ? EXIT_RUN_OWN : EXIT_SUCCESS;
 		if (option == '?' || option == ':')
 			return command_usage_error(option, argv, EXIT_RUN_OWN);
-		if (!run_apply(option, &library))
+		if (!run_apply(option, &library, &wish))
 			return EXIT_RUN_OWN;
 	}
 	if (optind == argc) {
@@ -207,6 +226,9 @@ int run_command(int argc, char **argv)
 	/* An error of the examination is left to execvp, which knows better what can be executed. */
 	if (!report.error[0])
 		run_warn(&report);
+	/* Before LD_PRELOAD is set, which is not for the agent. */
+	if (agent_is_wished(&wish) && !agent_start_beside(&wish))
+		return EXIT_RUN_OWN;
 	if (!report.would_not_start) {
 		preload = find_preload_value(getenv("LD_PRELOAD"), report.object_path);
 		if (!preload || !run_set("LD_PRELOAD", preload))

@@ -18,12 +18,13 @@ absent() {
     ! grep -qE "$@"
 }
 
-@test "install puts the program, the object, its companion and the manual page below DESTDIR, and nothing else" {
+@test "install puts the programs, the object, its companion and the manual page below DESTDIR, and nothing else" {
     make_install install
     cd "$BATS_TEST_TMPDIR/dest"
     run bash -c "find . -type f -printf '%m %p\n' | sort -k 2"
     [ "$output" = "755 ./usr/bin/traceshim
 644 ./usr/lib/traceshim/libtraceshim.so
+755 ./usr/lib/traceshim/traceshim-agent
 644 ./usr/lib/traceshim/traceshim.cjs
 644 ./usr/share/man/man1/traceshim.1" ]
 }

@@ -1,0 +1,408 @@
+/*
+ * A ring is one file, mapped and locked (flock) while it is served: of two agents that look at one folder through different
+ * eyes (root and the owner, two mounts) only one reads it. The folder's own lock is there to say so in words.
+ *
+ * The folder may be everybody's (sticky, like /tmp): so files are opened without following links, must be regular, belong to
+ * the user that the header names, and be named for the process that it names. A guest's mapping is shared with us, and whoever
+ * may write the file may shorten it: then a read is a SIGBUS. The handler jumps out of the drain, the ring is set aside.
+ *
+ * Processes are told from later ones of the same pid by their start time. A process that is not seen in /proc is dead: so an
+ * agent must see the processes of its guests (one PID namespace).
+ *
+ * Memory: one struct (24 KiB for the copied entry) and one mapping a ring, RINGS_MAX of them; more have to wait.
+ */
+#include "rings.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "process.h"
+#include "../text.h"
+
+enum { RINGS_MAX = 8192 };
+
+struct ring {
+	struct ring *next;
+	struct ring_reader reader;
+	struct origin *origin;
+	void *mapping;
+	size_t size;
+	int fd;
+	int pid;
+	uint64_t start_ticks;
+	uint64_t spans_dropped, lines_dropped; /* as counted last */
+	bool dead, ended, broken, waiting;
+	char name[64];
+};
+
+/* Files that are none of ours, so that each is told of once. */
+struct alien {
+	struct alien *next;
+	dev_t dev;
+	ino_t ino;
+};
+
+struct rings {
+	char *folder;
+	int dir, lock, notify;
+	struct ring *first, **last;
+	struct alien *aliens;
+	unsigned count, alien_count;
+	struct rings_counts counts;
+	bool told_full;
+};
+
+static sigjmp_buf rings_fault_exit;
+static volatile sig_atomic_t rings_may_fault;
+
+static void rings_fault(int signal)
+{
+	if (rings_may_fault)
+		siglongjmp(rings_fault_exit, 1);
+	/* Not in a ring: then it is a bug of ours, and the second time is the end. */
+	sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+}
+
+static int rings_lock(struct rings *r)
+{
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof(name), "agent-%u.lock", (unsigned)geteuid());
+	fd = openat(r->dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		text_error("agent: %s/%s cannot be opened: %s", r->folder, name, strerror(errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (errno == EWOULDBLOCK)
+		text_error("agent: another agent serves %s already; one folder has one agent (another folder: "
+		           "TRACESHIM_RUN_DIR)",
+		           r->folder);
+	else
+		text_error("agent: %s/%s cannot be locked: %s", r->folder, name, strerror(errno));
+	close(fd);
+	return -1;
+}
+
+struct rings *rings_open(const char *folder)
+{
+	struct sigaction fault = { .sa_handler = rings_fault };
+	struct rings *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->notify = r->lock = -1;
+	r->last = &r->first;
+	r->folder = strdup(folder);
+	/* As guests make it: whoever comes first. */
+	if (mkdir(folder, 01777) == 0)
+		(void)chmod(folder, 01777);
+	r->dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (r->dir < 0) {
+		text_error("agent: the folder %s cannot be opened: %s", folder, strerror(errno));
+		rings_close(r);
+		return NULL;
+	}
+	r->lock = rings_lock(r);
+	if (r->lock < 0) {
+		rings_close(r);
+		return NULL;
+	}
+	sigaction(SIGBUS, &fault, NULL);
+	r->notify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (r->notify >= 0)
+		(void)inotify_add_watch(r->notify, folder, IN_CREATE | IN_MOVED_TO | IN_CLOSE_WRITE);
+	return r;
+}
+
+int rings_descriptor(const struct rings *r)
+{
+	return r->notify;
+}
+
+const struct rings_counts *rings_counts(const struct rings *r)
+{
+	return &r->counts;
+}
+
+static bool rings_know(struct rings *r, const char *name, const struct stat *st)
+{
+	for (struct ring *ring = r->first; ring; ring = ring->next)
+		if (strcmp(ring->name, name) == 0)
+			return true;
+	for (struct alien *alien = r->aliens; alien; alien = alien->next)
+		if (alien->dev == st->st_dev && alien->ino == st->st_ino)
+			return true;
+	return false;
+}
+
+static void rings_remember_alien(struct rings *r, const struct stat *st)
+{
+	struct alien *alien = r->alien_count < RINGS_MAX ? calloc(1, sizeof(*alien)) : NULL;
+
+	if (!alien)
+		return;
+	alien->dev = st->st_dev;
+	alien->ino = st->st_ino;
+	alien->next = r->aliens;
+	r->aliens = alien;
+	r->alien_count++;
+}
+
+/* Why this file is no ring of ours, in words; NULL when it is one. Fills in the reader and the header. */
+static const char *rings_examine(struct ring *ring, const struct stat *st, struct ring_header *header)
+{
+	unsigned long long ticks;
+	int pid;
+
+	ring->mapping = mmap(NULL, ring->size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+	if (ring->mapping == MAP_FAILED) {
+		ring->mapping = NULL;
+		return "it cannot be mapped";
+	}
+	if (sigsetjmp(rings_fault_exit, 1)) {
+		rings_may_fault = 0;
+		return "it is shorter than it was";
+	}
+	rings_may_fault = 1;
+	if (!ring_reader_begin(&ring->reader, ring->mapping, ring->size, header)) {
+		rings_may_fault = 0;
+		return "it is not a ring of this version";
+	}
+	rings_may_fault = 0;
+	if (header->uid != st->st_uid)
+		return "it belongs to another user than it says";
+	if (sscanf(ring->name, "%d-%llu-", &pid, &ticks) != 2 || pid != header->pid || ticks != header->start_ticks)
+		return "its name is not that of the process which it names";
+	return NULL;
+}
+
+static void rings_free(struct ring *ring)
+{
+	if (ring->mapping)
+		munmap(ring->mapping, ring->size);
+	if (ring->fd >= 0)
+		close(ring->fd);
+	origin_drop(ring->origin);
+	free(ring);
+}
+
+static void rings_add(struct rings *r, const char *name)
+{
+	struct ring_header header;
+	struct ring *ring;
+	struct stat st;
+	const char *trouble;
+
+	if (strlen(name) >= sizeof(ring->name) || fstatat(r->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    rings_know(r, name, &st))
+		return;
+	if (r->count >= RINGS_MAX) {
+		if (!r->told_full)
+			text_error("agent: more than %d rings; the rest has to wait", RINGS_MAX);
+		r->told_full = true;
+		return;
+	}
+	ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return;
+	snprintf(ring->name, sizeof(ring->name), "%s", name);
+	ring->fd = openat(r->dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (ring->fd < 0 || fstat(ring->fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    flock(ring->fd, LOCK_EX | LOCK_NB) != 0) {
+		/* Of another user, or served by another agent: which may end, so it is looked at again. */
+		if (ring->fd < 0 && errno != ENOENT) {
+			rings_remember_alien(r, &st);
+			r->counts.refused++;
+		}
+		rings_free(ring);
+		return;
+	}
+	ring->size = st.st_size > 0 ? (size_t)st.st_size : 0;
+	trouble = ring->size < RING_HEADER_SIZE || ring->size > RING_HEADER_SIZE + (size_t)RING_CAPACITY_MAX ?
+	                  "its length is not that of a ring" :
+	                  rings_examine(ring, &st, &header);
+	if (trouble) {
+		text_error("agent: %s/%s is left aside: %s", r->folder, name, trouble);
+		rings_remember_alien(r, &st);
+		r->counts.bad++;
+		rings_free(ring);
+		return;
+	}
+	ring->pid = header.pid;
+	ring->start_ticks = header.start_ticks;
+	ring->origin = origin_take(&header);
+	if (!ring->origin) {
+		rings_free(ring);
+		return;
+	}
+	*r->last = ring;
+	r->last = &ring->next;
+	r->count++;
+}
+
+void rings_find(struct rings *r, bool look)
+{
+	char events[4096] __attribute__((aligned(8)));
+	struct dirent *entry;
+	DIR *dir;
+	int fd;
+
+	while (r->notify >= 0 && read(r->notify, events, sizeof(events)) > 0)
+		look = true;
+	if (!look)
+		return;
+	fd = openat(r->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name), suffix = strlen(RING_SUFFIX);
+
+		if (len > suffix && entry->d_name[0] != '.' && strcmp(entry->d_name + len - suffix, RING_SUFFIX) == 0)
+			rings_add(r, entry->d_name);
+	}
+	closedir(dir);
+}
+
+/* One ring; returns how full it was, in percent. Only the ring's own bytes are read under the guard, so a jump loses nothing. */
+static unsigned rings_drain_one(struct rings *r, struct ring *ring, const struct rings_sink *sink)
+{
+	struct ring_reader *reader = &ring->reader;
+	uint64_t stop = reader->tail + reader->capacity, dropped;
+	enum ring_read read = RING_READ_EMPTY;
+	unsigned full;
+
+	reader->dead = ring->dead;
+	rings_may_fault = 1;
+	full = (unsigned)(ring_reader_waiting(reader) * 100 / reader->capacity);
+	/* At most a ring's worth, or a fast writer would keep us from the others. */
+	while (reader->tail < stop) {
+		rings_may_fault = 1;
+		read = ring_reader_next(reader);
+		rings_may_fault = 0;
+		if (read == RING_READ_SPAN) {
+			r->counts.spans++;
+			sink->span(sink->owner, ring->origin, &reader->span);
+		} else if (read == RING_READ_LINE) {
+			r->counts.lines++;
+			sink->line(sink->owner, ring->origin, &reader->line);
+		} else if (read == RING_READ_PASSED) {
+			r->counts.passed += reader->contradiction;
+		} else {
+			break;
+		}
+	}
+	rings_may_fault = 1;
+	ring_reader_release(reader);
+	dropped = __atomic_load_n(&reader->header->spans_dropped, __ATOMIC_RELAXED);
+	r->counts.spans_dropped += dropped - ring->spans_dropped;
+	ring->spans_dropped = dropped;
+	dropped = __atomic_load_n(&reader->header->lines_dropped, __ATOMIC_RELAXED);
+	r->counts.lines_dropped += dropped - ring->lines_dropped;
+	ring->lines_dropped = dropped;
+	ring->ended = __atomic_load_n(&reader->header->ended, __ATOMIC_ACQUIRE) != 0;
+	ring->waiting = ring_reader_waiting(reader) > 0;
+	rings_may_fault = 0;
+	ring->broken = read == RING_READ_BROKEN;
+	return full;
+}
+
+static unsigned rings_drain_guarded(struct rings *r, struct ring *ring, const struct rings_sink *sink)
+{
+	if (sigsetjmp(rings_fault_exit, 1) == 0)
+		return rings_drain_one(r, ring, sink);
+	rings_may_fault = 0;
+	ring->broken = true;
+	return 0;
+}
+
+/* Its process wrote something that cannot be, or it was shortened: out of the way, for a person to look at. */
+static void rings_set_aside(struct rings *r, struct ring *ring)
+{
+	char bad[80];
+
+	snprintf(bad, sizeof(bad), "%s.bad", ring->name);
+	text_error("agent: %s/%s is damaged (process %d); what was behind that is lost, and it is set aside as %s",
+	           r->folder, ring->name, ring->pid, bad);
+	(void)renameat(r->dir, ring->name, r->dir, bad);
+	r->counts.bad++;
+}
+
+unsigned rings_drain(struct rings *r, const struct rings_sink *sink, bool reap)
+{
+	struct ring **at = &r->first, *ring;
+	unsigned fullest = 0, full;
+
+	r->counts.live = 0;
+	while ((ring = *at)) {
+		bool ended;
+
+		/* Asked before the last look: what a process wrote before it died is then seen. */
+		if (reap && !ring->dead)
+			ring->dead = !process_runs(ring->pid, ring->start_ticks);
+		/* The same with `ended`, which the last drain saw. */
+		ended = ring->ended;
+		full = rings_drain_guarded(r, ring, sink);
+		fullest = full > fullest ? full : fullest;
+		r->counts.live += !ring->dead;
+		if (!ring->broken && ((!ring->dead && !ended) || ring->waiting)) {
+			at = &ring->next;
+			continue;
+		}
+		if (ring->broken)
+			rings_set_aside(r, ring);
+		else
+			(void)unlinkat(r->dir, ring->name, 0);
+		*at = ring->next;
+		if (!ring->next)
+			r->last = at;
+		r->count--;
+		rings_free(ring);
+	}
+	return fullest;
+}
+
+bool rings_have_live(const struct rings *r)
+{
+	return r->counts.live > 0;
+}
+
+void rings_close(struct rings *r)
+{
+	struct alien *alien;
+	struct ring *ring;
+
+	while ((ring = r->first)) {
+		r->first = ring->next;
+		rings_free(ring);
+	}
+	while ((alien = r->aliens)) {
+		r->aliens = alien->next;
+		free(alien);
+	}
+	if (r->notify >= 0)
+		close(r->notify);
+	if (r->lock >= 0)
+		close(r->lock);
+	if (r->dir >= 0)
+		close(r->dir);
+	free(r->folder);
+	free(r);
+}

@@ -1,0 +1,82 @@
+/*
+ * `traceshim run` gives each tree a folder of its own, and its name is in the environment of every process of it: so the tree
+ * is found in /proc, whoever adopted its parts. Programs that overwrite their environment (nginx) are servers, and servers
+ * have a status page.
+ */
+#include "tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "process.h"
+#include "../procfs.h"
+#include "../status_file.h"
+#include "../text.h"
+
+static bool tree_has_process(const char *run_dir)
+{
+	char value[4096];
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	bool found = false;
+	int pid;
+
+	while (proc && !found && (entry = readdir(proc))) {
+		pid = text_to_pid(entry->d_name);
+		found = pid > 0 && pid != getpid() &&
+		        procfs_environment(pid, "TRACESHIM_RUN_DIR", value, sizeof(value)) &&
+		        strcmp(value, run_dir) == 0;
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* Calls `visit` for each name until one returns true. */
+static bool tree_each_name(const char *run_dir, bool (*visit)(int dir, const char *name))
+{
+	DIR *folder = opendir(run_dir);
+	struct dirent *entry;
+	bool found = false;
+
+	while (folder && !found && (entry = readdir(folder)))
+		found = entry->d_name[0] != '.' && visit(dirfd(folder), entry->d_name);
+	if (folder)
+		closedir(folder);
+	return found;
+}
+
+static bool tree_visit_page(int dir, const char *name)
+{
+	static struct status_page page;
+	int pid = atoi(name);
+
+	return pid > 0 && strstr(name, ".status") && status_file_read(dir, pid, &page) == STATUS_FILE_OK &&
+	       process_runs(pid, page.start_ticks);
+}
+
+bool tree_lives(const char *run_dir)
+{
+	return tree_each_name(run_dir, tree_visit_page) || tree_has_process(run_dir);
+}
+
+static bool tree_visit_old(int dir, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (dot && (strcmp(dot, ".status") == 0 || strcmp(dot, ".lock") == 0))
+		(void)unlinkat(dir, name, 0);
+	else if (strncmp(name, "spool-", 6) == 0)
+		(void)unlinkat(dir, name, AT_REMOVEDIR); /* if it is empty */
+	return false;
+}
+
+void tree_remove(const char *run_dir)
+{
+	(void)tree_each_name(run_dir, tree_visit_old);
+	(void)rmdir(run_dir);
+}

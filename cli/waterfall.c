@@ -1,0 +1,241 @@
+/*
+ * Spans are drawn as a tree by parent, each level in order of start; a span whose parent is not there (of a service that is not
+ * traced, or not in the file) stands at the margin. Its lines stand below it, before the children that begin later. A trace may
+ * be wrong on purpose: a parent may be its own child, so each item is drawn once, and what was not reached in the end is drawn
+ * at the margin too. Depth is bounded, time is that of the earliest start.
+ */
+#include "waterfall.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "text.h"
+
+enum { DEPTH_MAX = 40, WIDTH_MIN = 50 };
+
+struct drawing {
+	FILE *out;
+	const struct otlp_item *items;
+	size_t count;
+	bool *drawn;
+	uint64_t start_ns, length_ns;
+	const struct waterfall_style *style;
+};
+
+static const char *color(const struct waterfall_style *style, const char *code)
+{
+	return style->color ? code : "";
+}
+
+#define RED "\033[31m"
+#define DIM "\033[2m"
+#define BOLD "\033[1m"
+#define BLUE "\033[36m"
+#define PLAIN "\033[0m"
+
+static void format_time(char text[24], uint64_t ns)
+{
+	if (ns < 1000000)
+		snprintf(text, 24, "%.0f us", (double)ns / 1e3);
+	else if (ns < 1000000000)
+		snprintf(text, 24, ns < 100000000 ? "%.1f ms" : "%.0f ms", (double)ns / 1e6);
+	else
+		snprintf(text, 24, "%.2f s", (double)ns / 1e9);
+}
+
+/* Others' text, safe to show, in exactly `columns` columns (of characters; wide ones are taken for one), or as it is when 0. */
+static void put_cell(FILE *out, const char *text, unsigned columns)
+{
+	char clean[4096];
+	unsigned used = 0;
+	const char *at = clean;
+
+	text_clean(clean, sizeof(clean), text, strlen(text));
+	while (*at && (!columns || used < columns)) {
+		const char *next = at + 1;
+
+		while ((*next & 0xc0) == 0x80)
+			next++;
+		if (columns && used + 1 == columns && *next)
+			fputs("~", out);
+		else
+			fwrite(at, 1, (size_t)(next - at), out);
+		at = next;
+		used++;
+	}
+	for (; used < columns; used++)
+		fputc(' ', out);
+}
+
+static void draw_bar(const struct drawing *d, const struct otlp_item *item, unsigned columns)
+{
+	uint64_t length = d->length_ns ? d->length_ns : 1;
+	unsigned from = (unsigned)((double)(item->start_ns - d->start_ns) / (double)length * columns);
+	unsigned to = (unsigned)((double)(item->end_ns - d->start_ns) / (double)length * columns + 0.5);
+
+	from = from < columns ? from : columns - 1;
+	to = to > from ? to : from + 1;
+	fputc('|', d->out);
+	for (unsigned i = 0; i < columns; i++) {
+		if (i == from)
+			fputs(color(d->style, item->error ? RED : BLUE), d->out);
+		if (i == to)
+			fputs(color(d->style, PLAIN), d->out);
+		fputc(i < from || i >= to ? ' ' : item->kind == 3 ? '-' : '=', d->out);
+	}
+	fputs(to >= columns ? color(d->style, PLAIN) : "", d->out);
+	fputc('|', d->out);
+}
+
+static void draw_span(const struct drawing *d, const struct otlp_item *item, unsigned depth)
+{
+	unsigned left = d->style->width * 55 / 100, bar = d->style->width - left - 12;
+	char name[600], time[24], status[16] = "";
+	unsigned indent = 2 * depth < left / 2 ? 2 * depth : left / 2;
+
+	if (item->status)
+		snprintf(status, sizeof(status), " %u", item->status);
+	format_time(time, item->end_ns - item->start_ns);
+	snprintf(name, sizeof(name), "%s%.60s: %.200s%s%s%s%.300s", item->kind == 3 ? "> " : "", item->service,
+	         item->text, status, item->error ? " ERROR" : "", *item->detail ? " " : "", item->detail);
+	fprintf(d->out, "%*s%s", (int)indent, "", color(d->style, item->error ? RED : ""));
+	put_cell(d->out, name, left - indent);
+	fprintf(d->out, "%s%9s ", color(d->style, item->error ? PLAIN : ""), time);
+	draw_bar(d, item, bar);
+	fputc('\n', d->out);
+}
+
+static void draw_line(const struct drawing *d, const struct otlp_item *item, unsigned depth)
+{
+	bool bad = strcmp(item->severity, "ERROR") == 0 || strcmp(item->severity, "FATAL") == 0;
+	unsigned indent = 2 * depth < d->style->width / 4 ? 2 * depth : d->style->width / 4;
+	char time[24], head[64];
+
+	/* Before the first span: its clock is another one's. */
+	format_time(time, item->start_ns > d->start_ns ? item->start_ns - d->start_ns : 0);
+	snprintf(head, sizeof(head), "%*s  +%s %s", (int)indent, "", time, item->severity);
+	fprintf(d->out, "%s%s%s ", color(d->style, bad ? RED : DIM), head, *item->severity ? ":" : "");
+	put_cell(d->out, item->text, 0);
+	fprintf(d->out, "%s\n", color(d->style, PLAIN));
+}
+
+static int compare_start(const void *left, const void *right)
+{
+	const struct otlp_item *a = left, *b = right;
+
+	if (a->start_ns != b->start_ns)
+		return a->start_ns < b->start_ns ? -1 : 1;
+	return (a->kind == 0) - (b->kind == 0);
+}
+
+static void draw_tree(struct drawing *d, size_t at, unsigned depth)
+{
+	const struct otlp_item *parent = &d->items[at];
+
+	d->drawn[at] = true;
+	draw_span(d, parent, depth);
+	if (depth >= DEPTH_MAX || !*parent->span)
+		return;
+	for (size_t i = 0; i < d->count; i++) {
+		const struct otlp_item *item = &d->items[i];
+
+		if (d->drawn[i])
+			continue;
+		if (item->kind == 0 && strcmp(item->span, parent->span) == 0) {
+			d->drawn[i] = true;
+			draw_line(d, item, depth);
+		} else if (item->kind != 0 && strcmp(item->parent, parent->span) == 0) {
+			draw_tree(d, i, depth + 1);
+		}
+	}
+}
+
+static bool has_parent(const struct drawing *d, const struct otlp_item *item)
+{
+	for (size_t i = 0; *item->parent && i < d->count; i++)
+		if (d->items[i].kind != 0 && strcmp(d->items[i].span, item->parent) == 0)
+			return true;
+	return false;
+}
+
+static void draw_rest(struct drawing *d)
+{
+	for (size_t i = 0; i < d->count; i++)
+		if (!d->drawn[i] && d->items[i].kind != 0 && !has_parent(d, &d->items[i]))
+			draw_tree(d, i, 0);
+	for (size_t i = 0; i < d->count; i++) {
+		if (d->drawn[i])
+			continue;
+		if (d->items[i].kind != 0)
+			draw_tree(d, i, 0);
+		else
+			draw_line(d, &d->items[i], 0);
+		d->drawn[i] = true;
+	}
+}
+
+void waterfall_draw(FILE *out, struct otlp_item *items, size_t count, const struct waterfall_style *style)
+{
+	struct waterfall_style used = *style;
+	struct drawing d = { .out = out, .items = items, .count = count, .style = &used };
+	unsigned spans = 0, errors = 0;
+	uint64_t end = 0;
+	char time[24];
+
+	if (!count)
+		return;
+	used.width = used.width > WIDTH_MIN ? used.width : WIDTH_MIN;
+	qsort(items, count, sizeof(*items), compare_start);
+	d.start_ns = UINT64_MAX;
+	for (size_t i = 0; i < count; i++) {
+		if (items[i].kind == 0)
+			continue;
+		spans++;
+		errors += items[i].error;
+		d.start_ns = items[i].start_ns < d.start_ns ? items[i].start_ns : d.start_ns;
+		end = items[i].end_ns > end ? items[i].end_ns : end;
+	}
+	if (!spans)
+		d.start_ns = end = items[0].start_ns;
+	d.length_ns = end - d.start_ns;
+	d.drawn = calloc(count, sizeof(*d.drawn));
+	if (!d.drawn)
+		return;
+	format_time(time, d.length_ns);
+	fprintf(out, "%strace %s%s  %u span%s, %zu line%s, %s", color(style, BOLD), items[0].trace, color(style, PLAIN),
+	        spans, spans == 1 ? "" : "s", count - spans, count - spans == 1 ? "" : "s", time);
+	if (errors)
+		fprintf(out, ", %s%u error%s%s", color(style, RED), errors, errors == 1 ? "" : "s",
+		        color(style, PLAIN));
+	fputc('\n', out);
+	draw_rest(&d);
+	free(d.drawn);
+}
+
+void waterfall_print_item(FILE *out, const struct otlp_item *item, const struct waterfall_style *style)
+{
+	time_t seconds = (time_t)(item->start_ns / 1000000000);
+	char clock[16] = "", time[24], head[64];
+	struct tm tm;
+
+	if (localtime_r(&seconds, &tm))
+		strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
+	fprintf(out, "%s.%03u %.8s ", clock, (unsigned)(item->start_ns / 1000000 % 1000),
+	        *item->trace ? item->trace : "-       ");
+	put_cell(out, item->service, 16);
+	if (item->kind == 0) {
+		fprintf(out, " %s%s%s", color(style, DIM), item->severity, *item->severity ? ": " : "");
+	} else {
+		format_time(time, item->end_ns - item->start_ns);
+		snprintf(head, sizeof(head), "%9s %3u ", time, item->status);
+		fprintf(out, " %s%s%s", color(style, item->error ? RED : ""), head, item->kind == 3 ? "> " : "");
+	}
+	put_cell(out, item->text, 0);
+	if (*item->detail) {
+		fputc(' ', out);
+		put_cell(out, item->detail, 0);
+	}
+	fprintf(out, "%s\n", color(style, item->kind == 0 || item->error ? PLAIN : ""));
+}
