@@ -82,12 +82,21 @@ async function heapAfter(fate) {
 			await fate();
 		}
 	}));
-	await new Promise((resolve) => {
-		setTimeout(resolve, 20);
-	});
-	global.gc();
-	global.gc();
-	return process.memoryUsage().heapUsed;
+	// On a loaded machine connections take their time to be closed: look until there is nothing more to let go.
+	let least = Infinity;
+	for (let again = 0; again < 3; again++) {
+		await new Promise((resolve) => {
+			setTimeout(resolve, 20);
+		});
+		global.gc();
+		global.gc();
+		const now = process.memoryUsage().heapUsed;
+		if (now < least - 1024) {
+			least = now;
+			again = 0;
+		}
+	}
+	return least;
 }
 
 async function main() {
