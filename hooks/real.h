@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>

@@ -6,11 +6,13 @@
 
 #include <linux/futex.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "current.h"
+#include "os.h"
 #include "ring.h"
 
 /*
@@ -55,6 +57,33 @@ static long confined(enum confinement confinement, long result)
 	return result;
 }
 
+/* Is it a fork, with memory of its own, for which libc runs no handlers? */
+static bool is_fork(long number, const long arg[6])
+{
+	switch (number) {
+	case SYS_fork: return true;
+	case SYS_clone: return (arg[0] & CLONE_VM) == 0;
+	case SYS_clone3:
+		return os_readable((const void *)arg[0], sizeof(uint64_t)) &&
+		       (*(const uint64_t *)arg[0] & CLONE_VM) == 0;
+	default: return false;
+	}
+}
+
+/* Calls that change what we are: the few that need a look at their result. */
+static __attribute__((noinline)) long call_with_effects(long number, const long arg[6])
+{
+	enum confinement confinement = confinement_of_syscall(number, arg);
+	bool forks = io_active() && is_fork(number, arg);
+	long result;
+
+	confining(confinement);
+	result = REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	if (forks && result == 0)
+		io_after_fork();
+	return confined(confinement, result);
+}
+
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
@@ -87,7 +116,6 @@ static void notice(long number, const long arg[6])
  */
 EXPORT long syscall(long number, ...)
 {
-	enum confinement confinement = CONFINES_NOTHING;
 	long arg[6];
 	va_list args;
 	int i;
@@ -98,9 +126,14 @@ EXPORT long syscall(long number, ...)
 	va_end(args);
 	if (io_active())
 		notice(number, arg);
-	if (number == SYS_seccomp || number == SYS_prctl)
-		confining(confinement = confinement_of_syscall(number, arg));
-	return confined(confinement, REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]));
+	switch (number) {
+	case SYS_seccomp:
+	case SYS_prctl:
+	case SYS_fork:
+	case SYS_clone:
+	case SYS_clone3: return call_with_effects(number, arg);
+	default: return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	}
 }
 
 /* Variadic too; the kernel wants what an option does not use to be zero, or does not look. */
