@@ -5,6 +5,7 @@
 everything_on() {
     export TRACESHIM_RESPONSE_HEADER=x-answered-in OTEL_PROPAGATORS=tracecontext,baggage,b3,b3multi,jaeger
     export TRACESHIM_LOG_HEADERS=x-user-id=userId,accept TRACESHIM_RAW=on BAGGAGE=torture=on
+    export TRACESHIM_EXPORT=traces,logs TRACESHIM_RING_SIZE=65536
     export TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 }
 

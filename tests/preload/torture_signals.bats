@@ -33,7 +33,7 @@ survivors() {
 
 @test "threads are cancelled in every call that blocks, at once and when they get there" {
     torture "$guests/torture_cancel" deferred
-    torture "$guests/torture_cancel" asynchronous
-    ORDER=any torture "$guests/torture_cancel" pending
+    HOWS=into torture "$guests/torture_cancel" asynchronous
+    HOWS=into_files ORDER=any torture "$guests/torture_cancel" pending
     FILTER=survivors torture "$guests/torture_cancel" in_the_midst
 }
