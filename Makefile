@@ -248,10 +248,24 @@ $(AGENT_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_AGENT_O)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^
 
+# The target for the whole guest links hooks too, under other names: guest_write for write. Its kernel is its own.
+GUEST_HOOKS_O := $(patsubst %,$(BUILD)/fuzz/guest/%.o,io socket fds poll syscall)
+$(GUEST_HOOKS_O:$(BUILD)/fuzz/guest/%=$(BUILD)/fuzz/hooks/%) $(BUILD)/fuzz/tests/fuzz/fuzz_guest.o: | $(GENERATED)
+$(BUILD)/fuzz/guest/%.o: $(BUILD)/fuzz/hooks/%.o $(BUILD)/gen/guest.syms
+	$(Q)mkdir -p $(@D)
+	$(Q)$(OBJCOPY) --redefine-syms=$(BUILD)/gen/guest.syms $< $@
+$(BUILD)/gen/guest.syms: hooks/symbols.list Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)awk '{ sub(/#.*/, "") } NF { print $$1 " guest_" $$1 }' $< > $@
+$(BUILD)/fuzz/fuzz_guest: $(GUEST_HOOKS_O)
+$(BUILD)/fuzz/fuzz_guest: FUZZ_LDFLAGS = $(foreach f,pool_take pool_give spare_take spare_give os_fstat os_statx \
+	getpeername os_realtime_ns os_monotonic_ns os_monotonic_ms,-Wl$(comma)--wrap=$(f))
+
 $(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_SHIM_O)
 	$(call say,LD-FUZZ,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(call wrap_pools,tests/fuzz/$*.c)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(call wrap_pools,tests/fuzz/$*.c) $(FUZZ_LDFLAGS)
 
 # Guests know nothing of us: no flag of ours, no include path. One that needs a library or a flag gets a line here:
 # LIBS_<name> = -lcurl, or FLAGS_<name> = -D_FORTIFY_SOURCE=2
@@ -328,6 +342,18 @@ fuzz:
 	$(Q)scripts/deps build test
 	$(Q)$(MAKE) $(JOBS) fuzzers
 	$(Q)scripts/fuzz --build '$(BUILD)' --seconds '$(FUZZ_SECONDS)'
+
+## soak: servers under mixed load for SOAK_SECONDS (600): memory flat, answers as without the object
+soak:
+	$(Q)scripts/deps build test
+	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)scripts/soak --build '$(BUILD)' --seconds '$(SOAK_SECONDS)'
+
+## sanitize: preload suites with the object under ASan and UBSan, programs under valgrind
+sanitize:
+	$(Q)scripts/deps build test
+	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)scripts/sanitize --build '$(BUILD)'
 
 ## install: under PREFIX (/usr/local), below DESTDIR
 install: all
