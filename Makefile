@@ -22,6 +22,7 @@ CXX = g++
 OBJCOPY = objcopy
 FUZZ_CC = clang-14
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 
 # `make test` alone uses every core; under a caller's -j its job server decides.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -112,7 +113,7 @@ PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests
 
 GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 
-.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz install uninstall \
+.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz sanitize soak install uninstall \
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
