@@ -9,8 +9,8 @@ function callFields(fields, host) {
 /* The head of a ClientRequest is a string from here on: ours go in at the blank line that ends it. */
 function watchCalls(http) {
 	const proto = http.ClientRequest.prototype;
-	replace(proto, "_storeHeader", (original) => function _storeHeader() {
-		const result = apply(original, this, arguments);
+	override(proto, "_storeHeader", (upper) => function _storeHeader() {
+		const result = apply(upper._storeHeader, this, arguments);
 		try {
 			const store = storage.getStore();
 			attach(this, store === undefined ? null : store);

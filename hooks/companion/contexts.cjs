@@ -232,14 +232,21 @@ function isHeard(emitter, type) {
 	return type === "error" || (listeners !== undefined && listeners[type] !== undefined);
 }
 
+/*
+ * V8 forwards `arguments` without making an object of them only in functions from which they cannot escape: so they are not given
+ * to anybody but apply in what is called often. Elsewhere they are copied.
+ */
 function bindEmit(upper) {
 	return function emit(type) {
 		const bound = Attach.get(this);
-		/* As runIn, in place: V8 forwards `arguments` without making an object of them only where they do not escape. */
 		if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound) || !isHeard(this, type)) {
 			return apply(upper.emit, this, arguments);
 		}
-		return runIn(bound, upper.emit, this, arguments);
+		const args = [];
+		for (let i = 0; i < arguments.length; i++) {
+			args[i] = arguments[i];
+		}
+		return runIn(bound, upper.emit, this, args);
 	};
 }
 

@@ -63,7 +63,7 @@ function byOwner(original) {
 		const listeners = this._events;
 		if (arguments.length === 1 && listeners !== undefined && listeners.unpipe !== undefined) {
 			const owner = chunk instanceof Uint8Array ? Attach.get(chunk) : undefined;
-			return runIn(owner instanceof Request ? owner : null, original, this, arguments);
+			return runIn(owner instanceof Request ? owner : null, original, this, [chunk]);
 		}
 		return apply(original, this, arguments);
 	};

@@ -18,7 +18,11 @@ function watchServers(http) {
 			if (storage.getStore() === request || !isHeard(this, type)) {
 				return apply(upper.emit, this, arguments);
 			}
-			return storage.run(request, apply, upper.emit, this, arguments);
+			const args = [];
+			for (let i = 0; i < arguments.length; i++) {
+				args[i] = arguments[i];
+			}
+			return storage.run(request, apply, upper.emit, this, args);
 		} finally {
 			telling = before;
 			if (type === "close") {
@@ -41,8 +45,8 @@ function watchResponses(http) {
 	if (name === "") {
 		return;
 	}
-	replace(http.ServerResponse.prototype, "_storeHeader", (original) => function _storeHeader() {
-		const result = apply(original, this, arguments);
+	override(http.ServerResponse.prototype, "_storeHeader", (upper) => function _storeHeader() {
+		const result = apply(upper._storeHeader, this, arguments);
 		const request = Attach.get(this);
 		const head = this._header;
 		if (request && typeof head === "string" && head.endsWith("\r\n\r\n") &&
