@@ -21,6 +21,7 @@ function prepare() {
 		watchResponses(http);
 		watchCalls(http);
 		watchFileStreams(require("fs").WriteStream);
+		watchOnce(watchStreams, require("stream"));
 		watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
 		watchOnce(watchChildren, require("child_process"));
 		replace(AsyncLocalStorage, "bind", (original) => function bind() {
@@ -103,7 +104,10 @@ function invited(args) {
 const NODE_MODULES = "/node_modules/";
 const loaders = {
 	__proto__: null,
-	"readable-stream": ({ PassThrough }) => watchPassThrough(PassThrough, require("fs").WriteStream),
+	"readable-stream"(streams) {
+		watchOnce(watchStreams, streams.Writable === require("stream").Writable ? require("stream") : streams);
+		watchPassThrough(streams.PassThrough, require("fs").WriteStream);
+	},
 	"sonic-boom": watchSonicBoom,
 	"thread-stream": watchThreadStream,
 	worker_threads: watchWorkers,

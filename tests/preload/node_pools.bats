@@ -112,14 +112,45 @@ never_anothers() {
     all_theirs pools inflight 6 import
 }
 
-@test "Node 18, 22 and 24: what is required and what is imported" {
+# shared SHAPE RIGHT: a stream that all requests write their lines to; so many of 400 have their id, at least, and the others none
+shared() {
+    echo "--- $*"
+    node_serves streams.js "$1"
+    burst "$url" --requests 40 --connections 3 --numbered
+    burst "$url" --first 41 --requests 60 --connections 20 --numbered
+    until_lines 400 "$tmp/guest.log"
+    stop "$guest"
+    count "$tmp/guest.log" --requests 100 --lines 4 --none any --least-right "$2"
+    count "$tmp/guest.err" --requests 100 --lines 1
+    again
+}
+
+# A line that comes out when its request's response has been ended has no id.
+@test "streams that requests share: what comes out late has its writer's id, or none" {
+    shared writable 60
+    shared writable-sync 60
+    shared writev 20
+    shared pass-through-paused 1
+    shared pass-through-text 20
+    shared transform 60
+    shared objects 60
+    shared file 60
+}
+
+@test "streams that requests share: what passes at once has its writer's id" {
+    shared pass-through 400
+    shared readable 400
+    shared reading 400
+    shared readline 400
+}
+
+@test "Node 18 and 24 (and 22): what is required and what is imported" {
     local major
-    for major in 18 22 24; do
+    for major in 18 24 ${FULL:+22}; do
         with_node "$major"
         all_theirs pools p-limit 10 import
         all_theirs pools-esm p-queue 10 import
-        all_theirs pools fastq 12
-        all_theirs pools bluebird 22
+        shared transform 60
     done
 }
 

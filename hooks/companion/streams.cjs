@@ -1,0 +1,121 @@
+/*
+ * Streams that several requests write to. A stream that is busy keeps what it is given, and goes on with it from the end of
+ * what it was busy with, in the name of whose that was. Sockets are Duplex streams, and nobody's: none of this is about them.
+ */
+
+/* What was put into a stream's readable side, and by whom. Not a Request: others put these on chunks, and are more certain. */
+class Pushed {
+	constructor(store) {
+		this.store = store;
+	}
+}
+
+/* The owners of what a stream keeps for its writable side, in the same order, each in a box. */
+function ownersOf(stream, state) {
+	let owners = Attach.get(state);
+	if (owners === undefined) {
+		owners = [];
+		attach(state, owners);
+		replace(stream, "_write", (original) => function _write() {
+			return owners.length === 0 ? apply(original, this, arguments) : runIn(owners.shift().store, original, this, arguments);
+		});
+		replace(stream, "_writev", (original) => function _writev(chunks) {
+			const theirs = owners.splice(0, chunks.length).map((box) => box.store);
+			return theirs.length === 0 ? apply(original, this, arguments) : runIn(ownerOf(theirs), original, this, arguments);
+		});
+		/* There is room again: all who wait are told, by whoever made it. */
+		replace(stream, "emit", (original) => function emit(type) {
+			return type === "drain" ? runIn(null, original, this, arguments) : apply(original, this, arguments);
+		});
+	}
+	return owners;
+}
+
+/* Will a write have to wait, for another one, for uncork() or for the stream to open? */
+function isBusy(state) {
+	return state !== undefined && (state.writing || state.corked || state.constructed === false);
+}
+
+function keepOwners(original) {
+	return function write() {
+		const state = this._writableState;
+		const busy = isBusy(state);
+		if (!busy && (state === undefined || !Attach.has(state) || Attach.get(state).length === 0)) {
+			return apply(original, this, arguments);
+		}
+		const box = { store: storage.getStore() };
+		if (!busy) {
+			/* From within a write that has just ended, while others wait: it goes ahead of them. */
+			const owners = Attach.get(state);
+			owners.unshift(box);
+			try {
+				return apply(original, this, arguments);
+			} finally {
+				if (owners[0] === box) {
+					owners.shift();
+				}
+			}
+		}
+		const before = state.bufferedRequestCount;
+		const result = apply(original, this, arguments);
+		if (state.bufferedRequestCount === before + 1) {
+			const owners = ownersOf(this, state);
+			while (owners.length < before) {
+				owners.push({ store: null }); // what it kept before we looked
+			}
+			owners.push(box);
+		}
+		return result;
+	};
+}
+
+/* The stream whose push is in progress and hands its chunk to listeners at once. */
+let passing;
+
+/* What the readable side cannot pass on at once is marked; text becomes the bytes that it would become. */
+function markPushed(original) {
+	return function push(chunk, encoding) {
+		const state = this._readableState;
+		if (chunk === null || chunk === undefined || (state.flowing && state.length === 0 && !state.sync)) {
+			const before = passing;
+			passing = this;
+			try {
+				return apply(original, this, arguments);
+			} finally {
+				passing = before;
+			}
+		}
+		let given = chunk;
+		if (typeof chunk === "string" && !state.objectMode && !state.encoding) {
+			const named = encoding || state.defaultEncoding;
+			if (chunk.length > 0 && Buffer.isEncoding(named)) {
+				given = Buffer.from(chunk, named);
+			}
+		}
+		if (typeof given === "object" && !(Attach.get(given) instanceof Request)) {
+			attach(given, new Pushed(storage.getStore()));
+		}
+		return given === chunk ? apply(original, this, arguments) : apply(original, this, [given]);
+	};
+}
+
+/* What was kept is told in the name of who put it in, or in nobody's: text, and objects that are no longer the same. */
+function tellPushed(original) {
+	return function emit(type, chunk) {
+		if (type !== "data" || passing === this) {
+			return apply(original, this, arguments);
+		}
+		const owner = typeof chunk === "object" && chunk !== null ? Attach.get(chunk) : undefined;
+		if (owner instanceof Pushed) {
+			return runIn(owner.store, original, this, arguments);
+		}
+		return runIn(owner instanceof Request ? owner : null, original, this, arguments);
+	};
+}
+
+function watchStreams({ Writable, Transform }) {
+	replace(Writable.prototype, "write", keepOwners);
+	replace(Transform.prototype, "write", keepOwners);
+	replace(Transform.prototype, "push", markPushed);
+	replace(Transform.prototype, "emit", tellPushed);
+}
