@@ -259,6 +259,9 @@ function watchBluebird(Bluebird) {
 	});
 }
 
+/* Promises of before there were any call what waits for one from where it is settled, or out of a queue of their own. */
+const carryThen = (Promised) => carryArguments(Promised && Promised.prototype, "then", 0, 1, 2);
+
 const pools = {
 	__proto__: null,
 	async: watchAsync,
@@ -272,7 +275,13 @@ const pools = {
 	"generic-pool": ({ Pool }) => carryArguments(Pool && Pool.prototype, "acquire", 0),
 	inflight: (inflight) => standIn(inflight, { apply: (target, self, [key, back]) => apply(target, self, [key, carried(back)]) }),
 	"p-limit": watchLimit,
+	promise: carryThen,
 	"promise-queue": ({ prototype }) => carryArguments(prototype, "add", 0),
+	q(Q) {
+		carryThen(Q.makePromise);
+		carryArguments(Q, "nextTick", 0);
+	},
+	rsvp: ({ Promise: Promised }) => carryThen(Promised),
 	semaphore: (semaphore) => standIn(semaphore, {
 		apply(target, self, args) {
 			const made = apply(target, self, args);
@@ -280,4 +289,5 @@ const pools = {
 			return made;
 		},
 	}),
+	when: ({ Promise: Promised }) => carryThen(Promised),
 };

@@ -104,6 +104,13 @@ never_anothers() {
     all_theirs pools bluebird-coroutine 10 import
 }
 
+@test "promises of before there were any: what waits for the same one has its own request's id" {
+    all_theirs pools promise 10
+    all_theirs pools q 12
+    all_theirs pools rsvp 10
+    all_theirs pools when 10
+}
+
 # A batch of one request's own is that request's; around batches, each line has its id.
 @test "work that is done for several requests at once is nobody's: dataloader, async's cargo, inflight" {
     never_anothers pools dataloader 8 400

@@ -42,6 +42,30 @@ function jobBack(say, done) {
 	}, Math.random() * 4);
 }
 
+/* What several requests wait for; and what each waits for then. */
+let shared;
+
+function thens(say, delay) {
+	if (shared === undefined) {
+		shared = delay();
+		const forget = () => {
+			shared = undefined;
+		};
+		shared.then(forget, forget);
+	}
+	return shared
+		.then(() => say("delayed"))
+		.then(() => new Promise((resolve) => setImmediate(resolve)))
+		.then(() => {
+			say("again");
+			throw new Error("wanted");
+		})
+		.then(null, (error) => {
+			say(error.message);
+			return "result";
+		});
+}
+
 /* Each makes what requests share, and returns how one of them has its job done: a promise of "result". */
 const shapes = {
 	async "p-limit"() {
@@ -263,6 +287,23 @@ const shapes = {
 			return yield Bluebird.delay(1, "result");
 		});
 		return (say) => work(say);
+	},
+	// Promises of before there were any: each with a queue of what is to be called.
+	async promise() {
+		const Promised = await load("promise");
+		return (say) => thens(say, () => new Promised((resolve) => setTimeout(resolve, 2)));
+	},
+	async q() {
+		const Q = await load("q");
+		return (say) => thens(say, () => Q.delay(2)).fin(() => say("in the end"));
+	},
+	async rsvp() {
+		const { Promise: Promised } = await load("rsvp");
+		return (say) => thens(say, () => new Promised((resolve) => setTimeout(resolve, 2)));
+	},
+	async when() {
+		const when = await load("when");
+		return (say) => thens(say, () => when().delay(2));
 	},
 	async agentkeepalive() {
 		const Agent = await load("agentkeepalive");

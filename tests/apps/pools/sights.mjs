@@ -20,7 +20,7 @@ const sortedKeys = (value) => Reflect.ownKeys(value).map(String).sort().join(" "
 
 /* What packages export: kinds, names, lengths, members, and that it is one thing wherever it is asked for. */
 for (const name of ["async", "async-lock", "bluebird", "bottleneck", "dataloader", "eventemitter3", "fastq", "generic-pool",
-	"inflight", "p-limit", "p-queue", "promise-queue", "semaphore"]) {
+	"inflight", "p-limit", "p-queue", "promise", "promise-queue", "q", "rsvp", "semaphore", "when"]) {
 	const filename = require.resolve(name);
 	const keysBefore = Object.keys(require.cache).includes(filename);
 	const loaded = require(name);
@@ -134,6 +134,15 @@ const loader = new Loader(async function (keys) {
 	return keys.map((key) => key * 2);
 });
 show("loader", sortedKeys(loader), await own.run("first", () => Promise.all([loader.load(1), loader.load(2), loader.load(1)])));
+
+const Q = require("q");
+show("q", Q.nextTick.length, Q.nextTick.name, sortedKeys(Q.nextTick), await Q(1).then((value) => value + 1).fin(() => 5));
+show("q's steps", await Q.async(function* (value) {
+	return [yield Q.delay(value, 1), yield Q.fcall(named, 3)];
+})(7));
+for (const one of [require("promise"), require("rsvp").Promise, require("when").Promise]) {
+	show("then", one.prototype.then.length, one.prototype.then.name, await one.resolve(1).then((value) => value + 1, 7).then(undefined));
+}
 
 const Bluebird = require("bluebird");
 show("bluebird", await Bluebird.resolve(1).then(function (value) {
