@@ -32,8 +32,9 @@ static const cJSON *attribute(const cJSON *object, const char *key)
 {
 	const cJSON *list = cJSON_GetObjectItemCaseSensitive(object, "attributes"), *entry;
 
-	cJSON_ArrayForEach(entry, list) if (strcmp(string_of(entry, "key"), key) ==
-	                                    0) return cJSON_GetObjectItemCaseSensitive(entry, "value");
+	for (entry = list ? list->child : NULL; entry; entry = entry->next)
+		if (strcmp(string_of(entry, "key"), key) == 0)
+			return cJSON_GetObjectItemCaseSensitive(entry, "value");
 	return NULL;
 }
 
@@ -108,12 +109,10 @@ static void visit_resource(const cJSON *resource, bool spans, otlp_file_visit *v
 	const cJSON *scopes = cJSON_GetObjectItemCaseSensitive(resource, spans ? "scopeSpans" : "scopeLogs"), *scope,
 		    *entry;
 
-	cJSON_ArrayForEach(scope, scopes)
-	{
+	for (scope = scopes ? scopes->child : NULL; scope; scope = scope->next) {
 		const cJSON *entries = cJSON_GetObjectItemCaseSensitive(scope, spans ? "spans" : "logRecords");
 
-		cJSON_ArrayForEach(entry, entries)
-		{
+		for (entry = entries ? entries->child : NULL; entry; entry = entry->next) {
 			if (spans)
 				visit_span(entry, service, visit, owner);
 			else
@@ -129,8 +128,10 @@ bool otlp_file_read_line(const char *line, size_t len, otlp_file_visit *visit, v
 	const cJSON *lines = cJSON_GetObjectItemCaseSensitive(root, "resourceLogs");
 	bool known = cJSON_IsArray(spans) || cJSON_IsArray(lines);
 
-	cJSON_ArrayForEach(resource, spans) visit_resource(resource, true, visit, owner);
-	cJSON_ArrayForEach(resource, lines) visit_resource(resource, false, visit, owner);
+	for (resource = spans ? spans->child : NULL; resource; resource = resource->next)
+		visit_resource(resource, true, visit, owner);
+	for (resource = lines ? lines->child : NULL; resource; resource = resource->next)
+		visit_resource(resource, false, visit, owner);
 	cJSON_Delete(root);
 	return known;
 }

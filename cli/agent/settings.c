@@ -164,11 +164,21 @@ static bool add_header(struct settings_target *t, const char *name, const char *
 	       asprintf(&t->headers[count], "%s: %.*s", name, (int)value_len, value) >= 0;
 }
 
-static int hex_digit(char c)
+/* The value of "%XX", -1 when it is none. */
+static int percent_value(const char *at)
 {
-	const char *digits = "0123456789abcdef", *at = c ? strchr(digits, c | 0x20) : NULL;
+	static const char digits[] = "0123456789abcdefABCDEF";
+	const char *high = at[0] == '%' && at[1] ? strchr(digits, at[1]) : NULL;
+	const char *low = high && at[2] ? strchr(digits, at[2]) : NULL;
+	unsigned value[2];
 
-	return at ? (int)(at - digits) : -1;
+	if (!low)
+		return -1;
+	value[0] = (unsigned)(high - digits);
+	value[1] = (unsigned)(low - digits);
+	for (int i = 0; i < 2; i++)
+		value[i] -= value[i] > 15 ? 6 : 0;
+	return (int)(value[0] * 16 + value[1]);
 }
 
 /* "k=v,k2=v2", values percent-encoded */
@@ -191,12 +201,10 @@ static void read_headers(struct settings_target *t, const char *list)
 		pair[strcspn(pair, " \t")] = '\0';
 		value += strspn(value, " \t");
 		for (char *from = value; *from; from++) {
-			if (*from == '%' && hex_digit(from[1]) >= 0 && hex_digit(from[2]) >= 0) {
-				value[len++] = (char)(hex_digit(from[1]) << 4 | hex_digit(from[2]));
-				from += 2;
-			} else {
-				value[len++] = *from;
-			}
+			int byte = percent_value(from);
+
+			value[len++] = byte < 0 ? *from : (char)byte;
+			from += byte < 0 ? 0 : 2;
 		}
 		if (memchr(value, '\r', len) || memchr(value, '\n', len) || memchr(value, '\0', len) ||
 		    !add_header(t, pair, value, len))

@@ -1,0 +1,192 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # $0 is for the guest; each test is a subshell; variables come from agent.bash
+# `traceshim run --spans`: an agent beside a program that must not notice it; `view` and `tail`: what it wrote, for people.
+
+bats_require_minimum_version 1.5.0
+load agent
+
+setup() {
+    agent_setup
+    unset TRACESHIM_RUN_DIR
+    export TMPDIR=$tmp/tmp
+    mkdir "$TMPDIR"
+    spans=$tmp/spans.jsonl
+}
+
+teardown() {
+    exec 5>&-
+    agent_teardown
+}
+
+# finished FILE: the agent that writes it has ended
+finished() {
+    eventually flock -sn "$1" true
+}
+
+count() { # count FILE: spans in it
+    grep -o '"startTimeUnixNano"' "$1" | wc -l
+}
+
+@test "run with an export is still the program: pid, exit status, children, descriptors, session" {
+    "$traceshim" run --spans "$spans" -- sh -c 'echo $$ >"$0"; exit 42' "$tmp/pid" 3>&- &
+    pid=$!
+    status=0
+    wait "$pid" || status=$?
+    [ "$status" -eq 42 ]
+    [ "$(cat "$tmp/pid")" -eq "$pid" ]
+    run "$traceshim" run --spans "$tmp/b" -- sh -c 'kill -TERM $$'
+    [ "$status" -eq 143 ]
+    # The program has no child that it did not make, and nothing open that it would not have without an agent.
+    look='ls /proc/$$/fd | grep -vx 3 >"$0"; cut -d" " -f5,6 /proc/$$/stat >>"$0"; cat /proc/$$/task/$$/children >>"$0"; :'
+    "$traceshim" run -- sh -c "$look" "$tmp/bare" 3>&-
+    "$traceshim" run --spans "$tmp/c" -- sh -c "$look" "$tmp/with" 3>&-
+    [ "$(head -n -1 "$tmp/bare" | grep -v ' ')" = "$(head -n -1 "$tmp/with" | grep -v ' ')" ]
+    [ "$(wc -w <"$tmp/with")" -eq "$(wc -w <"$tmp/bare")" ]
+}
+
+@test "spans of the whole tree are in the file once the program has ended, and the folder is gone" {
+    "$traceshim" run --spans "$spans" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=100 lines=10; "$0" "$TRACESHIM_RUN_DIR" spans=50 first=101 end=kill; :' "$writer" 3>&-
+    finished "$spans"
+    [ "$(count "$spans")" -eq 150 ]
+    [ -z "$(ls -A "$TMPDIR")" ]
+}
+
+@test "the agent stays for what goes on behind the program's end, and ends with it" {
+    mkfifo "$tmp/stdin"
+    "$traceshim" run --spans "$spans" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=5 end=stay <"$1" >/dev/null 2>&1 & :' "$writer" "$tmp/stdin" 3>&-
+    exec 5>"$tmp/stdin"
+    eventually grep -q startTimeUnixNano "$spans"
+    run flock -sn "$spans" true
+    [ "$status" -eq 1 ]
+    exec 5>&-
+    finished "$spans"
+    [ "$(count "$spans")" -eq 5 ]
+    eventually eval "[ -z \"\$(ls -A '$TMPDIR')\" ]"
+}
+
+@test "an agent that cannot start is said, and the program is not run" {
+    run "$traceshim" run --spans /no/such/folder/file -- touch "$tmp/ran"
+    [ "$status" -eq 125 ]
+    [[ $output == *"/no/such/folder/file cannot be written"* ]]
+    [ ! -e "$tmp/ran" ]
+    [ -z "$(ls -A "$TMPDIR")" ]
+}
+
+@test "a folder that was named is used, and left; one that is served already is said" {
+    export TRACESHIM_RUN_DIR=$run_dir
+    "$traceshim" run --spans "$spans" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=3' "$writer" 3>&-
+    finished "$spans"
+    [ "$(count "$spans")" -eq 3 ]
+    [ -d "$run_dir" ]
+    agent --spans "$tmp/other"
+    run "$traceshim" run --spans "$spans" -- true
+    [ "$status" -eq 125 ]
+    [[ $output == *"another agent serves $run_dir already"* ]]
+}
+
+@test "what a back end did not take by the end of the run is kept, and told where" {
+    port=$(free_port)
+    "$traceshim" run --otlp "http://127.0.0.1:$port" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=100' "$writer" 2>"$tmp/err" 3>&-
+    eventually grep -q 'wait in' "$tmp/err"
+    folder=$(sed -n 's/.*--run-dir \(.*\))/\1/p' "$tmp/err")
+    receive
+    run_dir=$folder agent --otlp "$url" "${fast[@]}"
+    eventually lines_in 100 "$got/spans"
+    stop_agent
+    received 100
+}
+
+# ---- view and tail ----------------------------------------------------------------------------------------------------
+
+# write_trace FILE: a request through two services, one call failing
+write_trace() {
+    /usr/bin/python3 - >"$1" <<'PY'
+import json
+T, base = "0af7651916cd43dd8448eb211c80319c", 1700000000_000000000
+def span(id, parent, name, kind, start, end, status, **more):
+    at = [{"key": "http.response.status_code", "value": {"intValue": str(status)}}] if status else []
+    at += [{"key": k, "value": {"stringValue": v}} for k, v in more.items()]
+    s = {"traceId": T, "spanId": id, "name": name, "kind": kind, "attributes": at, "status": {"code": 2} if status >= 500 or "error.type" in more else {},
+         "startTimeUnixNano": str(base + start), "endTimeUnixNano": str(base + end)}
+    return {**s, "parentSpanId": parent} if parent else s
+def batch(service, spans): return {"resourceSpans": [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+                                   "scopeSpans": [{"spans": spans}]}]}
+def lines(service, *of): return {"resourceLogs": [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+    "scopeLogs": [{"logRecords": [{"timeUnixNano": str(base + t), "severityText": s, "body": {"stringValue": text}, "traceId": T, "spanId": id} for t, s, text, id in of]}]}]}
+M = 1000000
+print(json.dumps(batch("stock", [span("00000000000000c3", "00000000000000b2", "GET", 2, 40*M, 90*M, 503, **{"url.path": "/stock"})])))
+print("this is no JSON")
+print(json.dumps(batch("shop", [span("00000000000000b2", "00000000000000a1", "GET", 3, 30*M, 95*M, 503, **{"url.full": "http://stock/stock"}),
+                                span("00000000000000a1", "", "GET /buy", 2, 0, 100*M, 200, **{"url.path": "/buy"})])))
+print(json.dumps(lines("shop", (10*M, "INFO", "buying", "00000000000000a1"), (97*M, "ERROR", "stock says \x1b[31mno", "00000000000000a1"))))
+print(json.dumps(lines("stock", (50*M, "", "empty", "00000000000000c3"))))
+PY
+}
+
+@test "view draws who called whom, when, and what was logged meanwhile" {
+    write_trace "$spans"
+    run --separate-stderr "$traceshim" view --width 100 "$spans"
+    [ "$status" -eq 0 ]
+    [ "$output" = "trace 0af7651916cd43dd8448eb211c80319c  3 spans, 3 lines, 100 ms, 2 errors
+shop: GET /buy 200 /buy                                   100 ms |=================================|
+  +10.0 ms INFO: buying
+  > shop: GET 503 ERROR http://stock/stock               65.0 ms |         ----------------------  |
+    stock: GET 503 ERROR /stock                          50.0 ms |             =================   |
+      +50.0 ms empty
+  +97.0 ms ERROR: stock says \\x1b[31mno" ]
+    [[ $stderr == *"line 2 is not OTLP JSON"* ]]
+}
+
+@test "view finds a trace by the begin of its id, and traces with errors" {
+    write_trace "$spans"
+    "$traceshim" run --spans "$tmp/more" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=2' "$writer" 3>&-
+    finished "$tmp/more"
+    cat "$tmp/more" >>"$spans"
+    [ "$("$traceshim" view "$spans" 2>/dev/null | grep -c ^trace)" -eq 3 ]
+    [ "$("$traceshim" view --trace 0AF7 "$spans" 2>/dev/null | grep -c ^trace)" -eq 1 ]
+    [ "$("$traceshim" view --errors <"$spans" 2>/dev/null | grep -c ^trace)" -eq 1 ]
+    run "$traceshim" view --trace ffff "$spans"
+    [ "$status" -eq 1 ]
+}
+
+@test "view colours for terminals only, and draws at any width" {
+    write_trace "$spans"
+    [ "$("$traceshim" view "$spans" 2>/dev/null | grep -c $'\033')" -eq 0 ]
+    [ "$("$traceshim" view --color always "$spans" 2>/dev/null | grep -c $'\033')" -gt 3 ]
+    for width in 1 50 79 400; do
+        "$traceshim" view --width "$width" "$spans" 2>/dev/null | grep -q 'shop: GET'
+    done
+}
+
+@test "view draws spans that are their own parents, and each once" {
+    /usr/bin/python3 - >"$spans" <<'PY'
+import json
+def span(id, parent): return {"traceId": "1" * 32, "spanId": id * 16, "parentSpanId": parent * 16, "name": "n" + id, "kind": 2,
+                              "startTimeUnixNano": "5", "endTimeUnixNano": "4"}
+print(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span("a", "a"), span("b", "c"), span("c", "b"), {}, "x", 7]}]}]}))
+PY
+    "$traceshim" view "$spans" >"$tmp/out"
+    for name in na nb nc; do [ "$(grep -c ": $name" "$tmp/out")" -eq 1 ]; done
+}
+
+@test "tail shows what is appended to a file, as it comes" {
+    : >"$spans"
+    "$traceshim" tail "$spans" >"$tmp/out" 3>&- &
+    started+=("$!")
+    write_trace "$tmp/trace"
+    head -c 300 "$tmp/trace" >>"$spans"
+    tail -c +301 "$tmp/trace" >>"$spans"
+    eventually lines_in 6 "$tmp/out"
+    grep -q '0af76519 stock .* 50.0 ms 503 GET /stock' "$tmp/out"
+    grep -qF 'stock says \x1b[31mno' "$tmp/out"
+}
+
+@test "tail without a file shows what programs export" {
+    TRACESHIM_RUN_DIR=$run_dir "$traceshim" tail >"$tmp/out" 3>&- &
+    started+=("$!")
+    "$writer" "$run_dir" spans=3 lines=1
+    eventually lines_in 4 "$tmp/out"
+    grep -q 'writer .*GET /item/{id} /item/2' "$tmp/out"
+    kill "${started[0]}"
+    eventually flock -n "$run_dir/agent-$(id -u).lock" true
+}
