@@ -115,7 +115,7 @@ static void draw_line(const struct drawing *d, const struct otlp_item *item, uns
 
 	/* Before the first span: its clock is another one's. */
 	format_time(time, item->start_ns > d->start_ns ? item->start_ns - d->start_ns : 0);
-	snprintf(head, sizeof(head), "%*s  +%s %s", (int)indent, "", time, item->severity);
+	snprintf(head, sizeof(head), "%*s  +%s%s%s", (int)indent, "", time, *item->severity ? " " : "", item->severity);
 	fprintf(d->out, "%s%s%s ", color(d->style, bad ? RED : DIM), head, *item->severity ? ":" : "");
 	put_cell(d->out, item->text, 0);
 	fprintf(d->out, "%s\n", color(d->style, PLAIN));

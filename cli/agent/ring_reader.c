@@ -37,7 +37,8 @@ bool ring_reader_begin(struct ring_reader *r, void *mapping, size_t size, struct
 	/* An agent before us may have read a part. */
 	r->tail = __atomic_load_n(&r->header->tail, __ATOMIC_ACQUIRE);
 	head = __atomic_load_n(&r->header->head, __ATOMIC_ACQUIRE);
-	return head - r->tail <= r->capacity && r->tail % RING_ALIGN == 0;
+	return (head - r->tail <= r->capacity || __atomic_load_n(&r->header->held, __ATOMIC_ACQUIRE) == r->tail) &&
+	       r->tail % RING_ALIGN == 0;
 }
 
 /* Up to where there are finished entries. */
@@ -48,8 +49,10 @@ static uint64_t reader_end(const struct ring_reader *r)
 	if (!r->dead)
 		return head;
 	held = __atomic_load_n(&r->header->held, __ATOMIC_ACQUIRE);
-	/* Both are compared as distances from the tail: held is as little to be believed as head. */
-	return held - r->tail <= r->capacity && held - r->tail > head - r->tail ? held : head;
+	/* It is as little to be believed as head. The tail is beyond head once what was held has been read. */
+	if (held - r->tail > r->capacity)
+		return head;
+	return head - r->tail > r->capacity || held - r->tail > head - r->tail ? held : head;
 }
 
 uint64_t ring_reader_waiting(const struct ring_reader *r)

@@ -92,7 +92,7 @@ stop_agent() {
 }
 
 lines_in() { # lines_in NUMBER FILE
-    [ "$(cat "$2" 2>/dev/null | wc -l)" -ge "$1" ]
+    [ -e "$2" ] && [ "$(wc -l <"$2")" -ge "$1" ]
 }
 
 # no_rings: all have been drained and removed
