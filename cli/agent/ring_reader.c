@@ -37,8 +37,9 @@ bool ring_reader_begin(struct ring_reader *r, void *mapping, size_t size, struct
 	/* An agent before us may have read a part. */
 	r->tail = __atomic_load_n(&r->header->tail, __ATOMIC_ACQUIRE);
 	head = __atomic_load_n(&r->header->head, __ATOMIC_ACQUIRE);
-	return (head - r->tail <= r->capacity || __atomic_load_n(&r->header->held, __ATOMIC_ACQUIRE) == r->tail) &&
-	       r->tail % RING_ALIGN == 0;
+	if (head - r->tail > r->capacity) /* only where what was held has been read already */
+		return r->tail - head <= r->capacity && __atomic_load_n(&r->header->held, __ATOMIC_ACQUIRE) == r->tail;
+	return r->tail % RING_ALIGN == 0;
 }
 
 /* Up to where there are finished entries. */
