@@ -142,6 +142,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 
 	if (config.export_traces && !peek && (received != 0 || has_room(iov, count)))
 		spans_before_receive(io, received, saved);
+	errno = saved;
 	/* End of stream needs nothing on a served connection: a half-closed client still gets its response. */
 	if ((received <= 0 || peek) && conn_role(conn) != CONN_OUTGOING)
 		return;

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config.h"
 #include "counters.h"
 #include "json.h"
 #include "logline_internal.h"
@@ -191,6 +192,18 @@ static void release(struct logline_line *line)
 	logline_line_free(line);
 }
 
+/* It is out, or in the backlog, which goes out before all else. */
+static void export_line(const struct logline_writer *w, const struct logline_line *line)
+{
+	struct line_origin origin = { .ctx = line->who == WHO_KNOWN ? &line->request->ctx : NULL,
+		                      .time_ns = line->print.time_ns ? line->print.time_ns : w->now.time_ns,
+		                      .tid = line->print.tid ? line->print.tid : w->now.tid,
+		                      .stream = line->stream,
+		                      .part = true };
+
+	line_export(&origin, (struct iovec){ (void *)(uintptr_t)line->bytes, line->len }, NULL, 0, 0, 0);
+}
+
 /* Send a line that belongs to no write in progress; what the log does not take now becomes its backlog. */
 static bool send_line(struct logline_writer *w, const struct logline_line *line)
 {
@@ -205,6 +218,8 @@ static bool send_line(struct logline_writer *w, const struct logline_line *line)
 	w->forced = true;
 	if (line->len)
 		ok = logline_add_line(w, line->bytes, line->len, false, w->taken, false) && logline_send(w);
+	if (line->len && config.export_logs)
+		export_line(w, line);
 	w->forced = false;
 	return ok;
 }

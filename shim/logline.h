@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "line_export.h"
 #include "record.h"
 
 struct request;
@@ -85,6 +86,7 @@ struct logline_one {
 	logline_key key;
 	int fd;
 	unsigned how;
+	struct line_origin origin; /* where lines are exported; else not filled */
 };
 bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
                        const void *line, size_t len, const struct logline_segment *segment);

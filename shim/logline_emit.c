@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "config.h"
 #include "counters.h"
 #include "json.h"
 #include "logline_internal.h"
@@ -271,14 +272,45 @@ static inline void count_lines(unsigned count, unsigned with_id, unsigned splice
 		counters_add(lines_spliced, spliced);
 }
 
+static struct line_origin origin_of(const struct record_source *source, unsigned how)
+{
+	return (struct line_origin){ .ctx = source->ctx,
+		                     .time_ns = source->time_ns,
+		                     .tid = source->tid,
+		                     .stream = (uint8_t)source->stream,
+		                     .part = source->partial || source->partial_last,
+		                     .says_id = source->ctx == NULL && (how & RECORD_HAS_ID) != 0 };
+}
+
+/* The line of a mark is out: what of it lies in the kept line, and what in the program's bytes, is told by the marks before. */
+static void export_mark(const struct logline_writer *w, const struct logline_mark *m, size_t in_start,
+                        uint32_t kept_start)
+{
+	struct iovec kept = { NULL, 0 };
+	size_t end = m->in_end;
+
+	if (w->kept != NULL && m->kept_end > kept_start)
+		kept = (struct iovec){ w->kept->bytes + kept_start, m->kept_end - kept_start };
+	if ((m->flags & MARK_MID_LINE) == 0 && end > in_start)
+		end--; /* its newline */
+	line_export(&m->origin, kept, w->iov, w->iovcnt, in_start, end);
+}
+
 /* The records up to mark `upto` are out, or kept: their bytes are dealt with. */
 static void commit(struct logline_writer *w, unsigned upto)
 {
 	const struct logline_mark *m = NULL;
 	unsigned with_id = 0, spliced = 0, cut = 0, count = upto - w->marks_sent;
+	size_t in_start = w->taken;
+	uint32_t kept_start = w->kept_done;
 
 	for (; w->marks_sent < upto; w->marks_sent++) {
 		m = &w->scratch->marks[w->marks_sent];
+		/* A line that is sent for another call is no part of this one's bytes: logline_export_line. */
+		if (config.export_logs && !w->forced)
+			export_mark(w, m, in_start, kept_start);
+		in_start = m->in_end;
+		kept_start = m->kept_end;
 		with_id += (m->flags & RECORD_HAS_ID) != 0;
 		spliced += (m->flags & RECORD_SPLICED) != 0;
 		cut += (m->flags & MARK_CUT) != 0;
@@ -410,6 +442,8 @@ static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ss
 	one->scratch->marks[0] = (struct logline_mark){ .in_end = one->line.iov_len,
 		                                        .out_end = (uint32_t)one->len,
 		                                        .flags = (uint16_t)one->how };
+	if (config.export_logs)
+		one->scratch->marks[0].origin = one->origin;
 	if (one->scratch->small)
 		own_let_go();
 	ok = settle(&w, n) && logline_send(&w);
@@ -460,6 +494,8 @@ bool logline_one_begin(struct logline_one *one, unsigned file, enum record_strea
 	one->line = (struct iovec){ (void *)(uintptr_t)line, len };
 	one->key = key;
 	one->fd = fd;
+	if (config.export_logs)
+		one->origin = origin_of(&source, one->how);
 	return true;
 }
 
@@ -471,6 +507,8 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 		own_give();
 	else
 		scratch_give(one->scratch);
+	if (config.export_logs)
+		line_export(&one->origin, (struct iovec){ NULL, 0 }, &one->line, 1, 0, one->line.iov_len - 1);
 	count_lines(1, (one->how & RECORD_HAS_ID) != 0, (one->how & RECORD_SPLICED) != 0);
 	return (ssize_t)one->line.iov_len;
 }
@@ -498,6 +536,8 @@ static bool add_record(struct logline_writer *w, const char *bytes, size_t len, 
 	m->in_end = in_end;
 	m->out_end = w->used;
 	m->kept_end = kept_end;
+	if (config.export_logs)
+		m->origin = origin_of(&w->source, how);
 	m->flags = (uint16_t)(how | (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
 	w->cut = !whole;
 	return true;

@@ -8,6 +8,7 @@
 #include <linux/limits.h> /* PIPE_BUF; our own limits.h hides the C library's */
 
 #include "limits.h"
+#include "line_export.h"
 #include "logline.h"
 
 /* Formatted bytes of one write in progress; a record of the longest line with the worst escapes must fit. */
@@ -52,7 +53,8 @@ struct logline_mark {
 	size_t in_end;
 	uint32_t out_end;
 	uint32_t kept_end;
-	uint16_t flags; /* RECORD_* and MARK_* */
+	uint16_t flags;            /* RECORD_* and MARK_* */
+	struct line_origin origin; /* where lines are exported; else not filled */
 };
 #define MARK_CUT 0x100u      /* counted as lines_cut */
 #define MARK_MID_LINE 0x200u /* the line goes on behind it */
@@ -77,7 +79,7 @@ struct logline_large {
 	char data[LOGLINE_SCRATCH] __attribute__((aligned(64)));
 };
 
-#define LOGLINE_SMALL 3392u
+#define LOGLINE_SMALL 3328u
 struct logline_small {
 	struct logline_scratch scratch;
 	struct logline_mark marks[1];

@@ -228,6 +228,47 @@ c, _ = l.accept(); c.recv(1000); c.close()" >"$tmp/ready" &
     [ "$(find "$tmp/run" -name '*.ring' ! -perm 600 | wc -l)" -eq 0 ]
 }
 
+# same_lines LOG...: what was exported is what the records say, line by line, with the same ids
+same_lines() {
+    cat "$@" | jq -c '[.message, .trace_id // "", .span_id // ""]' | sort >"$tmp/records"
+    rings | jq -c 'select(.what == "line") | [.text, .trace, .span]' | sort >"$tmp/exported"
+    [ "$(wc -l <"$tmp/records")" -gt 50 ]
+    diff "$tmp/records" "$tmp/exported"
+    # Those of a program that was stopped have no request; the others do.
+    [ "$(jq -c 'select(.[1] != "")' "$tmp/exported" | wc -l)" -gt 50 ]
+}
+
+@test "log lines: what is exported is what the records say, with the same ids" {
+    local how
+    settings+=(TRACESHIM_EXPORT=logs)
+    for how in thread prefork; do
+        serve guest "$port" "$programs/server_blocking" "$how" "$port"
+        burst "$url/x" --requests 100 --connections 10
+        stop "$pid"
+    done
+    serve python "$port" /usr/bin/python3 "$apps/python/http_server.py" "$port"
+    burst "$url/x" --requests 60 --connections 6
+    stop "$pid"
+    same_lines "$tmp"/guest.log "$tmp"/guest.err "$tmp"/python.log "$tmp"/python.err
+    [ "$(spans true)" -eq 0 ]
+}
+
+@test "log lines of Node, which is asked itself" {
+    settings+=(TRACESHIM_EXPORT=logs)
+    cat >"$tmp/app.cjs" <<'JS'
+require("http").createServer(async (request, response) => {
+  console.log("begin " + request.url);
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  console.error("end " + request.url);
+  response.end("ok\n");
+}).listen(Number(process.argv[2]), "127.0.0.1");
+JS
+    serve node "$port" node "$tmp/app.cjs" "$port"
+    burst "$url/x" --requests 60 --connections 6
+    stop "$pid"
+    same_lines "$tmp"/node.log "$tmp"/node.err
+}
+
 @test "a ring that nobody empties drops the newest and counts them" {
     settings+=(TRACESHIM_RING_SIZE=65536)
     nginx_serves 1
