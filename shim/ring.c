@@ -11,6 +11,9 @@
  * SIGBUS later), filled, mapped, closed, and only then linked to its name: the agent sees it whole or not at all. Numbers
  * go on where an earlier program of this very process left off: what that one had to say may not be fetched yet.
  *
+ * A thread's first file is small, whatever is configured: programs that make one call, and servers with a process a connection,
+ * would else leave a megabyte each. Once half of it was used another one takes its place, and the agent empties both.
+ *
  * Fork: the places lie in memory that the kernel empties in a child (MADV_WIPEONFORK), so that not even a child that
  * was made behind libc's back writes into its parent's rings. The mappings themselves stay there, unused: the fork may
  * have come from a handler in the middle of a copy, which the child then goes on with.
@@ -42,6 +45,8 @@
 
 /* Files that a process makes, and finds there from the program that it was before exec. */
 #define NUMBERS_TRIED 4096
+
+#define FIRST_CAPACITY RING_CAPACITY_MIN
 
 /* Linux' name for a thing of 2017. */
 #ifndef MADV_WIPEONFORK
@@ -236,7 +241,7 @@ static __attribute__((noinline)) struct ring_header *map_file(const char *path, 
 }
 
 /* The file under its name, which was nobody's. NULL: errno EEXIST: another number may do. */
-static __attribute__((noinline)) struct ring_header *make_file(struct places *all, uint32_t number)
+static __attribute__((noinline)) struct ring_header *make_file(struct places *all, uint32_t number, uint32_t capacity)
 {
 	char path[RUN_PATH_ROOM], name[RUN_PATH_ROOM];
 	struct ring_header *map;
@@ -255,13 +260,13 @@ static __attribute__((noinline)) struct ring_header *make_file(struct places *al
 	memcpy(path + len, RING_SUFFIX, sizeof(RING_SUFFIX));
 	memcpy(name, path, len + sizeof(RING_SUFFIX));
 	memcpy(path + len, ".new", sizeof(".new"));
-	map = map_file(path, config.ring_size, start_ticks);
+	map = map_file(path, capacity, start_ticks);
 	if (map != NULL) {
 		long result = os_link(path, name);
 
 		(void)unlink(path);
 		if (result != 0) {
-			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)config.ring_size);
+			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)capacity);
 			errno = (int)-result;
 			map = NULL;
 		}
@@ -269,8 +274,7 @@ static __attribute__((noinline)) struct ring_header *make_file(struct places *al
 	return map;
 }
 
-/* With the ring's lock. */
-static __attribute__((noinline)) bool make(struct ring *ring)
+static __attribute__((noinline)) struct ring_header *make_numbered(uint32_t capacity)
 {
 	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
 	uint64_t retry = __atomic_load_n(&all->retry_ms, __ATOMIC_RELAXED);
@@ -278,20 +282,50 @@ static __attribute__((noinline)) bool make(struct ring *ring)
 	int tries;
 
 	if (retry != 0 && os_monotonic_ms() < retry)
-		return false;
+		return NULL;
 	if (__atomic_load_n(&all->start_ticks, __ATOMIC_RELAXED) == 0) /* two threads at once read the same */
 		__atomic_store_n(&all->start_ticks, run_files_start_ticks(), __ATOMIC_RELAXED);
 	for (tries = 0; map == NULL && tries < NUMBERS_TRIED; tries++) {
-		map = make_file(all, __atomic_fetch_add(&all->number, 1, __ATOMIC_RELAXED));
+		map = make_file(all, __atomic_fetch_add(&all->number, 1, __ATOMIC_RELAXED), capacity);
 		if (map == NULL && errno != EEXIST)
 			break;
 	}
-	if (map == NULL) {
+	if (map == NULL)
 		__atomic_store_n(&all->retry_ms, os_monotonic_ms() + RETRY_MS, __ATOMIC_RELAXED);
-		return false;
-	}
-	ring->capacity = config.ring_size;
-	ring->head = ring->tail = ring->held = 0;
+	return map;
+}
+
+/* No entry will be written there any more. With the ring's lock. */
+static void retire(struct ring *ring)
+{
+	struct ring_header *map = ring->map;
+
+	__atomic_store_n(&map->held, ring->head, __ATOMIC_RELEASE);
+	__atomic_store_n(&ring->map, NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&ring->held, ring->head, __ATOMIC_RELAXED);
+	__atomic_store_n(&map->ended, 1, __ATOMIC_RELEASE);
+	(void)os_unmap(map, RING_HEADER_SIZE + (size_t)ring->capacity);
+}
+
+static inline bool is_to_grow(const struct ring *ring)
+{
+	return ring->capacity < config.ring_size && ring->head > ring->capacity / 2;
+}
+
+/* The ring's first file, or the one that takes its place. Where there is none to be had, the one before stays. With the lock. */
+static __attribute__((noinline)) bool make(struct ring *ring)
+{
+	uint32_t capacity = ring->map == NULL && FIRST_CAPACITY < config.ring_size ? FIRST_CAPACITY : config.ring_size;
+	struct ring_header *map = make_numbered(capacity);
+
+	if (map == NULL)
+		return ring->map != NULL;
+	if (ring->map != NULL)
+		retire(ring);
+	ring->capacity = capacity;
+	ring->tail = 0;
+	__atomic_store_n(&ring->head, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&ring->held, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&ring->map, map, __ATOMIC_RELAXED);
 	return true;
 }
@@ -360,7 +394,7 @@ static inline void *begin(struct ring_entry_place *place, enum ring_kind kind, s
 		return NULL;
 	}
 	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
-	if (__builtin_expect(ring->map != NULL, 1) || make(ring))
+	if (__builtin_expect(ring->map != NULL && !is_to_grow(ring), 1) || make(ring))
 		entry = place_entry(ring, place, size);
 	if (__builtin_expect(entry == NULL, 0)) {
 		if (counted)
@@ -447,10 +481,11 @@ void ring_prepare(void)
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
 
-	if (ring == NULL || (ring == own && __atomic_load_n(&ring->map, __ATOMIC_RELAXED) != NULL) ||
+	if (ring == NULL ||
+	    (ring == own && __atomic_load_n(&ring->map, __ATOMIC_RELAXED) != NULL && !is_to_grow(ring)) ||
 	    !lock(ring, (uint32_t)tid))
 		return;
-	if (ring->map == NULL)
+	if (ring->map == NULL || is_to_grow(ring))
 		(void)make(ring);
 	unlock(ring);
 }
@@ -475,17 +510,11 @@ void ring_end_process(void)
 
 	for (i = 0; all != NULL && i < RING_COUNT; i++) {
 		struct ring *ring = &all->ring[i];
-		struct ring_header *map;
 
 		if (__atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL || !lock(ring, tid))
 			continue; /* who writes there now has until the process is gone */
-		map = ring->map;
-		if (map != NULL) {
-			forget_held(ring);
-			__atomic_store_n(&ring->map, NULL, __ATOMIC_RELAXED);
-			__atomic_store_n(&map->ended, 1, __ATOMIC_RELEASE);
-			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)ring->capacity);
-		}
+		if (ring->map != NULL)
+			retire(ring);
 		unlock(ring);
 	}
 }

@@ -50,7 +50,7 @@ static void exporting(void)
 	snprintf(dir, sizeof(dir), "/tmp/lines.XXXXXX");
 	CHECK(mkdtemp(dir) != NULL);
 	config.run_dir = (struct config_name){ dir, (uint16_t)strlen(dir) };
-	config.ring_size = 4 << 20;
+	config.ring_size = RING_CAPACITY_MIN;
 	config.export_logs = true;
 	os.open = open;
 	os.read = read;

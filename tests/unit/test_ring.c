@@ -384,7 +384,6 @@ CORE_TEST(a_handler_above_its_thread_s_own_writing_drops_its_entry_and_counts_it
 
 CORE_TEST(entries_of_a_handler_at_any_moment_are_whole_or_counted)
 {
-	struct ring_header *map;
 	uint64_t own_count = 0, n;
 	sigset_t set;
 	pid_t pinger, parent = getpid();
@@ -404,8 +403,7 @@ CORE_TEST(entries_of_a_handler_at_any_moment_are_whole_or_counted)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	map = map_ring(0);
-	n = count_all(map);
+	n = count_all(map_ring(0)) + count_all(map_ring(1));
 	CHECK_INT(n, 1 + own_count + handled);
 	remove_folder();
 }
@@ -417,6 +415,47 @@ static void *push_many(void *arg)
 		(void)push(40, i);
 	ring_end_thread();
 	return NULL;
+}
+
+CORE_TEST(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place)
+{
+	struct ring_header *first, *second;
+	uint64_t value = 0, expected = 0;
+
+	in_folder(1 << 20);
+	CHECK(push(8, ++value));
+	first = map_ring(0);
+	CHECK_INT(first->capacity, RING_CAPACITY_MIN);
+	while (count_files(RING_SUFFIX) == 1)
+		CHECK(push(96, ++value));
+	second = map_ring(1);
+	CHECK_INT(second->capacity, 1 << 20);
+	CHECK_INT(first->ended, 1);
+	CHECK(first->head > RING_CAPACITY_MIN / 2 && first->head < RING_CAPACITY_MIN / 2 + 200);
+	while (value < 5000)
+		CHECK(push(96, ++value));
+	CHECK_INT(count_files(RING_SUFFIX), 2);
+	for (uint64_t n; (n = pull(first)) != 0;)
+		CHECK_INT(n, ++expected);
+	for (uint64_t n; (n = pull(second)) != 0;)
+		CHECK_INT(n, ++expected);
+	CHECK_INT(expected, value);
+	remove_folder();
+}
+
+CORE_TEST(where_no_larger_ring_is_to_be_had_the_first_one_stays)
+{
+	uint64_t value = 0;
+
+	in_folder(1 << 20);
+	CHECK(push(8, ++value));
+	config.run_dir = CORE_NAME("/proc/nowhere");
+	while (push(96, value + 1))
+		value++;
+	CHECK(value > RING_CAPACITY_MIN / 104 - 2);
+	config.run_dir = (struct config_name){ dir, (uint16_t)strlen(dir) };
+	CHECK_INT(count_all(map_ring(0)), value);
+	remove_folder();
 }
 
 CORE_TEST(threads_have_rings_of_their_own_which_the_next_ones_take_over)
@@ -433,7 +472,7 @@ CORE_TEST(threads_have_rings_of_their_own_which_the_next_ones_take_over)
 			pthread_join(thread[i], NULL);
 	}
 	files = count_files(RING_SUFFIX);
-	CHECK(files >= 1 && files <= 8);
+	CHECK(files >= 1 && files <= 16);
 	lost = counters_get(line_exports_lost);
 	for (int i = 0; i < files; i++)
 		n += count_all(map_ring((unsigned)i));
@@ -663,6 +702,8 @@ int main(void)
 		cmocka_unit_test(what_is_held_across_the_end_of_the_area_is_read_of_a_dead_process),
 		cmocka_unit_test(a_handler_above_its_thread_s_own_writing_drops_its_entry_and_counts_it),
 		cmocka_unit_test(entries_of_a_handler_at_any_moment_are_whole_or_counted),
+		cmocka_unit_test(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place),
+		cmocka_unit_test(where_no_larger_ring_is_to_be_had_the_first_one_stays),
 		cmocka_unit_test(threads_have_rings_of_their_own_which_the_next_ones_take_over),
 		cmocka_unit_test(more_threads_than_rings_share_them_and_nothing_is_torn),
 		cmocka_unit_test(a_forked_child_has_rings_of_its_own),

@@ -20,7 +20,7 @@ static void exporting(void)
 	CHECK(mkdtemp(dir) != NULL);
 	config.run_dir = (struct config_name){ dir, (uint16_t)strlen(dir) };
 	config.service = CORE_NAME("svc");
-	config.ring_size = 1 << 20;
+	config.ring_size = RING_CAPACITY_MIN;
 	config.export_traces = true;
 	os.open = open;
 	os.read = read;
@@ -61,10 +61,17 @@ static const struct ring_span *pull_until(uint64_t until)
 {
 	const struct ring_span *span;
 
-	if (ring == NULL || ring->tail >= until)
-		return NULL;
-	span = (const struct ring_span *)(const void *)((char *)ring + RING_HEADER_SIZE +
-	                                                (ring->tail & (ring->capacity - 1)));
+	for (;;) {
+		uint64_t at;
+
+		if (ring == NULL || ring->tail >= until)
+			return NULL;
+		at = ring->tail & (ring->capacity - 1);
+		span = (const struct ring_span *)(const void *)((char *)ring + RING_HEADER_SIZE + at);
+		if (ring->capacity - at >= sizeof(struct ring_entry) && span->entry.kind != RING_PAD)
+			break;
+		ring->tail += ring->capacity - at;
+	}
 	CHECK_INT(span->entry.kind, RING_SPAN);
 	CHECK_INT(span->entry.fixed, sizeof(*span));
 	ring->tail += span->entry.size;
