@@ -1,7 +1,7 @@
 /*
  * Where descriptors, connections, logs and the current request meet; see io.h. Sending is in io_send.c.
  */
-#include "io.h"
+#include "io_spans.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -106,43 +106,15 @@ static void received_reply(struct conn *conn, int fd, const struct iovec *iov, i
 	}
 }
 
-static bool has_room(const struct iovec *iov, int count)
-{
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (iov[i].iov_len > 0)
-			return true;
-	return false;
-}
-
-/* A connection that fails or ends is why a response is not complete. What is read of a call's may complete its span. */
-static void spans_before_receive(struct io_receive *io, ssize_t received, int error)
-{
-	struct conn *conn = io->handle.conn;
-
-	if (received > 0) {
-		if (conn_role(conn) == CONN_OUTGOING && conn_is_http1(conn))
-			ring_prepare(); /* without the connection's lock */
-		return;
-	}
-	if ((received < 0 && (error == EAGAIN || error == EINTR)) || !conn_lock(io->handle))
-		return;
-	if (received == 0)
-		span_peer_ended(conn);
-	else
-		span_failed(conn, error, true);
-	conn_unlock(conn);
-}
-
 void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek)
 {
 	struct conn *conn = io->handle.conn;
 	int saved = errno;
 
-	if (config.export_traces && !peek && (received != 0 || has_room(iov, count)))
-		spans_before_receive(io, received, saved);
-	errno = saved;
+	if (config.export_traces && !peek) {
+		io_spans_receive(io, iov, count, received, saved);
+		errno = saved;
+	}
 	/* End of stream needs nothing on a served connection: a half-closed client still gets its response. */
 	if ((received <= 0 || peek) && conn_role(conn) != CONN_OUTGOING)
 		return;

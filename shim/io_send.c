@@ -10,7 +10,7 @@
  * One call of the program may hold several messages. It is sent in pieces, each up to the end of a message, so that every
  * head gets its insertion; on a blocking socket the pieces add up to the whole, as the program expects.
  */
-#include "io.h"
+#include "io_spans.h"
 
 #include <errno.h>
 #include <string.h>
@@ -304,16 +304,6 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 	conn_unlock(conn);
 }
 
-/* What the call did not complete is not held any more; and if it failed, that may be why the response never came. */
-static void end_of_spans(struct io_send *io, bool failed, int error)
-{
-	ring_drop_held();
-	if (failed && error != EAGAIN && io->handle.conn != NULL && conn_lock(io->handle)) {
-		span_failed(io->handle.conn, error, false);
-		conn_unlock(io->handle.conn);
-	}
-}
-
 void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
@@ -324,7 +314,7 @@ void io_send_end(struct io_send *io, ssize_t sent)
 	if (sent > 0)
 		commit(io, 0, (size_t)sent);
 	if (config.export_traces)
-		end_of_spans(io, sent < 0, saved);
+		io_spans_sent(io, sent < 0, saved);
 	request_unref(io->caller);
 	errno = saved;
 }
@@ -556,26 +546,13 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	if (sent < 0)
 		saved = errno;
 	if (config.export_traces)
-		end_of_spans(io, sent < 0, saved);
+		io_spans_sent(io, sent < 0, saved);
 	request_unref(io->caller);
 	errno = saved;
 	return sent;
 }
 
 /* ---- bytes that nobody sees ---- */
-
-static void hold_unseen(int fd)
-{
-	struct conn_handle handle = conn_find(fd);
-	int saved = errno;
-
-	ring_prepare();
-	if (handle.conn != NULL && conn_lock(handle)) {
-		served_hold_span(handle.conn, NULL);
-		conn_unlock(handle.conn);
-	}
-	errno = saved;
-}
 
 void io_send_unseen_begin(int fd)
 {
@@ -584,7 +561,7 @@ void io_send_unseen_begin(int fd)
 	struct io_send io;
 
 	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
-		hold_unseen(fd);
+		io_spans_hold_unseen(fd);
 	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
 	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
 		return;

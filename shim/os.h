@@ -58,7 +58,7 @@ long os_protect(void *pages, size_t len, int access);
 long os_random(void *bytes, size_t len, unsigned flags);
 long os_thread_name(char name[16]);
 uint32_t os_euid(void);
-uint64_t os_file_limit(void); /* RLIMIT_FSIZE: whoever writes more gets a signal that kills */
+uint64_t os_file_limit(void);           /* RLIMIT_FSIZE: whoever writes more gets a signal that kills */
 long os_allocate(int fd, uint64_t len); /* fallocate: all blocks, now */
 long os_link(const char *from, const char *to);
 long os_advise(void *pages, size_t len, int advice);

@@ -15,7 +15,7 @@
  * Memory: a page an exchange, one of which each thread keeps; 112 bytes a connection that had one. Callers: whoever has
  * the connection's lock, signal handlers included.
  */
-#include "span.h"
+#include "span_internal.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -31,29 +31,6 @@
 /* How long the difference between the clocks is believed. */
 #define CLOCK_BELIEF_NS 100000000u
 
-#define SPAN_ROOM 4096u
-/* A method, a target of RING_TEXT_LIMIT, a version, and what else there is room for. */
-#define LINE_ROOM (RING_TEXT_LIMIT + 64u)
-
-enum line_state { LINE_BEFORE, LINE_INSIDE, LINE_DONE };
-
-struct span {
-	uint32_t pool_word;
-	uint32_t forks;    /* when it was last known to be this process's own */
-	uint64_t start_ns; /* of the monotonic clock */
-	uint64_t read_ns;  /* call: when its response's head was read; else 0 */
-	uint64_t ticket;   /* of the entry that is held for it */
-	uint16_t used;     /* bytes of `area` */
-	uint16_t line_len; /* of the request line, which lies first there */
-	uint8_t line;      /* enum line_state */
-	bool answering;    /* bytes of the response have gone by */
-	bool fresh;        /* the last of them were the first ones, too: one event, of which the time is known */
-	uint16_t at[RING_TEXT_COUNT];
-	struct ring_span record;
-	char area[];
-};
-
-#define AREA_ROOM (SPAN_ROOM - (uint32_t)sizeof(struct span))
 _Static_assert(AREA_ROOM >= LINE_ROOM + 2u * RING_TEXT_LIMIT, "room for a request line and long fields");
 _Static_assert(RING_METHOD_GET == HTTP1_GET + 1 && RING_METHOD_PATCH == HTTP1_PATCH + 1, "the same order of methods");
 _Static_assert(TRACE_FLAG_SAMPLED == RING_FLAG_SAMPLED && TRACE_FLAG_RANDOM == RING_FLAG_RANDOM, "the same flags");
@@ -102,109 +79,6 @@ static uint64_t day_time(uint64_t now)
 static uint64_t told(const struct span *span, uint64_t when)
 {
 	return when == 0 ? 0 : span->record.start_ns + (when - span->start_ns);
-}
-
-/* ---- texts ---- */
-
-#define IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
-
-static int text_of(const char *name, size_t len)
-{
-	if (IS(name, len, "host"))
-		return RING_TEXT_HOST;
-	if (IS(name, len, "user-agent"))
-		return RING_TEXT_USER_AGENT;
-	if (IS(name, len, "forwarded") || IS(name, len, "x-forwarded-for"))
-		return RING_TEXT_FORWARDED;
-	return -1;
-}
-
-bool span_wants(const char *name, size_t len)
-{
-	return text_of(name, len) >= 0;
-}
-
-void span_each_wanted(propagate_visit *visit, void *to)
-{
-	visit(to, "host", 4);
-	visit(to, "user-agent", 10);
-	visit(to, "forwarded", 9);
-	visit(to, "x-forwarded-for", 15);
-}
-
-static void put_text(struct span *span, enum ring_span_text text, const char *from, size_t len)
-{
-	size_t room = AREA_ROOM - span->used;
-
-	if (len > RING_TEXT_LIMIT || len > room) {
-		len = room < RING_TEXT_LIMIT ? room : RING_TEXT_LIMIT;
-		span->record.flags |= RING_FLAG_TRUNCATED;
-	}
-	memcpy(span->area + span->used, from, len);
-	span->at[text] = span->used;
-	span->record.text[text] = (uint16_t)len;
-	span->used = (uint16_t)(span->used + len);
-}
-
-/* The request line goes to the front of the area, whose first LINE_ROOM bytes are its own. */
-void span_take_line(struct span *span, const char *bytes, size_t len)
-{
-	const char *end;
-	size_t part;
-
-	if (span->line == LINE_DONE)
-		return;
-	for (; span->line == LINE_BEFORE && len > 0 && (*bytes == '\r' || *bytes == '\n'); bytes++)
-		len--; /* empty lines may come first (RFC 9112 2.2) */
-	if (len == 0)
-		return;
-	span->line = LINE_INSIDE;
-	end = memchr(bytes, '\n', len);
-	part = end != NULL ? (size_t)(end - bytes) : len;
-	if (part > LINE_ROOM - span->line_len)
-		part = LINE_ROOM - span->line_len;
-	memcpy(span->area + span->line_len, bytes, part);
-	span->line_len = (uint16_t)(span->line_len + part);
-	if (end != NULL)
-		span->line = LINE_DONE;
-}
-
-/* Method and target out of the request line, which the scanner found to be sound. */
-static void split_line(struct span *span, const struct http1 *up)
-{
-	const char *line = span->area, *space = memchr(line, ' ', span->line_len), *target;
-	size_t len = space != NULL ? (size_t)(space - line) : span->line_len;
-
-	span->record.method = up->method == HTTP1_OTHER ? RING_METHOD_other : (uint8_t)(up->method + 1);
-	if (up->method == HTTP1_OTHER) {
-		span->at[RING_TEXT_METHOD] = 0;
-		span->record.text[RING_TEXT_METHOD] = (uint16_t)len;
-	}
-	if (space == NULL) {
-		span->record.flags |= RING_FLAG_TRUNCATED;
-		return;
-	}
-	target = space + 1;
-	len = span->line_len - (size_t)(target - line);
-	space = memchr(target, ' ', len);
-	if (space != NULL)
-		len = (size_t)(space - target);
-	if (space == NULL || len > RING_TEXT_LIMIT)
-		span->record.flags |= RING_FLAG_TRUNCATED;
-	span->at[RING_TEXT_TARGET] = (uint16_t)(target - line);
-	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
-}
-
-void span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
-{
-	int text = text_of(name, name_len);
-
-	if (text < 0 || (text != RING_TEXT_HOST && span->record.span_kind != RING_SPAN_SERVER))
-		return;
-	/* The first value counts, and Forwarded more than what was there before it. */
-	if (span->record.text[text] != 0 && !(text == RING_TEXT_FORWARDED && name[0] == 'f'))
-		return;
-	put_text(span, (enum ring_span_text)text, value, value_len);
 }
 
 /* ---- the life of a span ---- */
@@ -394,8 +268,8 @@ void span_own_call(struct conn *conn, struct exchange *ex, struct request *calle
 	span->record.flags |= ids.flags;
 	span->forks = forks_now();
 	if (caller->ctx.tracestate.len > 0)
-		put_text(span, RING_TEXT_TRACESTATE, caller->ctx.text.data + caller->ctx.tracestate.off,
-		         caller->ctx.tracestate.len);
+		span_put_text(span, RING_TEXT_TRACESTATE, caller->ctx.text.data + caller->ctx.tracestate.off,
+		              caller->ctx.tracestate.len);
 }
 
 /* ---- the end ---- */
@@ -411,7 +285,7 @@ static void take_request(struct span *span, const struct request *request)
 	if (ctx->remote)
 		span->record.flags |= RING_FLAG_REMOTE;
 	if (ctx->tracestate.len > 0 && span->record.text[RING_TEXT_TRACESTATE] == 0)
-		put_text(span, RING_TEXT_TRACESTATE, ctx->text.data + ctx->tracestate.off, ctx->tracestate.len);
+		span_put_text(span, RING_TEXT_TRACESTATE, ctx->text.data + ctx->tracestate.off, ctx->tracestate.len);
 }
 
 static void take_conn(struct span *span, const struct span_conn *known)
@@ -463,7 +337,7 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 {
 	struct span *span = ex->span;
 
-	split_line(span, &ex->up);
+	span_split_line(span, &ex->up);
 	span->record.version = ex->up.minor != 0 ? 11 : 10;
 	span->record.status = span->answering ? down->status : 0;
 	if (span->record.span_kind == RING_SPAN_SERVER)

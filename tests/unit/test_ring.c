@@ -1,10 +1,13 @@
 /*
  * Rings, from both sides: the module writes, and a reader of this test's own, which knows ring_format.h only, reads.
+ *
+ * long: a test for each edge of a ring, from one reader.
  */
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "core_fixture.h"
@@ -665,6 +668,18 @@ CORE_TEST(a_disk_without_room_leaves_no_file_and_no_descriptor)
 	remove_folder();
 }
 
+CORE_TEST(a_limit_of_file_sizes_is_kept_without_the_signal_that_kills)
+{
+	struct rlimit limit = { 10000, 10000 };
+
+	in_folder(RING_CAPACITY_MIN);
+	CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	CHECK(!push(8, 1));
+	CHECK_INT(count_files(RING_SUFFIX) + count_files(".new"), 0);
+	CHECK_INT(counters_get(line_exports_lost), 1);
+	remove_folder();
+}
+
 CORE_TEST(the_layout_is_what_readers_were_built_for)
 {
 	CHECK_INT(sizeof(struct ring_entry), 8);
@@ -712,6 +727,7 @@ int main(void)
 		cmocka_unit_test(numbers_go_on_behind_the_rings_of_an_earlier_program_of_this_process),
 		cmocka_unit_test(a_folder_that_is_not_there_is_made_and_one_that_is_closed_costs_the_entries),
 		cmocka_unit_test(a_disk_without_room_leaves_no_file_and_no_descriptor),
+		cmocka_unit_test(a_limit_of_file_sizes_is_kept_without_the_signal_that_kills),
 		cmocka_unit_test(the_layout_is_what_readers_were_built_for),
 	};
 

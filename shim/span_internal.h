@@ -1,0 +1,38 @@
+/*
+ * Shared by the files of the module span only: span.c (the life of a span), span_text.c (what it takes of a head).
+ */
+#ifndef TRACESHIM_SPAN_INTERNAL_H
+#define TRACESHIM_SPAN_INTERNAL_H
+
+#include "span.h"
+
+#define SPAN_ROOM 4096u
+/* A method, a target of RING_TEXT_LIMIT, a version, and what else there is room for. */
+#define LINE_ROOM (RING_TEXT_LIMIT + 64u)
+
+enum line_state { LINE_BEFORE, LINE_INSIDE, LINE_DONE };
+
+struct span {
+	uint32_t pool_word;
+	uint32_t forks;    /* when it was last known to be this process's own */
+	uint64_t start_ns; /* of the monotonic clock */
+	uint64_t read_ns;  /* call: when its response's head was read; else 0 */
+	uint64_t ticket;   /* of the entry that is held for it */
+	uint16_t used;     /* bytes of `area` */
+	uint16_t line_len; /* of the request line, which lies first there */
+	uint8_t line;      /* enum line_state */
+	bool answering;    /* bytes of the response have gone by */
+	bool fresh;        /* the last of them were the first ones, too: one event, of which the time is known */
+	uint16_t at[RING_TEXT_COUNT];
+	struct ring_span record;
+	char area[];
+};
+
+#define AREA_ROOM (SPAN_ROOM - (uint32_t)sizeof(struct span))
+/* Keep a text of the span, cut where it has to be. */
+void span_put_text(struct span *span, enum ring_span_text text, const char *from, size_t len);
+
+/* Method and target out of the request line, which the scanner found to be sound. Again is the same. */
+void span_split_line(struct span *span, const struct http1 *up);
+
+#endif

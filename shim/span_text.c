@@ -1,0 +1,111 @@
+/*
+ * What a span takes of the head of its request: the request line, and a few fields; see span.h.
+ *
+ * The line is copied as it comes, in any pieces, to the front of the span's area, and taken apart when the scanner has found
+ * it sound. Fields go behind it. What does not fit is cut, and the span says so.
+ *
+ * Memory: the span's. Callers: whoever has the connection's lock.
+ */
+#include "span_internal.h"
+
+#include <string.h>
+
+#define IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
+
+static int text_of(const char *name, size_t len)
+{
+	if (IS(name, len, "host"))
+		return RING_TEXT_HOST;
+	if (IS(name, len, "user-agent"))
+		return RING_TEXT_USER_AGENT;
+	if (IS(name, len, "forwarded") || IS(name, len, "x-forwarded-for"))
+		return RING_TEXT_FORWARDED;
+	return -1;
+}
+
+bool span_wants(const char *name, size_t len)
+{
+	return text_of(name, len) >= 0;
+}
+
+void span_each_wanted(propagate_visit *visit, void *to)
+{
+	visit(to, "host", 4);
+	visit(to, "user-agent", 10);
+	visit(to, "forwarded", 9);
+	visit(to, "x-forwarded-for", 15);
+}
+
+void span_put_text(struct span *span, enum ring_span_text text, const char *from, size_t len)
+{
+	size_t room = AREA_ROOM - span->used;
+
+	if (len > RING_TEXT_LIMIT || len > room) {
+		len = room < RING_TEXT_LIMIT ? room : RING_TEXT_LIMIT;
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	}
+	memcpy(span->area + span->used, from, len);
+	span->at[text] = span->used;
+	span->record.text[text] = (uint16_t)len;
+	span->used = (uint16_t)(span->used + len);
+}
+
+/* The request line goes to the front of the area, whose first LINE_ROOM bytes are its own. */
+void span_take_line(struct span *span, const char *bytes, size_t len)
+{
+	const char *end;
+	size_t part;
+
+	if (span->line == LINE_DONE)
+		return;
+	for (; span->line == LINE_BEFORE && len > 0 && (*bytes == '\r' || *bytes == '\n'); bytes++)
+		len--; /* empty lines may come first (RFC 9112 2.2) */
+	if (len == 0)
+		return;
+	span->line = LINE_INSIDE;
+	end = memchr(bytes, '\n', len);
+	part = end != NULL ? (size_t)(end - bytes) : len;
+	if (part > LINE_ROOM - span->line_len)
+		part = LINE_ROOM - span->line_len;
+	memcpy(span->area + span->line_len, bytes, part);
+	span->line_len = (uint16_t)(span->line_len + part);
+	if (end != NULL)
+		span->line = LINE_DONE;
+}
+
+void span_split_line(struct span *span, const struct http1 *up)
+{
+	const char *line = span->area, *space = memchr(line, ' ', span->line_len), *target;
+	size_t len = space != NULL ? (size_t)(space - line) : span->line_len;
+
+	span->record.method = up->method == HTTP1_OTHER ? RING_METHOD_other : (uint8_t)(up->method + 1);
+	if (up->method == HTTP1_OTHER) {
+		span->at[RING_TEXT_METHOD] = 0;
+		span->record.text[RING_TEXT_METHOD] = (uint16_t)len;
+	}
+	if (space == NULL) {
+		span->record.flags |= RING_FLAG_TRUNCATED;
+		return;
+	}
+	target = space + 1;
+	len = span->line_len - (size_t)(target - line);
+	space = memchr(target, ' ', len);
+	if (space != NULL)
+		len = (size_t)(space - target);
+	if (space == NULL || len > RING_TEXT_LIMIT)
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	span->at[RING_TEXT_TARGET] = (uint16_t)(target - line);
+	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
+}
+
+void span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	int text = text_of(name, name_len);
+
+	if (text < 0 || (text != RING_TEXT_HOST && span->record.span_kind != RING_SPAN_SERVER))
+		return;
+	/* The first value counts, and Forwarded more than what was there before it. */
+	if (span->record.text[text] != 0 && !(text == RING_TEXT_FORWARDED && name[0] == 'f'))
+		return;
+	span_put_text(span, (enum ring_span_text)text, value, value_len);
+}
