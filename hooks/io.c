@@ -271,6 +271,14 @@ static bool is_divisible(int flags)
 	return (flags & (MSG_OOB | MSG_ZEROCOPY)) == 0;
 }
 
+/* A call that goes out as it is: first the rest of what was inserted before it, without the call's own flags. */
+static bool comes_next(int fd, int flags)
+{
+	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags & (MSG_DONTWAIT | MSG_NOSIGNAL) };
+
+	return io_send_rest(&emitter);
+}
+
 EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
@@ -283,7 +291,7 @@ EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 		return REAL(send)(fd, buf, len, flags);
 	if (verdict == IO_SPECIAL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
-	n = REAL(send)(fd, buf, len, flags);
+	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(send)(fd, buf, len, flags) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -302,7 +310,7 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
 	if (verdict == IO_SPECIAL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
-	n = REAL(sendto)(fd, buf, len, flags, addr, addrlen);
+	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendto)(fd, buf, len, flags, addr, addrlen) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -321,7 +329,7 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	/* Descriptors travel with the bytes: such a message is not cut up. */
 	if (verdict == IO_SPECIAL && msg->msg_controllen == 0 && is_divisible(flags))
 		return io_send_special(&io, &emitter);
-	n = REAL(sendmsg)(fd, msg, flags);
+	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendmsg)(fd, msg, flags) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -422,6 +430,8 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 		return REAL(sendfile)(out, in, offset, len);
 	if (is_refused(out, NULL, in, offset, EINVAL))
 		return -1;
+	if (!comes_next(out, 0))
+		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile)(out, in, offset, len);
 	io_send_unseen_end(out, n);
@@ -436,6 +446,8 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 		return REAL(sendfile64)(out, in, offset, len);
 	if (is_refused(out, NULL, in, offset, EINVAL))
 		return -1;
+	if (!comes_next(out, 0))
+		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(sendfile64)(out, in, offset, len);
 	io_send_unseen_end(out, n);
@@ -449,6 +461,8 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 	if (io_uninvolved(out) && io_uninvolved(in))
 		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
 	if (is_refused(out, out_offset, in, in_offset, EINVAL))
+		return -1;
+	if (!comes_next(out, 0))
 		return -1;
 	io_send_unseen_begin(out);
 	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);

@@ -79,6 +79,13 @@ void io_send_end(struct io_send *io, ssize_t sent);
 /* The result is the program's own byte count, or -1 with errno, whatever was inserted or rewritten. */
 ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter);
 
+/*
+ * Before a call that cannot be taken apart (ancillary or urgent data, sendfile, splice): send what is left of a half-sent
+ * insertion. false: the kernel does not take it now, errno says why, and the call must fail with that. `emitter` without the
+ * call's own flags.
+ */
+bool io_send_rest(const struct io_emitter *emitter);
+
 /* sendfile and splice: bytes that nobody sees. `sent` is the real call's result. */
 void io_send_unseen_begin(int fd);
 void io_send_unseen_end(int fd, ssize_t sent);

@@ -304,6 +304,30 @@ static void commit(struct io_send *io, size_t offset, size_t len)
 	conn_unlock(conn);
 }
 
+static void inserted(const struct conn *conn)
+{
+	if (conn_role(conn) == CONN_SERVED)
+		counters_count(response_headers);
+	else
+		counters_count(calls_injected);
+}
+
+/* Behind io_send_rest the blank line of a whole insertion went out, in a call that was not taken apart. */
+static CONN_UNLOCKED_LOOK void forget_whole(struct conn_handle handle)
+{
+	struct insertion *ins;
+
+	if (handle.conn->pending == NULL || !conn_lock(handle))
+		return;
+	ins = handle.conn->pending;
+	if (ins != NULL && ins->sent == ins->len) {
+		handle.conn->pending = NULL;
+		insertion_free(ins);
+		inserted(handle.conn);
+	}
+	conn_unlock(handle.conn);
+}
+
 void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
@@ -311,8 +335,10 @@ void io_send_end(struct io_send *io, ssize_t sent)
 	/* What was planned and may not be done: a call that cannot be cut up. */
 	if (io->planned && io->insertion != NULL)
 		insertion_free(io->insertion);
-	if (sent > 0)
+	if (sent > 0) {
+		forget_whole(io->handle);
 		commit(io, 0, (size_t)sent);
+	}
 	if (config.export_traces)
 		io_spans_sent(io, sent < 0, saved);
 	request_unref(io->caller);
@@ -451,14 +477,6 @@ static void lay_out(const struct io_send *io, struct piece *piece)
 	piece->end = cover(io, piece, piece->at, piece->end, PIECE_VECTORS - piece->count);
 }
 
-static void inserted(const struct conn *conn)
-{
-	if (conn_role(conn) == CONN_SERVED)
-		counters_count(response_headers);
-	else
-		counters_count(calls_injected);
-}
-
 /* The kernel took `sent` bytes of a piece. Returns how many of them were the program's; settles the insertion. */
 static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
 {
@@ -550,41 +568,4 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	request_unref(io->caller);
 	errno = saved;
 	return sent;
-}
-
-/* ---- bytes that nobody sees ---- */
-
-void io_send_unseen_begin(int fd)
-{
-	struct conn *conn = fds_conn(fds_word(fd));
-	struct iovec none = { NULL, 0 };
-	struct io_send io;
-
-	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
-		io_spans_hold_unseen(fd);
-	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
-	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
-		return;
-	/* As a write of nothing. Insertions are due in heads only. */
-	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
-		request_unref(io.caller);
-}
-
-void io_send_unseen_end(int fd, ssize_t sent)
-{
-	uint64_t word = fds_word(fd);
-	struct conn_handle handle;
-	int saved = errno;
-
-	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
-	    conn_lock(handle)) {
-		if (conn_role(handle.conn) == CONN_SERVED)
-			served_sent(handle.conn, NULL, (size_t)sent);
-		else
-			call_sent(handle.conn, NULL, (size_t)sent, NULL);
-		conn_unlock(handle.conn);
-	}
-	if (config.export_traces)
-		ring_drop_held();
-	errno = saved;
 }

@@ -631,6 +631,39 @@ CORE_TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number)
 	core_close(served);
 }
 
+/* A call that cannot be taken apart comes in the midst of an insertion: sendfile, ancillary or urgent data. */
+CORE_TEST(the_rest_of_an_insertion_goes_before_a_call_that_goes_as_it_is)
+{
+	static const char rest[] = "\r\n";
+	int script[] = { (int)sizeof(GET) + 9, -EAGAIN, 5, 0 };
+	struct iovec iov = { (void *)(uintptr_t)rest, 2 };
+	struct wire w = { .script = script };
+	struct io_send io;
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), sizeof(GET) - 1);
+	CHECK(!io_send_rest(&w.emitter));
+	CHECK_INT(errno, EAGAIN);
+	errno = 4711;
+	CHECK(io_send_rest(&w.emitter));
+	CHECK_INT(errno, 4711);
+	CHECK(io_send_rest(&w.emitter));
+	CHECK_INT(counters_get(calls_injected), 0);
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), IO_SPECIAL);
+	CHECK_INT(wire_emit(&w.emitter, &iov, 1), 2);
+	io_send_end(&io, 2);
+	CHECK_INT(counters_get(calls_injected), 1);
+	CHECK_WIRE(&w, EXPECTED);
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), strlen(message));
+	CHECK_WIRE(&w, EXPECTED EXPECTED);
+	CHECK_INT(counters_get(calls_injected), 2);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
 /* A send of no bytes in the midst of a half-sent insertion is no byte of the program: nothing is due. */
 CORE_TEST(a_send_of_nothing_returns_nothing)
 {
@@ -850,6 +883,7 @@ int main(void)
 		TEST(errno_survives_a_call_that_went_out_in_part),
 		TEST(only_the_first_part_of_a_call_may_raise_a_signal),
 		TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number),
+		TEST(the_rest_of_an_insertion_goes_before_a_call_that_goes_as_it_is),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
 		TEST(a_head_goes_out_in_one_stretch_and_a_body_elsewhere_is_not_touched),

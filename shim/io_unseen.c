@@ -1,0 +1,96 @@
+/*
+ * Sending by calls that are not taken apart (ancillary or urgent data, zero copy), or whose bytes nobody sees (sendfile, splice);
+ * see io.h. What io_send.c left of an insertion goes out before them.
+ *
+ * Who may call: any thread, any signal handler. Memory: none.
+ */
+#include "io.h"
+
+#include <errno.h>
+
+#include "config.h"
+#include "current.h"
+#include "io_spans.h"
+#include "ring.h"
+#include "stream.h"
+
+/* A look without the lock: this thread, or one that it was told by, left it there; another's may come a moment later. */
+static CONN_UNLOCKED_LOOK bool has_rest(const struct conn *conn)
+{
+	return conn->pending != NULL && conn->pending->sent < conn->pending->len;
+}
+
+/* It is out, and goes on waiting for its blank line; or goes back, as far as it came. false: the connection is gone. */
+static bool put_rest_back(struct conn_handle handle, struct insertion *ins)
+{
+	if (!conn_lock_patiently(handle)) {
+		insertion_free(ins);
+		return false;
+	}
+	handle.conn->pending = ins;
+	conn_unlock(handle.conn);
+	return true;
+}
+
+bool io_send_rest(const struct io_emitter *emitter)
+{
+	struct conn_handle handle = conn_of_word(emitter->fd, fds_word(emitter->fd));
+	int saved = errno, error = 0;
+	struct insertion *ins;
+
+	if (handle.conn == NULL || !has_rest(handle.conn) || !conn_lock_to_send(handle))
+		return true;
+	ins = handle.conn->pending;
+	handle.conn->pending = NULL;
+	conn_unlock(handle.conn);
+	while (ins != NULL && ins->sent < ins->len && error == 0) {
+		struct iovec rest = { ins->text + ins->sent, ins->len - ins->sent };
+		ssize_t n = emitter->emit(emitter, &rest, 1);
+
+		if (n > 0)
+			ins->sent += (uint32_t)n;
+		else
+			error = n < 0 ? errno : EAGAIN;
+	}
+	if (ins != NULL)
+		(void)put_rest_back(handle, ins);
+	errno = error != 0 ? error : saved;
+	return error == 0;
+}
+
+/* ---- bytes that nobody sees ---- */
+
+void io_send_unseen_begin(int fd)
+{
+	struct conn *conn = fds_conn(fds_word(fd));
+	struct iovec none = { NULL, 0 };
+	struct io_send io;
+
+	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
+		io_spans_hold_unseen(fd);
+	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
+	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
+		return;
+	/* As a write of nothing. Insertions are due in heads only. */
+	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
+		request_unref(io.caller);
+}
+
+void io_send_unseen_end(int fd, ssize_t sent)
+{
+	uint64_t word = fds_word(fd);
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
+	    conn_lock(handle)) {
+		if (conn_role(handle.conn) == CONN_SERVED)
+			served_sent(handle.conn, NULL, (size_t)sent);
+		else
+			call_sent(handle.conn, NULL, (size_t)sent, NULL);
+		conn_unlock(handle.conn);
+	}
+	if (config.export_traces)
+		ring_drop_held();
+	errno = saved;
+}
