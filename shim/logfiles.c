@@ -5,9 +5,10 @@
  * descendants rewrite what goes to those same files and nothing else. So the pipe of a `$(command)` in a script, a pipe
  * to another program, and the pipe to a supervisor that relays lines are left alone: they are other files.
  * The table is append-only: entries are published by a counter, so readers need no lock. Two threads that add a file at
- * once serialise on a word that names its owner. A signal handler that interrupted its own thread there gives up at once and
- * treats the descriptor as no log this one time; others wait, because the lines they have would pass as they are. The bound is
- * in time: an owner that was preempted is back after some time slices, however often others have looked meanwhile.
+ * once serialise on a word that names its owner. Others wait, because the lines they have would pass as they are. The bound is
+ * in time: an owner that was preempted is back after some time slices, however often others have looked meanwhile. A handler on
+ * the owner's thread could not wait, and what it prints as the process begins is a line like others: so signals are held back
+ * while a file is added, which is once a file.
  */
 #include "logfiles.h"
 
@@ -270,9 +271,11 @@ static int file_index(const struct stat *st)
 		unsigned count = __atomic_load_n(&file_count, __ATOMIC_ACQUIRE);
 		int found = find_file(st, count);
 		uint32_t owner = 0;
+		uint64_t mask;
 
 		if (found >= 0)
 			return found;
+		mask = os_block_signals();
 		if (__atomic_compare_exchange_n(&adding, &owner, (uint32_t)os_tid(), false, __ATOMIC_ACQUIRE,
 		                                __ATOMIC_RELAXED)) {
 			bool alone = file_count == count;
@@ -280,10 +283,13 @@ static int file_index(const struct stat *st)
 			if (alone)
 				found = add_file(st, count);
 			__atomic_store_n(&adding, 0, __ATOMIC_RELEASE);
+			os_unblock_signals(mask);
 			if (alone)
 				return found;
-		} else if (!wait_for(owner, attempt, &until)) {
-			return LOGFILES_BUSY;
+		} else {
+			os_unblock_signals(mask);
+			if (!wait_for(owner, attempt, &until))
+				return LOGFILES_BUSY;
 		}
 	}
 }

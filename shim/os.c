@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -171,6 +172,19 @@ long os_thread_name(char name[16])
 uint32_t os_euid(void)
 {
 	return (uint32_t)call(SYS_geteuid, 0, 0, 0, 0, 0);
+}
+
+uint64_t os_block_signals(void)
+{
+	uint64_t all = ~(uint64_t)0, before = 0;
+
+	(void)call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, sizeof(all), 0);
+	return before;
+}
+
+void os_unblock_signals(uint64_t before)
+{
+	(void)call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0);
 }
 
 uint64_t os_file_limit(void)

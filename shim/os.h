@@ -58,6 +58,9 @@ long os_protect(void *pages, size_t len, int access);
 long os_random(void *bytes, size_t len, unsigned flags);
 long os_thread_name(char name[16]);
 uint32_t os_euid(void);
+/* For a few instructions that no handler on this thread may come between; what is sent meanwhile comes behind them. */
+uint64_t os_block_signals(void); /* returns the mask, for: */
+void os_unblock_signals(uint64_t before);
 uint64_t os_file_limit(void);           /* RLIMIT_FSIZE: whoever writes more gets a signal that kills */
 long os_allocate(int fd, uint64_t len); /* fallocate: all blocks, now */
 long os_link(const char *from, const char *to);
