@@ -10,6 +10,7 @@
 
 #include "counters.h"
 #include "layout.h"
+#include "os.h"
 #include "libc_versions.h"
 #include "lookup.h"
 
@@ -59,8 +60,14 @@ static void *find_newest(const char *name)
 
 void *real_bind(enum real_index index)
 {
+	/*
+	 * dlsym's lock is recursive, but not for a handler that comes while it is being taken: its own first write would wait for
+	 * ever. Nor may a handler jump away with it.
+	 */
+	uint64_t mask = os_block_signals();
 	void *found = find_newest((const char *)&real_names + real_name_at[index]);
 
+	os_unblock_signals(mask);
 	if (found == NULL) {
 		counters_count(symbols_missing);
 		found = (void *)missing;

@@ -26,6 +26,10 @@ survivors() {
     any "$guests/torture_signals" small_stack
 }
 
+@test "a handler's first line in the midst of the process's first line is a record" {
+    FILTER=sort torture "$guests/torture_signals" first_lines
+}
+
 @test "a handler jumps out of hooks, and out of calls that block; what comes after is as it should be" {
     FILTER=survivors torture "$guests/torture_signals" jumps_out
     torture "$guests/torture_signals" jumps_out_of_waits

@@ -151,6 +151,45 @@ static void small_stack(void)
 	wire_end("shared", &storms[0].shared, -1);
 }
 
+/* ---- a handler's first line in the midst of the process's first line ---- */
+
+static volatile sig_atomic_t first_number, first_ticked;
+
+static void on_first(int signal)
+{
+	char line[64];
+	int len = snprintf(line, sizeof(line), "first of handler %d\n", (int)first_number);
+
+	(void)signal;
+	must(write(2, line, (size_t)len) == len, "a handler's first line");
+	first_ticked = 1;
+}
+
+static void first_lines(void)
+{
+	struct sigaction action = { .sa_handler = on_first, .sa_flags = SA_RESTART };
+	int i;
+
+	sigaction(SIGALRM, &action, NULL);
+	for (i = 0; i < 4 * rounds(); i++) {
+		struct itimerval soon = { { 0, 0 }, { 0, i % 60 + 1 } };
+		char line[64];
+		int len = snprintf(line, sizeof(line), "first of child %d\n", i), status;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			first_number = i;
+			setitimer(ITIMER_REAL, &soon, NULL);
+			must(write(1, line, (size_t)len) == len, "a first line");
+			while (!first_ticked)
+				;
+			_exit(0);
+		}
+		must(waitpid(pid, &status, 0) == pid && status == 0, "a child");
+	}
+	trail("all came back");
+}
+
 /* ---- handlers that jump out of whatever they interrupted ---- */
 
 static sigjmp_buf back;
@@ -269,6 +308,7 @@ static void jumps_out_of_waits(void)
 static const struct torture_case cases[] = {
 	{ "storm_of_signals", storm_of_signals },
 	{ "small_stack", small_stack },
+	{ "first_lines", first_lines },
 	{ "jumps_out", jumps_out },
 	{ "jumps_out_of_waits", jumps_out_of_waits },
 };
