@@ -6,6 +6,8 @@
  */
 #include "real.h"
 
+#include "forks.h"
+
 #include <errno.h>
 #include <stdarg.h>
 
@@ -277,6 +279,8 @@ EXPORT int daemon(int stay, int keep)
 	if (io_active())
 		io_flush_logs();
 	result = REAL(daemon)(stay, keep);
+	if (result == 0)
+		forks_done(0);
 	if (keep == 0 && result == 0)
 		standard_born();
 	return result;
@@ -295,6 +299,7 @@ EXPORT int forkpty(int *master, char *name, const struct termios *settings, cons
 {
 	int pid = REAL(forkpty)(master, name, settings, size);
 
+	forks_done(pid);
 	if (pid == 0)
 		standard_born();
 	else if (pid > 0)

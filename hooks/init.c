@@ -15,13 +15,13 @@
 #include "counters.h"
 #include "current.h"
 #include "environment.h"
+#include "forks.h"
 #include "layout.h"
 #include "libc_versions.h"
 #include "logfiles.h"
 #include "node.h"
 #include "os.h"
 #include "ring.h"
-#include "span.h"
 #include "stdio_table.h"
 
 /*
@@ -144,33 +144,6 @@ struct os os __attribute__((section(".data.rel.ro.os"))) = { os_write, os_writev
 	                                                     os_open,  os_read,   os_fcntl,   os_getsockopt };
 
 /*
- * pthread_atfork of glibc is a stub linked into every object that calls this; in musl it is the function itself. Weak and
- * looked up, so that neither libc lacks a symbol: that would stop every program from starting.
- */
-extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
-	__attribute__((weak));
-/* The object is linked without the compiler's start files: nothing of theirs is needed, and each name costs a look-up. */
-static void *const dso_handle = (void *)&dso_handle;
-
-LAYOUT_START static bool watch_forks(void (*child)(void))
-{
-	int (*atfork)(void (*)(void), void (*)(void), void (*)(void));
-
-	/* Nobody needs to know of a fork before, but spans. */
-	if (__register_atfork != NULL)
-		return __register_atfork(config.export_traces ? span_forking : NULL, NULL, child,
-		                         (void *)&dso_handle) == 0;
-	atfork = dlsym == NULL ? NULL : (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork");
-	return atfork != NULL && atfork(config.export_traces ? span_forking : NULL, NULL, child) == 0;
-}
-
-static void atfork_child(void)
-{
-	if (io_active())
-		io_after_fork();
-}
-
-/*
  * CPython keeps 8 KiB of output in a buffer of its own, and whichever thread fills it writes everybody's lines: no line could
  * be told from another. It reads this after us, at its initialisation. Only where its output is a log: elsewhere nobody asks
  * whose a line is, and a script that reads both streams of a Python from one pipe would see them in another order. A Python
@@ -218,11 +191,11 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 		current_init(program, find_runtime);
 		current_watch_threads(io_end_thread);
 		environment_remember(environ);
-		if (watch_forks(atfork_child)) {
-			if (config.log_mode != LOG_OFF)
-				stdio_hook();
-			io_ready = true;
-		}
+		if (forks_unseen())
+			forks_watch();
+		if (config.log_mode != LOG_OFF)
+			stdio_hook();
+		io_ready = true;
 	}
 	if (counters_noted)
 		counters_publish();

@@ -8,6 +8,7 @@
 
 #include "counters.h"
 #include "current.h"
+#include "forks.h"
 #include "node.h"
 
 /* Node opens this object as an add-on of its own: whoever asks for it needs no search path, so a call will do. */
@@ -21,6 +22,7 @@ static __attribute__((noinline)) void *open_addon(const char *path, int flags)
 
 EXPORT void *dlopen(const char *path, int flags)
 {
+	forks_watch();
 	if (__builtin_expect(current_is_blind(), 0) && node_is_addon(path) && io_active())
 		return open_addon(path, flags);
 	if (__builtin_expect((flags & RTLD_DEEPBIND) != 0, 0) && io_active()) {

@@ -24,7 +24,6 @@
 #include "os.h"
 #include "propagate.h"
 #include "ring.h"
-#include "span.h"
 
 #define ENTRIES_MAX 384  /* pointers on the stack: 3 KiB */
 #define CARRIER_MAX 1024 /* bytes of one carried value; more (long baggage) is not worth a host's stack */
@@ -334,18 +333,6 @@ EXPORT FILE *popen(const char *command, const char *mode)
 	if (stream != NULL && io_active())
 		fds_birth(fileno(stream), FD_CHANNEL);
 	return stream;
-}
-
-/* _Fork(3) runs no atfork handlers. */
-EXPORT pid_t _Fork(void)
-{
-	pid_t pid;
-
-	span_forking();
-	pid = REAL(_Fork)();
-	if (pid == 0 && io_active())
-		io_after_fork();
-	return pid;
 }
 
 static void before_end(void)

@@ -48,6 +48,8 @@ ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, st
                        socklen_t *addrlen);
 int __poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t room);
+pid_t __fork(void);
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
 int __open_2(const char *path, int flags);
 int __open64_2(const char *path, int flags);
 int __openat_2(int dir, const char *path, int flags);

@@ -8,6 +8,7 @@
 #include "real.h"
 
 #include "current.h"
+#include "forks.h"
 #include "pool.h"
 
 struct start {
@@ -38,6 +39,7 @@ EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *rest
 
 	if (!__atomic_exchange_n(&bound, 1, __ATOMIC_RELAXED))
 		real_bind_all(); /* see real.h */
+	forks_watch();
 	if (start == NULL)
 		return REAL(pthread_create)(thread, attr, routine, arg);
 	start->routine = routine;

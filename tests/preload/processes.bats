@@ -44,6 +44,17 @@ script() {
     [ "$(jq -s 'map(.pid) | unique | length' "$tmp/shim.out")" -eq 3 ]
 }
 
+@test "whatever way a process forks, and whoever prints first in the child, its lines carry its own id" {
+    local forks lines
+    for forks in forks:7 forks_with_handlers:3 forks_unseen:2; do
+        lines=${forks#*:}
+        into_files shim env LD_PRELOAD="$so" "$guests/process_guest" "${forks%:*}"
+        jq -c 'select(.pid != (.message | capture("I am (?<pid>[0-9]+)").pid | tonumber))' "$tmp/shim.out" >"$tmp/wrong"
+        [ ! -s "$tmp/wrong" ] || { cat "$tmp/wrong"; false; }
+        [ "$(jq -s 'map(select(.pid == .tid)) | length' "$tmp/shim.out")" -eq "$lines" ]
+    done
+}
+
 @test "after clearenv the program is traced as before, and its children are not" {
     into bare "$guests/process_guest" clears_environment
     into shim env LD_PRELOAD="$so" "$guests/process_guest" clears_environment

@@ -1,10 +1,12 @@
 /*
  * Children and programs, started in every way: `process_guest CASE`.
  */
+#include <dlfcn.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -147,6 +149,66 @@ static void clones(void)
 	tell("_Fork", ended(pid));
 }
 
+static void say_who(const char *how)
+{
+	printf("%s: I am %d\n", how, (int)getpid());
+	fflush(stdout);
+}
+
+static void say_who_in(const char *how, pid_t pid)
+{
+	if (pid == 0) {
+		say_who(how);
+		_exit(0);
+	}
+	ended(pid);
+}
+
+extern pid_t __fork(void);
+
+static void forks(void)
+{
+	pid_t pid;
+
+	say_who("the first");
+	say_who_in("fork", fork());
+	say_who_in("__fork", __fork());
+	say_who_in("_Fork", _Fork());
+	pid = fork();
+	if (pid == 0) {
+		say_who("to be a daemon");
+		say_who_in("its child", fork());
+		if (daemon(1, 1) == 0)
+			say_who("daemon");
+		_exit(0);
+	}
+	ended(pid);
+}
+
+static void in_handler(void)
+{
+	say_who("a handler");
+}
+
+static void forks_with_handlers(void)
+{
+	say_who("the first");
+	pthread_atfork(NULL, NULL, in_handler);
+	say_who_in("fork", fork());
+}
+
+/* Found by name in libc itself. */
+static void forks_unseen(void)
+{
+	pid_t (*unseen)(void);
+	void *libc;
+
+	say_who("the first");
+	libc = dlopen("libc.so.6", RTLD_LAZY);
+	unseen = (pid_t(*)(void))dlsym(libc, "fork");
+	say_who_in("fork", unseen());
+}
+
 /* Nothing of what was set is needed any more. */
 static void clears_environment(void)
 {
@@ -207,8 +269,12 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} cases[] = {
 #define CASE(name) { #name, name }
-		CASE(exec_family),        CASE(vforks),       CASE(spawns),        CASE(pipes), CASE(clones),
-		CASE(clears_environment), CASE(changes_root), CASE(little_memory),
+		CASE(exec_family),  CASE(vforks),
+		CASE(spawns),       CASE(pipes),
+		CASE(clones),       CASE(clears_environment),
+		CASE(changes_root), CASE(little_memory),
+		CASE(forks),        CASE(forks_with_handlers),
+		CASE(forks_unseen),
 	};
 	size_t i;
 
