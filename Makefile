@@ -113,7 +113,7 @@ PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests
 
 GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 
-.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz sanitize soak install uninstall \
+.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz sanitize soak transparency install uninstall \
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
@@ -331,6 +331,12 @@ lint:
 format:
 	$(Q)scripts/deps lint
 	$(Q)scripts/format
+
+## transparency: test suites of others, bare and preloaded: the outcomes that differ (SUITES=… chooses, LIMIT=seconds a unit)
+transparency:
+	$(Q)scripts/deps build test transparency
+	$(Q)$(MAKE) $(JOBS) all
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/transparency
 
 ## bench: bare against preloaded, as a table and as JSON
 bench:

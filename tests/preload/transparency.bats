@@ -9,6 +9,32 @@ setup() {
     guest_setup
 }
 
+@test "suites that others wrote come out as bare" {
+    run "$root/scripts/transparency" --quick --modes logs,everything --json "$tmp/found.json"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    [[ $output =~ ([0-9]+)\ cases,\ 0\ different ]]
+    [ "${BASH_REMATCH[1]}" -ge 1500 ]
+}
+
+@test "an object that changes what programs do is found out, test by test" {
+    cat >"$tmp/changed.c" <<'END'
+#include <errno.h>
+int pipe2(int fds[2], int flags)
+{
+	(void)fds, (void)flags;
+	errno = EMFILE;
+	return -1;
+}
+END
+    gcc -shared -fPIC -o "$tmp/changed.so" "$tmp/changed.c"
+    run "$root/scripts/transparency" --object "$tmp/changed.so" --modes traced --json "$tmp/found.json" python/test_popen
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"DIFFERENT python/test_popen (traced): test.test_popen.PopenTest.test_popen: ok bare, "* ]]
+    [ "$(jq '.suites.python.different | length > 2' "$tmp/found.json")" = true ]
+}
+
 # Says on stdout, then on stderr: which of the two comes out first tells whether stdout is buffered.
 order='import sys; print("out"); sys.stderr.write("err\n")'
 

@@ -1,0 +1,17 @@
+"""Twisted's own tests, which its package holds: reactors, processes, and most protocols of the internet's first decades."""
+import glob
+import os
+
+from harness import Unit
+from python import run_module
+
+ROOT = "/usr/lib/python3/dist-packages"
+FOLDERS = ["internet", "web", "protocols", "logger", "mail", "_threads", "runner", "application", "trial", "names", "python"]
+
+
+def units(quick):
+    for folder in ["twisted/test", *(f"twisted/{name}/test" for name in FOLDERS)]:
+        for path in sorted(glob.glob(f"{ROOT}/{folder}/test_*.py")):
+            module = os.path.relpath(path, ROOT)[:-3].replace("/", ".")
+            if not quick:
+                yield Unit(module.removeprefix("twisted."), lambda run, module=module: run_module(run, module, trial=True))
