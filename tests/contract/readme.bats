@@ -37,7 +37,7 @@ END
 }
 
 @test "every subcommand that the README names exists" {
-    for sub in run doctor status; do
+    for sub in run doctor status agent view tail; do
         grep -q "traceshim $sub" "$top/README.md"
         "${TRACESHIM_BUILD:-$top/build}/traceshim" "$sub" --help > /dev/null
     done
