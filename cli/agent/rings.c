@@ -46,11 +46,10 @@ struct ring {
 	char name[64];
 };
 
-/* Files that are none of ours, so that each is told of once. */
+/* Files that are none of ours, so that each is told of once. By name: numbers of files are used again, names of rings are not. */
 struct alien {
 	struct alien *next;
-	dev_t dev;
-	ino_t ino;
+	char name[64];
 };
 
 struct rings {
@@ -138,25 +137,24 @@ const struct rings_counts *rings_counts(const struct rings *r)
 	return &r->counts;
 }
 
-static bool rings_know(struct rings *r, const char *name, const struct stat *st)
+static bool rings_know(const struct rings *r, const char *name)
 {
 	for (struct ring *ring = r->first; ring; ring = ring->next)
 		if (strcmp(ring->name, name) == 0)
 			return true;
 	for (struct alien *alien = r->aliens; alien; alien = alien->next)
-		if (alien->dev == st->st_dev && alien->ino == st->st_ino)
+		if (strcmp(alien->name, name) == 0)
 			return true;
 	return false;
 }
 
-static void rings_remember_alien(struct rings *r, const struct stat *st)
+static void rings_remember_alien(struct rings *r, const char *name)
 {
 	struct alien *alien = r->alien_count < RINGS_MAX ? calloc(1, sizeof(*alien)) : NULL;
 
 	if (!alien)
 		return;
-	alien->dev = st->st_dev;
-	alien->ino = st->st_ino;
+	snprintf(alien->name, sizeof(alien->name), "%s", name);
 	alien->next = r->aliens;
 	r->aliens = alien;
 	r->alien_count++;
@@ -207,8 +205,7 @@ static void rings_add(struct rings *r, const char *name)
 	struct stat st;
 	const char *trouble;
 
-	if (strlen(name) >= sizeof(ring->name) || fstatat(r->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    rings_know(r, name, &st))
+	if (strlen(name) >= sizeof(ring->name) || rings_know(r, name))
 		return;
 	if (r->count >= RINGS_MAX) {
 		if (!r->told_full)
@@ -225,7 +222,7 @@ static void rings_add(struct rings *r, const char *name)
 	    flock(ring->fd, LOCK_EX | LOCK_NB) != 0) {
 		/* Of another user, or served by another agent: which may end, so it is looked at again. */
 		if (ring->fd < 0 && errno != ENOENT) {
-			rings_remember_alien(r, &st);
+			rings_remember_alien(r, name);
 			r->counts.refused++;
 		}
 		rings_free(ring);
@@ -237,7 +234,7 @@ static void rings_add(struct rings *r, const char *name)
 	                  rings_examine(ring, &st, &header);
 	if (trouble) {
 		text_error("agent: %s/%s is left aside: %s", r->folder, name, trouble);
-		rings_remember_alien(r, &st);
+		rings_remember_alien(r, name);
 		r->counts.bad++;
 		rings_free(ring);
 		return;

@@ -220,6 +220,18 @@ teardown() {
     said "its length is not that of a ring"
 }
 
+@test "a ring that takes the place of a file that was none is drained" {
+    printf junk >"$run_dir/1-2-3.ring"
+    agent --spans "$tmp/spans.jsonl"
+    eventually grep -q 'is left aside' "$tmp/agent.err"
+    # The next file has the number of the one that is removed, where the file system gives out the lowest.
+    rm "$run_dir/1-2-3.ring"
+    "$writer" "$run_dir" spans=5
+    eventually no_rings
+    stop_agent
+    [ "$(grep -o '"spanId"' "$tmp/spans.jsonl" | wc -l)" -eq 5 ]
+}
+
 @test "a full disk is said, and does not stop the agent" {
     receive
     agent --spans /dev/full --otlp "$url"

@@ -47,7 +47,7 @@ SCRIPT
 @test "a request through nginx, Python and C is one trace of five spans, with its lines, in a file and at a receiver" {
     receive
     write_services "$tmp"
-    TRACESHIM_LOG_FILES=$tmp/*.log timeout 120 "$traceshim" run --spans "$tmp/spans.jsonl" --otlp "$url" -- "$tmp/services" >"$tmp/out" 2>"$tmp/err" 3>&-
+    TRACESHIM_LOG_FILES="$tmp/*.log" timeout 120 "$traceshim" run --spans "$tmp/spans.jsonl" --otlp "$url" -- "$tmp/services" >"$tmp/out" 2>"$tmp/err" 3>&-
     eventually flock -sn "$tmp/spans.jsonl" true
     cat "$tmp/err"
     [ ! -s "$got/wrong" ]
