@@ -39,7 +39,7 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 	struct call_head *head = owner;
 
 	if (name_len == 4 && head->span != NULL)
-		span_take_field(head->span, name, name_len, value, value_len);
+		(void)span_take_field(head->span, name, name_len, value, value_len);
 	if (name_len == 4)
 		head->host_allowed = config_host_allowed(value, value_len);
 	else

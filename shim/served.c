@@ -38,11 +38,12 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 	struct exchange *ex = owner;
 	struct trace_context *ctx = &ex->request->ctx;
 
+	if (ex->span != NULL && span_take_field(ex->span, name, name_len, value, value_len) &&
+	    !propagate_wants(name, name_len))
+		return;
 	if ((size_t)(ctx->text.cap - ctx->text.len) < propagate_text_needed(ctx, name, name_len, value_len))
 		(void)request_grow_text(ex->request);
 	propagate_field(&ex->in, ctx, name, name_len, value, value_len);
-	if (ex->span != NULL)
-		span_take_field(ex->span, name, name_len, value, value_len);
 }
 
 /* The exchange whose request the next received byte belongs to. */

@@ -32,8 +32,8 @@ void span_call_is_due(struct conn *conn, int fd);
 /* Bytes of the request, before the scanner has them: the start line is in there. `used`: how many were the exchange's. */
 void span_take_line(struct span *span, const char *bytes, size_t len);
 void span_count_up(struct exchange *ex, size_t used);
-/* A field that span_wants named. */
-void span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len);
+/* A field; false: spans do not want it. */
+bool span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len);
 
 /* What was inserted into a call's head, and the call whose head it was: see span_own_call. */
 void span_describe_call(struct span_ids *ids, const struct request *caller, const uint8_t span_id[8]);

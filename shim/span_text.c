@@ -14,13 +14,13 @@
 
 static int text_of(const char *name, size_t len)
 {
-	if (IS(name, len, "host"))
-		return RING_TEXT_HOST;
-	if (IS(name, len, "user-agent"))
-		return RING_TEXT_USER_AGENT;
-	if (IS(name, len, "forwarded") || IS(name, len, "x-forwarded-for"))
-		return RING_TEXT_FORWARDED;
-	return -1;
+	switch (len) {
+	case 4: return IS(name, len, "host") ? RING_TEXT_HOST : -1;
+	case 9: return IS(name, len, "forwarded") ? RING_TEXT_FORWARDED : -1;
+	case 10: return IS(name, len, "user-agent") ? RING_TEXT_USER_AGENT : -1;
+	case 15: return IS(name, len, "x-forwarded-for") ? RING_TEXT_FORWARDED : -1;
+	default: return -1;
+	}
 }
 
 bool span_wants(const char *name, size_t len)
@@ -98,14 +98,15 @@ void span_split_line(struct span *span, const struct http1 *up)
 	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
 }
 
-void span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
+bool span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
 {
 	int text = text_of(name, name_len);
 
-	if (text < 0 || (text != RING_TEXT_HOST && span->record.span_kind != RING_SPAN_SERVER))
-		return;
-	/* The first value counts, and Forwarded more than what was there before it. */
-	if (span->record.text[text] != 0 && !(text == RING_TEXT_FORWARDED && name[0] == 'f'))
-		return;
-	span_put_text(span, (enum ring_span_text)text, value, value_len);
+	if (text < 0)
+		return false;
+	/* The first value counts, and Forwarded more than what was there before it. Of a call, only where it goes. */
+	if ((span->record.text[text] == 0 || (text == RING_TEXT_FORWARDED && name[0] == 'f')) &&
+	    (text == RING_TEXT_HOST || span->record.span_kind == RING_SPAN_SERVER))
+		span_put_text(span, (enum ring_span_text)text, value, value_len);
+	return true;
 }

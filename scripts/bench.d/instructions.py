@@ -57,12 +57,12 @@ def settle(process):
         time.sleep(0.02)
 
 
-def count_nginx(bench, path, upstream, number, preloaded):
+def count_nginx(bench, path, upstream, number, preloaded, more=None):
     out = bench.dir / "callgrind.out"
     # Names of one length: a longer path alone costs nginx instructions.
     name = f"counted-{'pre' if preloaded else 'not'}-{len(list(bench.dir.iterdir())):04d}"
     server = Nginx(bench, name, preloaded, upstream=upstream, command=valgrind(bench, out), cpu=None,
-                   main="master_process off;")
+                   main="master_process off;", more=more)
     send_requests(server.port, path, number)
     settle(server.process)
     server.stop()

@@ -49,7 +49,7 @@ class Nginx:
     """One nginx with a folder of its own, and its standard output in a file there."""
 
     def __init__(self, bench, name, preloaded, log="/dev/stdout", upstream=1, cpu=1, command=(),
-                 main="worker_processes 1;"):
+                 main="worker_processes 1;", more=None):
         self.bench = bench
         self.port = free_port()
         self.dir = bench.dir / name
@@ -60,7 +60,7 @@ class Nginx:
                   "log": log if log.startswith("/dev") or log == "off" else self.log}
         (self.dir / "nginx.conf").write_text(CONFIG % values, encoding="utf-8")
         args = [*command, bench.tool("nginx"), "-e", "stderr", "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
-        env = EVERYTHING_ON if preloaded else {}
+        env = {**EVERYTHING_ON, **(more or {})} if preloaded else {}
         # Appended to, so that cutting a log short between two rounds leaves no hole.
         with open(self.dir / "out.log", "ab") as out, open(self.dir / "err.log", "ab") as err:
             self.process = bench.start(args, preloaded, cpu=cpu, env=env, stdout=out, stderr=err)
@@ -93,10 +93,10 @@ def run_wrk(bench, server, path, close):
     return float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1]), (server.cpu_ns() - before) / requests / 1000
 
 
-def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1):
+def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, more=None):
     """One line of the table: two servers side by side, loaded in turns."""
     folder = re.sub(r"\W+", "-", name)
-    servers = {p: Nginx(bench, f"{folder}-{'preloaded' if p else 'bare'}", p, log, upstream) for p in (False, True)}
+    servers = {p: Nginx(bench, f"{folder}-{'preloaded' if p else 'bare'}", p, log, upstream, more=more) for p in (False, True)}
     bench.assert_preloaded(servers[True].process)
     try:
         run_wrk(bench, servers[False], path, close)  # the first round finds cold caches
