@@ -12,7 +12,7 @@ setup() {
 }
 
 @test "four threads fork while others log and send: no child hangs, repeats a line, or touches a connection" {
-    ORDER=any FILTER=sort torture "$guests/torture_process" forks_from_threads
+    ORDER=any FILTER="sort" torture "$guests/torture_process" forks_from_threads
 }
 
 @test "children of vfork and clone that share our memory do to their descriptors what they want" {

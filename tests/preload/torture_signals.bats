@@ -13,7 +13,11 @@ setup() {
 
 # any COMMAND...: as torture, of what has no order
 any() {
-    ORDER=any FILTER=sort torture "$@"
+    ORDER=any in_any_order torture "$@"
+}
+
+in_any_order() {
+    FILTER="sort" "$@"
 }
 
 # survivors: without what was being written when a handler jumped away or its thread was cancelled
@@ -27,7 +31,7 @@ survivors() {
 }
 
 @test "a handler's first line in the midst of the process's first line is a record" {
-    FILTER=sort torture "$guests/torture_signals" first_lines
+    in_any_order torture "$guests/torture_signals" first_lines
 }
 
 @test "a handler jumps out of hooks, and out of calls that block; what comes after is as it should be" {
