@@ -33,3 +33,7 @@ setup() {
     torture "$guests/torture_bytes" sends
     torture "$guests/torture_bytes" zerocopy
 }
+
+@test "descriptors that travel with bytes, as many as may, and more than there is room for" {
+    torture "$guests/torture_bytes" ancillary
+}

@@ -388,6 +388,85 @@ static void sends(void)
 	TRY(send(1, "to no socket\n", 13, 0));
 }
 
+/* ---- descriptors and credentials that travel with bytes ---- */
+
+#define RIGHTS_MAX 253 /* SCM_MAX_FD */
+
+static char control[CMSG_SPACE(sizeof(int) * (RIGHTS_MAX + 1)) + CMSG_SPACE(sizeof(struct ucred))];
+
+static long send_rights(int over, int count, int fd, const char *text)
+{
+	struct iovec iov = { (char *)(uintptr_t)text, strlen(text) };
+	struct msghdr msg = { .msg_iov = &iov,
+		              .msg_iovlen = 1,
+		              .msg_control = control,
+		              .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int i;
+
+	memset(control, 0, sizeof(control));
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+	for (i = 0; i < count; i++)
+		memcpy(CMSG_DATA(c) + (size_t)i * sizeof(int), &fd, sizeof(fd));
+	return sendmsg(over, &msg, MSG_NOSIGNAL);
+}
+
+/* Returns the last descriptor that came. */
+static int receive_rights(int from, size_t room, int flags)
+{
+	char bytes[200];
+	struct iovec iov = { bytes, sizeof(bytes) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room };
+	struct cmsghdr *c;
+	int last = -1;
+
+	TRY(recvmsg(from, &msg, flags));
+	trail("flags %#x, control %zu", (unsigned)msg.msg_flags, (size_t)msg.msg_controllen);
+	for (c = CMSG_FIRSTHDR(&msg); c != NULL; c = CMSG_NXTHDR(&msg, c)) {
+		trail("control message %d of %zu bytes", c->cmsg_type, (size_t)c->cmsg_len);
+		if (c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(sizeof(int)))
+			memcpy(&last, (char *)c + c->cmsg_len - sizeof(int), sizeof(int));
+	}
+	trail("last descriptor %d", last);
+	return last;
+}
+
+static void ancillary(void)
+{
+	static const size_t rooms[] = { 0, 8, CMSG_LEN(0), CMSG_LEN(4), CMSG_SPACE(4), CMSG_LEN(40), sizeof(control) };
+	int pair[2], on = 1, last;
+	struct wire wire;
+	size_t i;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "socketpair");
+	for (i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+		TRY(send_rights(pair[0], RIGHTS_MAX, 1, HEAD));
+		last = receive_rights(pair[1], rooms[i], i % 2 == 0 ? 0 : MSG_CMSG_CLOEXEC);
+		TRY(dprintf(last, "by a descriptor that came, %zu\n", i));
+		close_range(20, 600, 0);
+	}
+	TRY(send_rights(pair[0], RIGHTS_MAX + 1, 1, HEAD));
+	TRY(send_rights(pair[0], 1, 999, HEAD));
+	/* A connection that is handed over in mid-head, and looked at before it is taken. */
+	wire = wire_dial();
+	TRY(write(wire.fd, HEAD, 20));
+	TRY(send_rights(pair[0], 1, wire.fd, "take it"));
+	TRY(close(wire.fd));
+	last = receive_rights(pair[1], CMSG_SPACE(4), MSG_PEEK);
+	TRY(close(last));
+	wire.fd = receive_rights(pair[1], CMSG_SPACE(4), 0);
+	TRY(write(wire.fd, HEAD + 20, sizeof(HEAD) - 21));
+	wire_end("handed over", &wire, -1);
+	TRY(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)));
+	TRY(send_rights(pair[0], 2, 2, HEAD));
+	last = receive_rights(pair[1], sizeof(control), 0);
+	TRY(dprintf(last, "and with credentials\n"));
+	TRY(write(pair[0], HEAD, sizeof(HEAD) - 1));
+	receive_rights(pair[1], CMSG_LEN(4), 0);
+}
+
 static const struct torture_case cases[] = {
 	{ "dup_in_head", dup_in_head },
 	{ "reused_number", reused_number },
@@ -398,6 +477,7 @@ static const struct torture_case cases[] = {
 	{ "receives_requests", receives_requests },
 	{ "receives_answers", receives_answers },
 	{ "sends", sends },
+	{ "ancillary", ancillary },
 };
 
 int main(int argc, char **argv)
