@@ -18,6 +18,11 @@ compile() {
     "${CC:-gcc}" -D_GNU_SOURCE -O2 -Wall -x c -o "$tmp/$name" - -pthread "$@"
 }
 
+# Standard input must not match.
+absent() {
+    ! grep -qE "$@"
+}
+
 # Standard output and error are compared as one; the loader complains on standard error.
 same_bare_and_preloaded() {
     local bare preloaded bare_status=0 status=0
@@ -200,6 +205,56 @@ int main(void)
 }
 C
     same_bare_and_preloaded "$tmp/musl"
+}
+
+# answers PROGRAM: what a server says to one request, and its exit status after SIGTERM; its output is in $tmp/served
+answers() {
+    local port server status=0 i
+    port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$@" "$port" 0 >"$tmp/served" 2>&1 &
+    server=$!
+    for ((i = 0; i < 200; i++)); do
+        ! curl -s -o /dev/null "http://127.0.0.1:$port/?n=1" || break
+        sleep 0.05
+    done
+    curl -s "http://127.0.0.1:$port/?n=2" "http://127.0.0.1:$port/?n=3"
+    kill -TERM "$server"
+    wait "$server" || status=$?
+    echo "status $status"
+    sed -i 's/:[0-9]*$/:PORT/' "$tmp/served"
+}
+
+@test "a threaded server of another libc serves beside it" {
+    CC=musl-gcc compile musl-server <"$root/tests/programs/demo_server.c"
+    readelf -l "$tmp/musl-server" | grep -q ld-musl
+    bare=$(answers "$tmp/musl-server")
+    [[ $bare == *'"n":3'*'status 0' ]]
+    cp "$tmp/served" "$tmp/bare"
+    [ "$(answers env LD_PRELOAD="$so" "$tmp/musl-server")" = "$bare" ]
+    diff "$tmp/bare" "$tmp/served"
+}
+
+@test "a dynamic program without any libc starts, and is left alone" {
+    "${CC:-gcc}" -nostdlib -nostartfiles -pie -fPIE -fno-stack-protector -Wl,--dynamic-linker=/lib64/ld-linux-x86-64.so.2 -x c \
+        -o "$tmp/free" - <<'C'
+static long call(long number, long a, long b, long c)
+{
+	long result;
+	__asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+	return result;
+}
+void _start(void)
+{
+	static const char text[] = "no libc\n";
+	call(231, call(1, 1, (long)text, sizeof(text) - 1) == sizeof(text) - 1 ? 9 : 1, 0, 0);
+}
+C
+    readelf -d "$tmp/free" | absent NEEDED
+    readelf -l "$tmp/free" | grep -q INTERP
+    run "$tmp/free"
+    [ "$output" = "no libc" ] && [ "$status" -eq 9 ]
+    same_bare_and_preloaded "$tmp/free"
+    TRACESHIM_LOG=json same_bare_and_preloaded "$tmp/free"
 }
 
 @test "an exit status and a death by signal come through" {
