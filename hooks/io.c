@@ -274,7 +274,9 @@ static bool is_divisible(int flags)
 /* A call that goes out as it is: first the rest of what was inserted before it, without the call's own flags. */
 static bool comes_next(int fd, int flags)
 {
-	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags & (MSG_DONTWAIT | MSG_NOSIGNAL) };
+	struct io_emitter emitter = { .emit = emit_sendmsg,
+		                      .fd = fd,
+		                      .flags = flags & (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE) };
 
 	return io_send_rest(&emitter);
 }

@@ -440,8 +440,8 @@ static ssize_t kernel_write(int fd, const void *buf, size_t len)
 
 static ssize_t kernel_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	/* A call that goes on behind what went out of it already adds one flag, so that it raises nothing. */
-	if (kernel_trace.sends > 0 && (kernel_trace.flags | MSG_NOSIGNAL) != (flags | MSG_NOSIGNAL))
+	/* What goes on behind a part of the call raises nothing; what goes before an urgent byte is not urgent. */
+	if (kernel_trace.sends > 0 && ((kernel_trace.flags ^ flags) & ~(MSG_NOSIGNAL | MSG_OOB)) != 0)
 		kernel_trace.flags_differ = true;
 	kernel_trace.flags = flags;
 	return kernel_take(fd, msg->msg_iov, (int)msg->msg_iovlen, (flags & MSG_NOSIGNAL) == 0);
