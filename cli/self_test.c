@@ -108,7 +108,6 @@ struct setting {
 
 static void clear_configuration(void)
 {
-	extern char **environ;
 	size_t i = 0;
 
 	while (environ[i]) {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031 # each test is a subshell
 #
 # `traceshim doctor --self-test`: what it says of this machine, and of objects that are not what they should be.
 
