@@ -13,7 +13,7 @@ setup_file() {
     root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
     engines=$("$root/scripts/npm-app" --build "${node_apps%/npm/*}" engines)
     export engines
-    chmod +x "$engines"/node_modules/{@oven/bun-linux-x64/bin/bun,@deno/linux-x64-glibc/deno}
+    chmod +x "$engines/node_modules/@oven/bun-linux-x64/bin/bun" "$engines/node_modules/@deno/linux-x64-glibc/deno"
 }
 
 setup() {
@@ -52,9 +52,9 @@ messages() {
     loaded "$bun" "$engines/server.mjs"
     lacks -q trace_id "$tmp/guest.log"
     echo "$page"
-    [[ $page =~ "not Node (Bun, Deno)" ]]
+    [[ $page == *"not Node (Bun, Deno)"* ]]
     run "$build/traceshim" doctor "$bun"
-    [[ $output =~ "Bun makes most of its system calls itself" ]]
+    [[ $output == *"Bun makes most of its system calls itself"* ]]
 }
 
 @test "Deno: it serves and says what it does bare, and status and doctor say that its lines have no ids" {
@@ -62,7 +62,7 @@ messages() {
     loaded "$deno" run -A --no-config "$engines/server.mjs"
     lacks -q trace_id "$tmp/guest.log"
     echo "$page"
-    [[ $page =~ "not Node (Bun, Deno)" ]]
+    [[ $page == *"not Node (Bun, Deno)"* ]]
     run "$build/traceshim" doctor "$deno"
-    [[ $output =~ "Deno: work moves between requests" ]]
+    [[ $output == *"Deno: work moves between requests"* ]]
 }
