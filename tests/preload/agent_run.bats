@@ -64,6 +64,22 @@ count() { # count FILE: spans in it
     eventually eval "[ -z \"\$(ls -A '$TMPDIR')\" ]"
 }
 
+@test "a signal for the whole service ends the agent behind the program, whose last spans it waits for" {
+    "$traceshim" run --spans "$spans" -- sh -c 'trap "\"$0\" \"\$TRACESHIM_RUN_DIR\" spans=5; exit 0" TERM; : >"$1"; while :; do sleep 0.05; done' \
+        "$writer" "$tmp/up" >"$tmp/out" 2>&1 3>&- &
+    pid=$!
+    started+=("$pid")
+    eventually test -e "$tmp/up"
+    beside=$(pgrep -f -- "--for-pid $pid ")
+    kill -TERM "$beside"
+    sleep 0.3
+    kill -0 "$beside"
+    kill -TERM "$pid"
+    wait "$pid"
+    finished "$spans"
+    [ "$(count "$spans")" -eq 5 ]
+}
+
 @test "an agent that cannot start is said, and the program is not run" {
     run "$traceshim" run --spans /no/such/folder/file -- touch "$tmp/ran"
     [ "$status" -eq 125 ]
