@@ -189,7 +189,7 @@ void os_unblock_signals(uint64_t before)
 
 uint64_t os_file_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
 
 	if (call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0) != 0)
 		return 0;
