@@ -291,11 +291,14 @@ JS
 }
 
 @test "a limit on the size of files, which raises a signal, is not run into" {
-    ulimit -S -f 512 # blocks of 1 KiB; a ring has more
+    ulimit -S -f 512 # blocks of 1 KiB: the first ring has fewer, the one that is to take its place more
     nginx_serves 1
-    burst "$url/text" --requests 100 --numbered
-    count "$tmp/nginx.log" --requests 100 --lines 1
-    [ -z "$(find "$tmp/run" -name '*.ring')" ]
+    burst "$url/text" --requests 400 --numbered
+    count "$tmp/nginx.log" --requests 400 --lines 1
+    counted spans "$(spans true)"
+    [ "$(spans true)" -gt 100 ]
+    [ $(($(counter spans) + $(counter spans_lost))) -eq 400 ]
+    [ -z "$(find "$tmp/run" -name '*.ring*' -size +100k)" ]
 }
 
 @test "killed under load: whatever was answered has its span" {
