@@ -18,7 +18,7 @@ extern const char __ehdr_start __attribute__((visibility("hidden")));
 
 /* What the dynamic section of one object says. */
 struct tables {
-	const ElfW(Sym) * symbols;
+	const Elf64_Sym *symbols;
 	const char *names;
 	const uint32_t *gnu_hash, *hash;
 	const uint16_t *versions;
@@ -31,20 +31,20 @@ struct search {
 };
 
 /* glibc has made most of these addresses absolute by then, but not in every object (the vDSO), and musl in none. */
-static const void *address(const struct dl_phdr_info *info, ElfW(Addr) value)
+static const void *address(const struct dl_phdr_info *info, Elf64_Addr value)
 {
 	return (const void *)(value < info->dlpi_addr ? info->dlpi_addr + value : value);
 }
 
 static bool read_tables(const struct dl_phdr_info *info, struct tables *t)
 {
-	const ElfW(Dyn) *dyn = NULL;
+	const Elf64_Dyn *dyn = NULL;
 	unsigned i;
 
 	*t = (struct tables){ 0 };
 	for (i = 0; i < info->dlpi_phnum; i++)
 		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
-			dyn = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+			dyn = (const Elf64_Dyn *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
 	for (; dyn != NULL && dyn->d_tag != DT_NULL; dyn++) {
 		const void *at = address(info, dyn->d_un.d_ptr);
 
@@ -63,7 +63,7 @@ static bool read_tables(const struct dl_phdr_info *info, struct tables *t)
 /* Is it the one, defined here, and not only there for programs that were linked long ago? */
 static bool is_it(const struct tables *t, uint32_t index, const char *name)
 {
-	const ElfW(Sym) *symbol = &t->symbols[index];
+	const Elf64_Sym *symbol = &t->symbols[index];
 
 	return symbol->st_shndx != SHN_UNDEF && (symbol->st_info & 15) != STT_GNU_IFUNC &&
 	       strcmp(t->names + symbol->st_name, name) == 0 &&
@@ -74,7 +74,7 @@ static uint32_t find_gnu(const struct tables *t, const char *name)
 {
 	const uint32_t *table = t->gnu_hash;
 	uint32_t buckets = table[0], first = table[1], words = table[2], hash = 5381, index;
-	const uint32_t *bucket = table + 4 + words * (sizeof(ElfW(Addr)) / 4), *chain = bucket + buckets;
+	const uint32_t *bucket = table + 4 + words * (sizeof(Elf64_Addr) / 4), *chain = bucket + buckets;
 	const char *p;
 
 	for (p = name; *p != '\0'; p++)
