@@ -40,6 +40,7 @@ struct agent {
 	struct page *page, *metrics_page;
 	int signals, parent; /* signalfd; pidfd of the program that this agent is for */
 	bool parent_ended, told_dropped;
+	struct tree_times times;            /* of that program */
 	uint64_t reap_ns, look_ns, tree_ns; /* when next */
 	int interval_ms;
 	uint64_t asked_ns;
@@ -121,6 +122,7 @@ static bool agent_open(struct agent *a)
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
+	a->times = (struct tree_times){ tree_clock(), UINT64_MAX };
 	if (s->for_pid)
 		a->parent = (int)syscall(SYS_pidfd_open, s->for_pid, 0);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -192,8 +194,10 @@ static void agent_wait(struct agent *a, int ms)
 			fds[count++] = (struct curl_waitfd){ .fd = wanted[i], .events = CURL_WAIT_POLLIN };
 	curl_multi_poll(a->multi, fds, count, ms, NULL);
 	for (unsigned i = 0; i < count; i++)
-		if (fds[i].fd == a->parent && fds[i].revents)
+		if (fds[i].fd == a->parent && fds[i].revents) {
 			a->parent_ended = true;
+			a->times.ended = tree_clock();
+		}
 	while (read(a->signals, &info, sizeof(info)) == sizeof(info))
 		a->asked++;
 	if (a->page)
@@ -213,7 +217,7 @@ static bool agent_is_over(struct agent *a)
 	if (a->parent < 0 && kill(a->settings->for_pid, 0) == 0)
 		return false; /* a kernel without pidfds */
 	agent_drain(a, true); /* learns who is dead */
-	if (!rings_have_live(a->rings) && !(a->settings->private_dir && tree_lives(a->settings->run_dir)))
+	if (!rings_have_live(a->rings) && !(a->settings->private_dir && tree_lives(a->settings->run_dir, &a->times)))
 		return true;
 	/* Something goes on in the background: whoever waits for the end of our messages should not wait for that. */
 	if (isatty(STDERR_FILENO) != 1) {

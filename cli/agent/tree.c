@@ -1,7 +1,8 @@
 /*
  * `traceshim run` gives each tree a folder of its own, and its name is in the environment of every process of it: so the tree
- * is found in /proc, whoever adopted its parts. Programs that overwrite their environment (nginx) are servers, and servers
- * have a status page.
+ * is found in /proc, whoever adopted its parts. Programs that overwrite their environment (nginx, with its title) are told by
+ * our object, which they have mapped, and by when they began: during the program's life. That may be another tree's, in
+ * which case the agent stays longer than it had to.
  */
 #include "tree.h"
 
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -17,9 +19,44 @@
 #include "../status_file.h"
 #include "../text.h"
 
-static bool tree_has_process(const char *run_dir)
+uint64_t tree_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * (uint64_t)sysconf(_SC_CLK_TCK) +
+	       (uint64_t)t.tv_nsec / (1000000000 / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+/* Is nothing left of its environment? False too when one may not look. */
+static bool tree_is_nameless(int pid)
+{
+	char path[40], text[4096];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text));
+	close(fd);
+	return n >= 0 && !memchr(text, '=', (size_t)n);
+}
+
+static bool tree_has(int pid, const char *run_dir, const struct tree_times *times)
 {
 	char value[4096];
+	uint64_t began;
+
+	if (procfs_environment(pid, "TRACESHIM_RUN_DIR", value, sizeof(value)))
+		return strcmp(value, run_dir) == 0;
+	began = procfs_start_ticks(pid);
+	return began >= times->began && began <= times->ended && tree_is_nameless(pid) && procfs_has_object(pid) == 1;
+}
+
+static bool tree_has_process(const char *run_dir, const struct tree_times *times)
+{
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 	bool found = false;
@@ -27,9 +64,7 @@ static bool tree_has_process(const char *run_dir)
 
 	while (proc && !found && (entry = readdir(proc))) {
 		pid = text_to_pid(entry->d_name);
-		found = pid > 0 && pid != getpid() &&
-		        procfs_environment(pid, "TRACESHIM_RUN_DIR", value, sizeof(value)) &&
-		        strcmp(value, run_dir) == 0;
+		found = pid > 0 && pid != getpid() && tree_has(pid, run_dir, times);
 	}
 	if (proc)
 		closedir(proc);
@@ -59,9 +94,9 @@ static bool tree_visit_page(int dir, const char *name)
 	       process_runs(pid, page.start_ticks);
 }
 
-bool tree_lives(const char *run_dir)
+bool tree_lives(const char *run_dir, const struct tree_times *times)
 {
-	return tree_each_name(run_dir, tree_visit_page) || tree_has_process(run_dir);
+	return tree_each_name(run_dir, tree_visit_page) || tree_has_process(run_dir, times);
 }
 
 static bool tree_visit_old(int dir, const char *name)

@@ -90,3 +90,28 @@ PY
     run "$traceshim" view --width 100 "$tmp/spans.jsonl"
     [[ $output == *"nginx: GET 200 /order"*"> nginx: GET 200"*"shop: GET 200 /order"*"> shop: GET 200"*"stock: GET 200 /stock"* ]]
 }
+
+@test "a server that becomes a daemon, and overwrites its environment, keeps its agent until it ends" {
+    nginx_port=$(free_port)
+    cat >"$tmp/daemon.conf" <<CONF
+pid $tmp/nginx.pid;
+error_log $tmp/error.log;
+events { worker_connections 64; }
+http {
+    access_log $tmp/access.log;
+    client_body_temp_path $tmp/body; proxy_temp_path $tmp/proxy; fastcgi_temp_path $tmp/fastcgi;
+    uwsgi_temp_path $tmp/uwsgi; scgi_temp_path $tmp/scgi;
+    server { listen 127.0.0.1:$nginx_port; location / { return 200 "here"; } }
+}
+CONF
+    "$traceshim" run --spans "$tmp/spans.jsonl" -- nginx -e "$tmp/error.log" -p "$tmp" -c "$tmp/daemon.conf" >"$tmp/out" 2>"$tmp/err" 3>&-
+    eventually test -s "$tmp/nginx.pid"
+    started+=("$(<"$tmp/nginx.pid")")
+    sleep 1 # the agent has looked for the tree several times
+    for _ in 1 2 3; do curl -s --max-time 20 "http://127.0.0.1:$nginx_port/" >/dev/null; done
+    eventually grep -q '"kind":2' "$tmp/spans.jsonl"
+    kill -TERM "$(<"$tmp/nginx.pid")"
+    eventually flock -sn "$tmp/spans.jsonl" true
+    [ "$(grep -o '"kind":2' "$tmp/spans.jsonl" | wc -l)" -eq 3 ]
+    eventually eval "[ -z \"\$(ls -A '$TMPDIR')\" ]"
+}
