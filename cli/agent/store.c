@@ -78,7 +78,7 @@ static struct stored *store_new(struct store *s, struct circle *c, size_t text)
 		store_forget(s, s->spans.count && c == &s->spans ? &s->spans : s->lines.count ? &s->lines : &s->spans);
 	if (c->count == c->room)
 		store_forget(s, c);
-	r = calloc(1, sizeof(*r) + text);
+	r = c->room ? calloc(1, sizeof(*r) + text) : NULL;
 	if (!r)
 		return NULL;
 	r->size = (uint32_t)(sizeof(*r) + text);
@@ -206,7 +206,7 @@ static void put_span(struct buffer *out, const struct stored *r)
 	put_text(out, "route", text += r->method_len, r->route_len);
 	put_text(out, "path", text += r->route_len, r->path_len);
 	put_text(out, "host", text += r->path_len, r->host_len);
-	put_text(out, "error", text += r->host_len, r->error_len);
+	put_text(out, "error", text + r->host_len, r->error_len);
 	buffer_put_text(out, "}");
 }
 
@@ -278,14 +278,14 @@ static int store_compare(const void *left, const void *right)
 static void store_put_sorted(const struct circle *c, const char *trace, struct buffer *out,
                              void (*put)(struct buffer *out, const struct stored *r))
 {
-	struct stored **found = malloc((c->count + 1) * sizeof(*found));
+	struct stored **found = malloc((c->count + 1) * sizeof(struct stored *));
 	unsigned count = 0;
 
 	for (unsigned i = 0; found && i < c->count; i++)
 		if (is_trace(store_get(c, i), trace))
 			found[count++] = store_get(c, i);
 	if (count)
-		qsort(found, count, sizeof(*found), store_compare);
+		qsort(found, count, sizeof(struct stored *), store_compare);
 	for (unsigned i = 0; i < count; i++) {
 		if (i)
 			buffer_put(out, ",", 1);
@@ -346,7 +346,7 @@ static void put_route(struct buffer *out, struct stored *const *run, unsigned co
 
 void store_put_overview(const struct store *s, struct buffer *out)
 {
-	struct stored **sorted = malloc((s->spans.count + 1) * sizeof(*sorted));
+	struct stored **sorted = malloc((s->spans.count + 1) * sizeof(struct stored *));
 	unsigned count = 0, routes = 0;
 
 	buffer_put_text(out, "{\"routes\":[");
@@ -354,7 +354,7 @@ void store_put_overview(const struct store *s, struct buffer *out)
 		if (store_get(&s->spans, i)->kind == RING_SPAN_SERVER)
 			sorted[count++] = store_get(&s->spans, i);
 	if (count)
-		qsort(sorted, count, sizeof(*sorted), store_compare_route);
+		qsort(sorted, count, sizeof(struct stored *), store_compare_route);
 	for (unsigned from = 0, to; from < count && routes < ROUTES_MAX; from = to) {
 		for (to = from + 1; to < count && store_same_route(sorted[from], sorted[to]); to++)
 			;
