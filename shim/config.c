@@ -107,7 +107,7 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t';
 }
 
-bool config_next_item(struct config_piece *rest, char separator, struct config_piece *item)
+LAYOUT_START bool config_next_item(struct config_piece *rest, char separator, struct config_piece *item)
 {
 	while (rest->len > 0) {
 		const char *found = memchr(rest->text, separator, rest->len);

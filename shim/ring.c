@@ -33,6 +33,7 @@
 #include "config.h"
 #include "counters.h"
 #include "current.h"
+#include "layout.h"
 #include "os.h"
 #include "run_files.h"
 
@@ -502,13 +503,12 @@ void ring_end_thread(void)
 	__atomic_store_n(&ring->owner, 0, __ATOMIC_RELEASE);
 }
 
-void ring_end_process(void)
+static __attribute__((noinline)) void retire_all(struct places *all)
 {
-	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
 	uint32_t tid = (uint32_t)os_tid();
 	unsigned i;
 
-	for (i = 0; all != NULL && i < RING_COUNT; i++) {
+	for (i = 0; i < RING_COUNT; i++) {
 		struct ring *ring = &all->ring[i];
 
 		if (__atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL || !lock(ring, tid))
@@ -517,6 +517,15 @@ void ring_end_process(void)
 			retire(ring);
 		unlock(ring);
 	}
+}
+
+/* Every process comes here, and most have none. */
+LAYOUT_START void ring_end_process(void)
+{
+	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
+
+	if (all != NULL)
+		retire_all(all);
 }
 
 void ring_after_fork(void)
