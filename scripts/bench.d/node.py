@@ -9,11 +9,13 @@ Servers are started anew several times: what a process of Node's takes depends b
 compiled code happen to lie, and stays so for its life.
 
 NODE says which Node: a path, or a version that tests/apps/nodes has (18, 20, 22, 24); else the one on the PATH.
+Options of Node may follow: NODE="22 --experimental-async-context-frame".
 """
 import json
 import os
 import pathlib
 import re
+import shlex
 import statistics
 import subprocess
 import urllib.request
@@ -69,10 +71,21 @@ class Request:
 
 
 def find_node(bench):
-    wanted = os.environ.get("NODE", "node")
+    """The command: Node, and its options."""
+    wanted, *options = shlex.split(os.environ.get("NODE", "")) or ["node"]
     if wanted.isdigit():
-        return str(install(bench, "nodes") / f"node_modules/node{wanted}/bin/node")
-    return bench.tool(wanted)
+        return [str(install(bench, "nodes") / f"node_modules/node{wanted}/bin/node"), *options]
+    return [bench.tool(wanted), *options]
+
+
+def describe_node(bench):
+    """What `node --version` says, and the options; None where there is no Node."""
+    try:
+        command = find_node(bench)
+    except Skipped:
+        return None
+    version = subprocess.run([command[0], "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+    return " ".join([version, *command[1:]])
 
 
 def install(bench, name):
@@ -99,7 +112,7 @@ class Server:
         if variant == "otel":
             env.update(OTEL_LOGS_EXPORTER="none", OTEL_METRICS_EXPORTER="none", OTEL_SERVICE_NAME="bench")
             options = [*options, "--require", str(folder / "otel.js")]
-        args = [find_node(bench), *options, *script, str(self.port)]
+        args = [*find_node(bench), *options, *script, str(self.port)]
         # Appended to, so that cutting the log short between two rounds leaves no hole.
         with open(self.log, "ab") as log:
             self.cat = bench.start([bench.tool("cat")], cpu=2, stdin=subprocess.PIPE, stdout=log)
@@ -228,7 +241,7 @@ def build_next(bench):
     sources = [path for path in (ROOT / "tests/apps/bench-next").rglob("*") if path.is_file()]
     if not built.is_file() or built.stat().st_mtime < max(path.stat().st_mtime for path in sources):
         env = bench.environment(False, NEXT_TELEMETRY_DISABLED="1")
-        command = [find_node(bench), "node_modules/next/dist/bin/next", "build"]
+        command = [*find_node(bench), "node_modules/next/dist/bin/next", "build"]
         done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False)
         if done.returncode != 0:
@@ -268,7 +281,7 @@ def measure_next(bench):
 
 def measure_start(bench):
     """bench_start makes the pairs; as for /bin/true, medians of blocks are what is compared."""
-    args = [bench.program("bench_start"), str(bench.pick(200, 40)), str(bench.object), find_node(bench), "-e", "0"]
+    args = [bench.program("bench_start"), str(bench.pick(200, 40)), str(bench.object), *find_node(bench), "-e", "0"]
     out = subprocess.run(args, env=bench.environment(False), stdout=subprocess.PIPE, check=True, text=True).stdout
     pairs = [tuple(float(field) / 1e6 for field in line.split()) for line in out.splitlines()]
     step = len(pairs) // 10
