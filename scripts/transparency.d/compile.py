@@ -24,7 +24,7 @@ SCRIPTS = {
     "grep -c undefined; gcc nosuch.c; echo $?",
     "warnings": "printf 'int f(int a) { int b; return b; }\n' >a.c; gcc -Wall -Wextra -c a.c; gcc -Wall -Werror -c a.c; echo $?",
     "preprocessor": "printf '#define X(a) #a\nX(b)\n__LINE__\n' | cpp -P; echo | gcc -dM -E - | sort | sha256sum; gcc -E -x c - </dev/null | tail -1; gcc -M -x c - </dev/null",
-    "driver": "gcc --version | head -1; gcc -print-search-dirs | head -1; gcc -### -x c - 2>&1 </dev/null | grep -c cc1; gcc -dumpmachine; gcc -print-prog-name=ld",
+    "driver": "gcc --version | head -1; gcc -print-search-dirs | head -1; gcc -### -x c - 2>&1 </dev/null | grep -c '/cc1 -'; gcc -dumpmachine; gcc -print-prog-name=ld",
     "static": "printf '#include <stdio.h>\nint main(void) { puts(\"static\"); return 4; }' >a.c; gcc -static -Wl,--build-id=none a.c -o p; ./p; echo $?; ./p | cat",
     "tools": "objdump -d /bin/true | tail -n +4 | sha256sum; readelf -aW /bin/true | sha256sum; size /bin/true; strings /bin/true | head -3; addr2line -e /bin/true 0; c++filt _ZN1a1bEv",
     "inline assembly and sections": "printf '__attribute__((section(\"x\"))) int a = 3; int main(void) { int r; __asm__(\"mov $5, %%0\" : \"=r\"(r)); return r + a; }' >a.c; gcc -O1 -Wl,--build-id=none a.c -o p; ./p; echo $?",

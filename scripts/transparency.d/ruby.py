@@ -66,7 +66,11 @@ def tests(run, paths):
     for path in paths:
         name = os.path.basename(path)[:-3]
         ended = run.call(["/usr/bin/ruby", "-W0", f"-I{folder}:{folder}/../lib", path, "--seed", "1", "--verbose"])
-        for test, outcome in re.findall(r"^(\S+#\S+) = \d+\.\d+ s = (.)$", run.plain(ended.out), re.M):
+        with open(path, encoding="utf-8") as file:
+            parallel = "parallelize_me!" in file.read()
+        # Threads that tell of their tests at once do so on one line.
+        wanted = r"^(\d+ runs), (.*)$" if parallel else r"^(\S+#\S+) = \d+\.\d+ s = (.)$"
+        for test, outcome in re.findall(wanted, run.plain(ended.out), re.M):
             cases[f"{name}: {test}"] = outcome
         cases[f"{name}: exit status"] = str(ended.status)
     return cases
