@@ -41,5 +41,6 @@ inARequest(async () => {
 			write(chunk(number), resolve);
 		});
 	}
-	fs.writeSync(2, short > 0 ? "there was a short count\n" : "no count was short\n");
+	// How many is up to the reader: not for the comparison.
+	fs.appendFileSync(process.argv[2] + (process.env.LD_PRELOAD ? ".shim" : ".bare"), short + "\n");
 });
