@@ -35,7 +35,7 @@ teardown() {
 }
 
 @test "Next.js 15, next start: the same" {
-    each start 15 18 24 $(full 20 22)
+    each start 15 18 $(full 20 22 24)
     local version
     for version in $(full 18 20 22 24); do
         each start 15-node "$version"
@@ -45,7 +45,7 @@ teardown() {
 }
 
 @test "Next.js 14, next start: the same" {
-    each start 14 18 22 $(full 20 24)
+    each start 14 22 $(full 18 20 24)
     local version
     for version in $(full 18 20 22 24); do
         each standalone 14 "$version"
