@@ -178,6 +178,14 @@ static void set(struct request *request, enum current_class class)
 	request_unref(old);
 }
 
+/* CPython takes an empty one for none. */
+LAYOUT_START static bool python_keeps_nothing(void)
+{
+	const char *unbuffered = getenv("PYTHONUNBUFFERED");
+
+	return unbuffered != NULL && *unbuffered != '\0';
+}
+
 LAYOUT_START void current_init(const char *program, void *(*resolve)(const char *name))
 {
 	bool python;
@@ -187,7 +195,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	python = resolve("Py_Initialize") != NULL;
 	/* The `java` launcher loads the machine later. */
 	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
-	writes_events = java || (python && getenv("PYTHONUNBUFFERED") != NULL);
+	writes_events = java || (python && python_keeps_nothing());
 	wakes_by_pipe = resolve("ruby_init") != NULL;
 	/* Where one lock runs all threads, each waits all the time: that says nothing of pools. */
 	answer_own = python || wakes_by_pipe;

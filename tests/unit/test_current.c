@@ -717,6 +717,9 @@ CORE_TEST(only_runtimes_that_keep_nothing_back_write_events)
 	unsetenv("PYTHONUNBUFFERED");
 	current_init("python3", python_symbol);
 	CHECK(!current_writes_events());
+	setenv("PYTHONUNBUFFERED", "", 1); /* as if it were not there (Python's manual, command line and environment) */
+	current_init("python3", python_symbol);
+	CHECK(!current_writes_events());
 	setenv("PYTHONUNBUFFERED", "1", 1);
 	current_init("python3", python_symbol);
 	CHECK(current_writes_events());
