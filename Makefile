@@ -287,7 +287,7 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 ## demo: three traced services, a burst of requests, their log lines joined
 demo:
 	$(Q)scripts/deps build demo
-	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)$(MAKE) $(JOBS) all $(BUILD)/tests/demo_server
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo
 
 ## demo-next: a Next.js shop under load and the service it asks, both traced: right, missing and wrong ids counted
