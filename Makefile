@@ -292,7 +292,7 @@ demo:
 
 ## demo-next: a Next.js shop under load and the service it asks, both traced: right, missing and wrong ids counted
 demo-next:
-	$(Q)scripts/deps build demo node
+	$(Q)scripts/deps build node
 	$(Q)$(MAKE) $(JOBS) all
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo-next
 
