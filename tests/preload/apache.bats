@@ -23,7 +23,7 @@ apache_serves() {
     [ -e "$tmp/www/big.txt" ] || seq -f 'line %g' 30000 >"$tmp/www/big.txt"
     echo small >"$tmp/www/small.txt"
     touch -d '2024-01-01 00:00:00 UTC' "$tmp"/www/*
-    fill "$apps/apache.conf.in" DIR="$tmp" PORT="$port" UP="$up" MPM="$1" CGI="${2:-cgi}" CGIDIR="$(cd "$apps/cgi" && pwd)" \
+    fill "$apps/apache.conf.in" DIR="$tmp" PORT="$port" UP="$up" MPM="$1" CGI="${2:-cgi}" CGIDIR="$(cgi_folder)" \
         MODULES=/usr/lib/apache2/modules >"$tmp/apache.conf"
     if [ "$(id -u)" = 0 ]; then printf 'User www-data\nGroup www-data\n' >>"$tmp/apache.conf"; fi
     serve apache "$port" apache2 -D FOREGROUND -f "$tmp/apache.conf"

@@ -80,7 +80,7 @@ haproxy_never_lies() {
     start_upstream
     mkdir -p "$tmp/www"
     seq -f 'line %g' 20000 >"$tmp/www/big.txt"
-    fill "$apps/lighttpd.conf.in" DIR="$tmp" PORT="$port" UP="$up" DEAD="$(free_port)" CGIDIR="$(cd "$apps/cgi" && pwd)" >"$tmp/lighttpd.conf"
+    fill "$apps/lighttpd.conf.in" DIR="$tmp" PORT="$port" UP="$up" DEAD="$(free_port)" CGIDIR="$(cgi_folder)" >"$tmp/lighttpd.conf"
     settings+=(TRACESHIM_LOG_FILES="$tmp/access.log")
     serve guest "$port" lighttpd -D -f "$tmp/lighttpd.conf"
     burst "$url/big.txt" --requests 100 --connections 16

@@ -154,6 +154,12 @@ programs_got_their_own() {
     [ "$good" -ge "$2" ]
 }
 
+# cgi_folder: the CGI programs where a server that changed its user may read them; the sources may lie in root's home
+cgi_folder() {
+    cp -R "$apps/cgi" "$tmp/"
+    printf '%s' "$tmp/cgi"
+}
+
 # fill TEMPLATE NAME=VALUE...: the template with each @NAME@ replaced
 fill() {
     local template=$1 pair

@@ -49,7 +49,7 @@ apache_serves() {
     mkdir -p "$tmp/www"
     seq -f 'line %g' 30000 >"$tmp/www/big.txt"
     echo small >"$tmp/www/small.txt"
-    fill "$apps/apache.conf.in" DIR="$tmp" PORT="$port" UP="$up" MPM="$1" CGI=cgi CGIDIR="$(cd "$apps/cgi" && pwd)" \
+    fill "$apps/apache.conf.in" DIR="$tmp" PORT="$port" UP="$up" MPM="$1" CGI=cgi CGIDIR="$(cgi_folder)" \
         MODULES=/usr/lib/apache2/modules >"$tmp/apache.conf"
     if [ "$(id -u)" = 0 ]; then printf 'User www-data\nGroup www-data\n' >>"$tmp/apache.conf"; fi
     serve apache "$port" apache2 -D FOREGROUND -f "$tmp/apache.conf"
