@@ -85,6 +85,8 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter);
  * call's own flags.
  */
 bool io_send_rest(const struct io_emitter *emitter);
+/* Behind it bytes of such a call went out: where a whole insertion waited for its blank line, that has come. */
+void io_send_blank_line_left(struct conn_handle handle);
 
 /* sendfile and splice: bytes that nobody sees. `sent` is the real call's result. */
 void io_send_unseen_begin(int fd);

@@ -312,8 +312,7 @@ static void inserted(const struct conn *conn)
 		counters_count(calls_injected);
 }
 
-/* Behind io_send_rest the blank line of a whole insertion went out, in a call that was not taken apart. */
-static CONN_UNLOCKED_LOOK void forget_whole(struct conn_handle handle)
+CONN_UNLOCKED_LOOK void io_send_blank_line_left(struct conn_handle handle)
 {
 	struct insertion *ins;
 
@@ -322,6 +321,8 @@ static CONN_UNLOCKED_LOOK void forget_whole(struct conn_handle handle)
 	ins = handle.conn->pending;
 	if (ins != NULL && ins->sent == ins->len) {
 		handle.conn->pending = NULL;
+		if (config.export_traces && conn_role(handle.conn) == CONN_OUTGOING)
+			span_injected(handle.conn, &ins->ids);
 		insertion_free(ins);
 		inserted(handle.conn);
 	}
@@ -336,7 +337,7 @@ void io_send_end(struct io_send *io, ssize_t sent)
 	if (io->planned && io->insertion != NULL)
 		insertion_free(io->insertion);
 	if (sent > 0) {
-		forget_whole(io->handle);
+		io_send_blank_line_left(io->handle);
 		commit(io, 0, (size_t)sent);
 	}
 	if (config.export_traces)

@@ -82,13 +82,15 @@ void io_send_unseen_end(int fd, ssize_t sent)
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
-	    conn_lock(handle)) {
-		if (conn_role(handle.conn) == CONN_SERVED)
-			served_sent(handle.conn, NULL, (size_t)sent);
-		else
-			call_sent(handle.conn, NULL, (size_t)sent, NULL);
-		conn_unlock(handle.conn);
+	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL) {
+		io_send_blank_line_left(handle);
+		if (conn_lock(handle)) {
+			if (conn_role(handle.conn) == CONN_SERVED)
+				served_sent(handle.conn, NULL, (size_t)sent);
+			else
+				call_sent(handle.conn, NULL, (size_t)sent, NULL);
+			conn_unlock(handle.conn);
+		}
 	}
 	if (config.export_traces)
 		ring_drop_held();

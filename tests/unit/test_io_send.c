@@ -664,6 +664,27 @@ CORE_TEST(the_rest_of_an_insertion_goes_before_a_call_that_goes_as_it_is)
 	core_close(served);
 }
 
+/* The blank line behind a whole insertion comes by sendfile: nobody reads on there, but the headers were given. */
+CORE_TEST(an_insertion_whose_blank_line_nobody_saw_counts)
+{
+	int script[] = { (int)(sizeof(GET CORE_INSERTED) - 1), -EAGAIN, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = core_connect();
+	CHECK_INT(wire_send(&w, fd, message, strlen(message)), sizeof(GET) - 1);
+	CHECK_INT(counters_get(calls_injected), 0);
+	CHECK(io_send_rest(&w.emitter));
+	io_send_unseen_begin(fd);
+	io_send_unseen_end(fd, 2);
+	CHECK_INT(counters_get(calls_injected), 1);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
 /* A send of no bytes in the midst of a half-sent insertion is no byte of the program: nothing is due. */
 CORE_TEST(a_send_of_nothing_returns_nothing)
 {
@@ -884,6 +905,7 @@ int main(void)
 		TEST(only_the_first_part_of_a_call_may_raise_a_signal),
 		TEST(the_rest_of_a_call_never_goes_to_what_has_taken_over_the_number),
 		TEST(the_rest_of_an_insertion_goes_before_a_call_that_goes_as_it_is),
+		TEST(an_insertion_whose_blank_line_nobody_saw_counts),
 		TEST(a_send_of_nothing_returns_nothing),
 		TEST(a_half_sent_insertion_waits_for_the_other_thread),
 		TEST(a_head_goes_out_in_one_stretch_and_a_body_elsewhere_is_not_touched),
