@@ -115,10 +115,19 @@ void fds_death_range(unsigned first, unsigned last)
 void fds_dup(int from, int to)
 {
 	uint64_t word = fds_word(from);
-	struct conn *conn = fds_conn(word);
+	struct conn *conn;
 
 	if (from == to)
 		return;
+	/* Inherited and copied before it was used: later each number would be a connection of its own, and each could send into the
+	   midst of what the other one inserts. */
+	if (fds_kind(word) == FD_UNKNOWN) {
+		int saved = errno;
+
+		word = fds_learn(from);
+		errno = saved;
+	}
+	conn = fds_conn(word);
 	if (conn != NULL && !conn_share(conn))
 		word = FD_UNKNOWN;
 	/* 2>&1 makes a log of another stream: look again rather than copy the stream. */

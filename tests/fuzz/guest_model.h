@@ -40,8 +40,9 @@ struct model {
 	unsigned head_count;
 	struct model_request asked[MODEL_HEADS];
 	unsigned asked_count, answered;
-	bool wild;          /* no HTTP any more, or none that this model knows: insertions may be at any head */
-	bool ended;         /* no message may follow: everything is a body */
+	bool wild;  /* no HTTP any more, or none that this model knows: insertions may be at any head */
+	bool ended; /* no message may follow: everything is a body */
+	bool twice; /* received once more as a descriptor: two connections to us, and each may cut the other's insertion */
 	bool lossy;         /* a log whose end cannot be foreseen */
 	char handler[4096]; /* a log: what signal handlers wrote */
 	size_t handler_len;
@@ -50,6 +51,7 @@ struct model {
 };
 
 static struct model models[KERNEL_OBJECTS];
+static bool model_cut; /* of some connection not all insertions could be counted */
 
 static void model_reset(struct model *m, enum model_kind kind, unsigned serial)
 {
@@ -337,6 +339,10 @@ static void model_check_connection(const struct model *m, const struct kernel_ob
 		CHECK(m->wild || response == (m->kind == MODEL_SERVED));
 		model_check_insertion(m, at, left, own);
 		line = response ? MODEL_RESPONSE_LINE : MODEL_CALL_LINE;
+		if (m->twice && (left <= line || at[line - 2] != '\r' || at[line - 1] != '\n')) {
+			model_cut = true;
+			return;
+		}
 		if (left <= line)
 			break; /* it waits for the program's next byte, which never came, and does not count */
 		CHECK(at[line - 2] == '\r' && at[line - 1] == '\n');

@@ -274,6 +274,23 @@ CORE_TEST(unknown_descriptors_are_looked_at_once)
 	fds_death(pair[0]);
 }
 
+/* Copied before it was used, as by a shell: one connection, or each number would insert into what the other one sends. */
+CORE_TEST(a_copy_of_an_inherited_number_is_the_same_connection)
+{
+	int pair[2], copy = core_next_fd++;
+
+	os.getsockopt = getsockopt;
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	errno = 4711;
+	fds_dup(pair[0], copy);
+	CHECK_INT(errno, 4711);
+	CHECK(core_conn(copy) != NULL && core_conn(copy) == core_conn(pair[0]));
+	fds_death(pair[0]);
+	fds_death(copy);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 /* ---- inherited connections ---- */
 
 static int inherited(void)
@@ -355,6 +372,7 @@ int main(void)
 		TEST(ranges_die_at_once_and_the_numbers_around_them_live),
 		TEST(numbers_beyond_the_table_are_nothing_and_counted),
 		TEST(unknown_descriptors_are_looked_at_once),
+		TEST(a_copy_of_an_inherited_number_is_the_same_connection),
 		TEST(whoever_sends_the_first_request_is_the_client),
 		TEST(a_failed_connect_leaves_a_socket_that_may_connect_again),
 		TEST(whether_a_descriptor_blocks_is_asked_once_and_kept_up_to_date),
