@@ -125,7 +125,7 @@ static void invite(const char *object, const char *rest)
 		/* lint: allow setenv: once, before main */
 		(void)setenv("NODE_OPTIONS", text, 1);
 	}
-	(void)munmap(path, room);
+	(void)os_unmap(path, room);
 }
 
 void node_invite(int argc, char **argv)

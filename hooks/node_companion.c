@@ -100,7 +100,7 @@ bool node_companion_whole(const char *path)
 
 		if (text != MAP_FAILED) {
 			whole = read_all(fd, text, len) && seal_holds(text, len);
-			(void)munmap(text, len);
+			(void)os_unmap(text, len);
 		}
 	}
 	(void)REAL(close)(fd);

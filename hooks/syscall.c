@@ -84,6 +84,15 @@ static __attribute__((noinline)) long call_with_effects(long number, const long 
 	return confined(confinement, result);
 }
 
+/* See memory.c. */
+static __attribute__((noinline)) long call_on_pages(long number, const long arg[6])
+{
+	long result = REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+
+	os_forget_readable((const void *)arg[0], (size_t)arg[1]);
+	return result;
+}
+
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
@@ -132,6 +141,9 @@ EXPORT long syscall(long number, ...)
 	case SYS_fork:
 	case SYS_clone:
 	case SYS_clone3: return call_with_effects(number, arg);
+	case SYS_munmap:
+	case SYS_mprotect:
+	case SYS_mremap: return call_on_pages(number, arg);
 	default: return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	}
 }

@@ -150,6 +150,6 @@ void config_read_file(struct config_piece path, struct config_piece value[CONFIG
 LAYOUT_START void config_release_file(void)
 {
 	if (pages != NULL)
-		(void)munmap(pages, FILE_MAX + 1);
+		(void)os_unmap(pages, FILE_MAX + 1);
 	pages = NULL;
 }

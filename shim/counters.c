@@ -160,7 +160,7 @@ void counters_after_fork(void)
 	memset(counters_private.counter, 0, sizeof(counters_private.counter));
 	__atomic_store_n(&counters_shared, NULL, __ATOMIC_RELEASE);
 	if (old != NULL)
-		(void)munmap(old, STATUS_PAGE_SIZE);
+		(void)os_unmap(old, STATUS_PAGE_SIZE);
 	have_file = 0;
 	counters_published = 0;
 }

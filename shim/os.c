@@ -280,6 +280,19 @@ bool os_ask_readable(uintptr_t first, uintptr_t last)
 	return true;
 }
 
+void os_forget_readable(const void *pages, size_t len)
+{
+	uintptr_t first = (uintptr_t)pages >> OS_PAGE_SHIFT, count = (len >> OS_PAGE_SHIFT) + 2, i;
+
+	if (count >= OS_READABLE_PAGES) {
+		for (i = 0; i < OS_READABLE_PAGES; i++)
+			__atomic_store_n(&os_readable_page[i], 0, __ATOMIC_RELAXED);
+		return;
+	}
+	for (i = first; i < first + count; i++)
+		__atomic_store_n(&os_readable_page[i % OS_READABLE_PAGES], 0, __ATOMIC_RELAXED);
+}
+
 bool os_readable_text(const char *text, size_t len)
 {
 	size_t here = ((size_t)1 << OS_PAGE_SHIFT) - ((uintptr_t)text & (((size_t)1 << OS_PAGE_SHIFT) - 1));

@@ -72,13 +72,15 @@ void os_host_name(char name[65]); /* NUL-terminated */
 /*
  * May these bytes be read? Asked before what a program gives us is looked at, because where the kernel would say EFAULT we would
  * crash. The kernel is asked once a page; what it said is remembered, so that nearly always the answer is two loads. A page that
- * was read before and is gone now is not noticed.
+ * was read before and is gone now is noticed where the program unmapped or protected it by its own call (hooks/memory.c).
  */
 #define OS_LOWEST_ADDRESS 65536u /* vm.mmap_min_addr: nothing can be mapped below */
 #define OS_PAGE_SHIFT 12
 #define OS_READABLE_PAGES 64u                         /* a power of two */
 extern uintptr_t os_readable_page[OS_READABLE_PAGES]; /* by the last bits of its number; atomic */
 bool os_ask_readable(uintptr_t first, uintptr_t last);
+/* These pages may be gone. Signal-safe; errno stays as it is. */
+void os_forget_readable(const void *pages, size_t len);
 
 static inline bool os_readable(const void *bytes, size_t len)
 {

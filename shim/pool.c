@@ -52,7 +52,7 @@ static int chunk_map(const struct pool *pool, unsigned c)
 	if (pages == NULL)
 		return -1;
 	if (!__atomic_compare_exchange_n(&pool->state->chunk[c], &none, pages, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-		munmap(pages, chunk_bytes(pool, c)); /* another thread was first */
+		(void)os_unmap(pages, chunk_bytes(pool, c)); /* another thread was first */
 	return 0;
 }
 

@@ -94,6 +94,29 @@ CORE_TEST(random_bytes_fill_what_was_asked_and_no_more)
 	CHECK_INT(seen, 0xffffffffu);
 }
 
+/* Asked once, known until it is forgotten: for the pages that are named, or for all. */
+CORE_TEST(what_can_be_read_is_known_until_it_is_forgotten)
+{
+	static const size_t forgotten[] = { 1, 4096, 2 * 4096, 100 * 4096, SIZE_MAX };
+	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i;
+
+	CHECK(!os_readable(NULL, 1) && os_readable(NULL, 0) && !os_readable(pages, SIZE_MAX));
+	for (i = 0; i < sizeof(forgotten) / sizeof(forgotten[0]); i++) {
+		CHECK(os_readable(pages + 4000, 200));
+		CHECK_INT(mprotect(pages + 4096, 4096, PROT_NONE), 0);
+		errno = EILSEQ;
+		os_forget_readable(pages + 4096, forgotten[i]);
+		CHECK_INT(errno, EILSEQ);
+		CHECK(os_readable(pages, 4096));
+		CHECK(!os_readable(pages + 4096, 1) && !os_readable(pages + 4000, 200) &&
+		      !os_readable(pages + 8191, 1));
+		CHECK(os_readable(pages + 8192, 1));
+		CHECK_INT(mprotect(pages + 4096, 4096, PROT_READ), 0);
+	}
+	munmap(pages, 3 * 4096);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -103,6 +126,7 @@ int main(void)
 		TEST(ids_and_names_are_those_of_libc),
 		TEST(a_page_is_made_writable_and_read_only_again),
 		TEST(random_bytes_fill_what_was_asked_and_no_more),
+		TEST(what_can_be_read_is_known_until_it_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
