@@ -352,17 +352,19 @@ static size_t message_len(const struct msghdr *msg)
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
+	uint64_t word = fds_word(fd);
 	int saved = errno;
 	unsigned i;
 
-	if (io_uninvolved(fd) || fds_kind(fds_word(fd)) != FD_CONN || !os_readable(msgs, sizeof(*msgs)))
+	if (io_uninvolved(fd) || fds_kind(word) != FD_CONN || !os_readable(msgs, sizeof(*msgs)))
 		return REAL(sendmmsg)(fd, msgs, count, flags);
 	/* On a stream it is a loop of sendmsg (sendmmsg(2)) that ends behind a message that went out in part; an error after the
 	   first message shows at the next call. */
 	for (i = 0; i < count && i < VECTORS_MAX; i++) {
 		ssize_t n;
 
-		if (!os_readable(&msgs[i], sizeof(msgs[i])))
+		/* The kernel would hold the file for the whole call: what came by its number meanwhile is not meant. */
+		if (!os_readable(&msgs[i], sizeof(msgs[i])) || (i > 0 && fds_word(fd) != word))
 			return (int)i;
 		n = send_message(fd, &msgs[i].msg_hdr, flags);
 		if (n < 0 && i > 0) {
