@@ -121,10 +121,98 @@ static void pages_go(void)
 	close_all();
 }
 
+/* ---- no pages ---- */
+
+static void serve_one(struct wire *wire, int number)
+{
+	char request[9000], room[9000];
+	int len = snprintf(
+		request, sizeof(request),
+		"POST /%d HTTP/1.1\r\nHost: b\r\nbaggage: k=v\r\nX-User-Id: %0*d\r\nContent-Length: 3\r\n\r\nabc",
+		number, number % 3 == 2 ? 4000 : 20, number);
+
+	/* A head in two reads, the cut within a line. */
+	peer_send(wire, request, 60);
+	TRY(read(wire->fd, room, sizeof(room)));
+	peer_send(wire, request + 60, (size_t)len - 60);
+	TRY(read(wire->fd, room, sizeof(room)));
+	TRY(write(log_fd, "a line of the handler\n", 22));
+	printf("printed in %d\n", number);
+	TRY(write(wire->fd, ANSWER, 20));
+	TRY(write(wire->fd, ANSWER + 20, sizeof(ANSWER) - 21));
+}
+
+static void call_one(struct wire *wire)
+{
+	char room[200];
+	struct iovec pieces[3] = { { HEAD, 20 }, { HEAD + 20, 10 }, { HEAD + 30, sizeof(HEAD) - 31 } };
+
+	TRY(writev(wire->fd, pieces, 3));
+	peer_send(wire, ANSWER, sizeof(ANSWER) - 1);
+	TRY(read(wire->fd, room, sizeof(room)));
+}
+
+static void *in_a_thread(void *arg)
+{
+	struct wire mine = wire_serve();
+
+	serve_one(&mine, 7);
+	call_one(&dialled);
+	TRY(write(2, "half a line, ", 13));
+	TRY(write(2, "and its end\n", 12));
+	wire_end("a thread's", &mine, -1);
+	return arg;
+}
+
+static void many_lines(void)
+{
+	static char block[20000];
+	size_t at = 0;
+
+	while (at + 40 < sizeof(block))
+		at += (size_t)snprintf(block + at, sizeof(block) - at, "line at %zu of a block\n", at);
+	TRY(write(log_fd, block, at));
+	memset(block, 'y', sizeof(block) - 1);
+	block[sizeof(block) - 1] = '\n';
+	TRY(write(log_fd, "{\"json\":", 8));
+	TRY(write(log_fd, "1}\n", 3));
+	TRY(write(2, block, sizeof(block)));
+}
+
+/* Everything that asks for memory: the tables, a connection of each kind, its heads and their pieces, lines, rings, threads, children. */
+static void every_page(void)
+{
+	pthread_t thread;
+	int status = 0;
+	pid_t pid;
+
+	open_all();
+	setvbuf(stdout, NULL, _IOFBF, 4096);
+	serve_one(&served, 1);
+	call_one(&dialled);
+	serve_one(&served, 2);
+	many_lines();
+	must(pthread_create(&thread, NULL, in_a_thread, NULL) == 0 && pthread_join(thread, NULL) == 0, "a thread");
+	TRY(fcntl(dialled.fd, F_DUPFD, 600));
+	TRY(dup2(log_fd, 2000) >= 0 || errno == EBADF);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		TRY(write(log_fd, "a line of the child\n", 20));
+		call_one(&dialled);
+		_exit(3);
+	}
+	must(waitpid(pid, &status, 0) == pid, "the child");
+	trail("the child: %x", (unsigned)status);
+	TRY(system("echo a line of a shell"));
+	close_all();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct torture_case cases[] = {
 		{ "pages_go", pages_go },
+		{ "every_page", every_page },
 	};
 
 	return torture_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
