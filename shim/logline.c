@@ -259,10 +259,10 @@ static void keep_cut(struct logline_writer *w, enum logline_who who, struct requ
 static void finish(struct logline_writer *w)
 {
 	struct logline_line *line = w->line;
+	/* Last: whose the rest is may be known by its reference alone. */
+	struct logline_line *done = w->kept && line != w->kept ? w->kept : NULL;
 
 	w->taken = w->pos;
-	if (w->kept && line != w->kept)
-		release(w->kept);
 	if (line) {
 		struct request *before = line == w->kept && line->who == WHO_KNOWN ? line->request : NULL;
 
@@ -275,6 +275,8 @@ static void finish(struct logline_writer *w)
 	} else if (w->cut) {
 		keep_cut(w, w->who, w->request);
 	}
+	if (done)
+		release(done);
 }
 
 /* A send failed: what is not out is the program's again, and what earlier writes gave us is kept as it was. */
