@@ -194,8 +194,10 @@ static void begin_response(struct exchange *ex)
 	ex->response_begun = true;
 }
 
-void call_received(struct conn *conn, const char *in, size_t len)
+static void take_responses(struct conn *conn, const char *in, size_t len, struct http1_known *known)
 {
+	const struct http1_sink sink = { .known = known };
+
 	while (len > 0 && conn->mode == CONN_HTTP1) {
 		struct exchange *ex = conn->first;
 		enum http1_status status;
@@ -209,7 +211,7 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		}
 		if (!ex->response_begun)
 			begin_response(ex);
-		status = http1_feed(&ex->down, NULL, conn_line_buffer, in, len, &used);
+		status = http1_feed(&ex->down, &sink, conn_line_buffer, in, len, &used);
 		in += used;
 		len -= used;
 		if (ex->span != NULL) {
@@ -243,6 +245,16 @@ void call_received(struct conn *conn, const char *in, size_t len)
 				set_owner(conn, NULL);
 		}
 	}
+}
+
+void call_received(struct conn *conn, const char *in, size_t len)
+{
+	if (conn->mode == CONN_HTTP1) {
+		struct stream_heads *heads = stream_take_heads();
+
+		take_responses(conn, in, len, stream_known(heads, STREAM_RESPONSE_IN));
+		stream_give_heads(heads);
+	}
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false); /* the peer speaks first: not HTTP */
 }
@@ -254,6 +266,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	struct http1_sink sink = {
 		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
 	};
+	struct stream_heads *heads;
 	bool found;
 
 	spot->end = SIZE_MAX;
@@ -269,7 +282,10 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	} else {
 		http1_init(&spot->after, HTTP1_REQUEST, 0);
 	}
+	heads = stream_take_heads();
+	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
 	found = stream_find_spot(spot, &sink, iov, count, offset);
+	stream_give_heads(heads);
 	/* A span wants to see the head itself. */
 	if (config.export_traces && (found || http1_in_head(&spot->after)))
 		spot->known = false;

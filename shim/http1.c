@@ -189,6 +189,15 @@ static enum http1_status feed_body(struct http1 *h, struct http1_input *in)
 	}
 }
 
+/* The blank line behind a known head, if it is there whole. */
+static enum http1_status pass_blank(struct http1 *h, struct http1_input *in)
+{
+	if (in->end - in->p < 2 || in->p[1] != '\n')
+		return HTTP1_MORE;
+	in->p += 2;
+	return http1_leave_head(h);
+}
+
 /* The head sees no byte beyond its limit; that there is one, and the head still not over, is an error. */
 static enum http1_status feed_head(struct http1 *h, struct http1_input *in)
 {
@@ -199,6 +208,8 @@ static enum http1_status feed_head(struct http1 *h, struct http1_input *in)
 
 	if (over)
 		in->end = in->p + room;
+	if (in->known && h->state == STATE_START && h->head_bytes == 0 && http1_known_pass(h, in))
+		status = h->options & HTTP1_STOP_AT_BLANK ? HTTP1_HEAD_END : pass_blank(h, in);
 	while (in->p < in->end && status == HTTP1_MORE)
 		status = h->state < STATE_FIELD ? http1_take_start_line(h, in) : http1_take_fields(h, in);
 	h->head_bytes += (uint32_t)(in->p - start);
@@ -208,7 +219,13 @@ static enum http1_status feed_head(struct http1 *h, struct http1_input *in)
 enum http1_status http1_feed(struct http1 *h, const struct http1_sink *sink, http1_line_buffer buffer, const char *in,
                              size_t len, size_t *used)
 {
-	struct http1_input input = { .p = in, .end = len ? in + len : in, .sink = sink, .buffer = buffer };
+	struct http1_input input = {
+		.p = in,
+		.end = len ? in + len : in,
+		.sink = sink && sink->wants ? sink : NULL,
+		.buffer = buffer,
+		.known = sink ? sink->known : NULL,
+	};
 	enum http1_status status = h->state <= STATE_BLANK_LF ? feed_head(h, &input) : feed_body(h, &input);
 
 	*used = (size_t)(input.p - in);

@@ -72,6 +72,8 @@ static inline void http1_expect_field(struct http1_filter *filter, const char *n
 	filter->letters[len % HTTP1_FILTER_LENGTHS] |= letter;
 }
 
+struct http1_known;
+
 /*
  * Called for each head field that `wants` said yes to, once its line is whole. `name` is in lower case, `value` without
  * the white space around it; both live until the callback returns; no NUL at the end. Fields of a trailer section are
@@ -81,13 +83,14 @@ struct http1_sink {
 	/*
 	 * Is the owner interested in this field? `name` lower case, `len` 1..LIMIT_HEADER_NAME. A pure function of the
 	 * name. Fields that the scanner itself needs (content-length, transfer-encoding, connection, upgrade) are not
-	 * asked for.
+	 * asked for. NULL: no field is wanted.
 	 */
 	bool (*wants)(void *owner, const char *name, size_t len);
 	void (*field)(void *owner, const char *name, size_t name_len, const char *value, size_t value_len);
 	void *owner;
 	const struct http1_filter
-		*filter; /* every name that `wants` may say yes to; NULL or not made: ask for every field */
+		*filter;           /* every name that `wants` may say yes to; NULL or not made: ask for every field */
+	struct http1_known *known; /* what the last heads of this direction said; NULL: not known */
 };
 
 /*
@@ -131,6 +134,27 @@ struct http1 {
 
 #define HTTP1_SIZE_MAX 64
 _Static_assert(sizeof(struct http1) <= HTTP1_SIZE_MAX, "a scanner is one cache line");
+
+/*
+ * A head that was read, and how it left its scanner. Clients, load balancers and health checks send the same head again and
+ * again, servers the same head in answer: one that is the same in each byte need not be read again. What a head does is a
+ * function of its bytes, the scanner's kind and options and what the sink wants, so that whoever sent it does not matter.
+ *
+ * Owned by the caller, for one thread or lock at a time and one sink's `wants`; all zero: no head is known. The fields are the
+ * scanner's own.
+ */
+#define HTTP1_KNOWN_BYTES 768 /* more is a head with cookies, which mostly has a value of its own somewhere */
+#define HTTP1_KNOWN_FIELDS 8
+struct http1_known {
+	uint16_t len;     /* of the head, without its blank line; 0: none */
+	uint16_t unequal; /* heads since the last one that was the same */
+	uint8_t options, fields;
+	struct {
+		uint16_t name, colon, end;
+	} field[HTTP1_KNOWN_FIELDS]; /* those that the sink wants */
+	struct http1 after;          /* right before the blank line */
+	char head[HTTP1_KNOWN_BYTES];
+};
 
 /* Begin a message. `options` as above. Cannot fail. */
 void http1_init(struct http1 *h, enum http1_kind kind, unsigned options);

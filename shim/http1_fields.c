@@ -415,6 +415,8 @@ static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 	if (status != HTTP1_MORE)
 		return status;
 	h->state = STATE_BLANK;
+	if (in->noted)
+		http1_known_keep(h, in);
 	if (h->options & HTTP1_STOP_AT_BLANK)
 		return HTTP1_HEAD_END;
 	http1_take_byte(h, in, '\r', STATE_BLANK_LF);
@@ -422,7 +424,7 @@ static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 }
 
 /* The owner's may it be: a name is lowered only here. */
-static __attribute__((noinline)) enum http1_status read_wanted(struct http1 *h, const struct http1_input *in,
+static __attribute__((noinline)) enum http1_status read_wanted(struct http1 *h, struct http1_input *in,
                                                                const char *name, size_t name_len, const char *value,
                                                                size_t len)
 {
@@ -431,13 +433,25 @@ static __attribute__((noinline)) enum http1_status read_wanted(struct http1 *h, 
 	lower_name(lowered, name, name_len);
 	if (!in->sink->wants(in->sink->owner, lowered, name_len) || name_len + len > LIMIT_HEAD_LINE)
 		return HTTP1_MORE;
+	if (in->noted)
+		http1_known_note(in, name, value - 1, value + len);
 	h->field = FIELD_SINK;
 	return finish_field(h, in, lowered, name_len, value, len);
 }
 
+void http1_give_field(struct http1 *h, const struct http1_input *in, const char *name, const char *colon,
+                      const char *end)
+{
+	char lowered[LIMIT_HEADER_NAME];
+
+	lower_name(lowered, name, (size_t)(colon - name));
+	h->field = FIELD_SINK;
+	(void)finish_field(h, in, lowered, (size_t)(colon - name), colon + 1, (size_t)(end - colon - 1));
+}
+
 /* One line that lies whole in the input, and whose name may matter. A function of its own: few lines come here. */
-static __attribute__((noinline)) enum http1_status read_line(struct http1 *h, const struct http1_input *in,
-                                                             const char *name, const char *colon, const char *eol)
+static __attribute__((noinline)) enum http1_status read_line(struct http1 *h, struct http1_input *in, const char *name,
+                                                             const char *colon, const char *eol)
 {
 	const char *value = colon + 1;
 	size_t name_len = (size_t)(colon - name), len = (size_t)(eol - value);
@@ -557,6 +571,7 @@ static enum http1_status take_lines(struct http1 *h, struct http1_input *in)
 		return finish_fields(h, in);
 	if (h->head_fields++ == LIMIT_HEAD_FIELDS)
 		return HTTP1_ALIEN;
+	in->noted = NULL; /* what comes of it is not told here */
 	return take_name(h, in);
 }
 

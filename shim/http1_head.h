@@ -74,6 +74,8 @@ struct http1_input {
 	const char *p, *end;
 	const struct http1_sink *sink;
 	http1_line_buffer buffer;
+	struct http1_known *known;
+	const char *noted; /* not NULL: the head began here, and `known` is to have it */
 };
 
 /* By enum http1_method, up to HTTP1_OTHER; padded with NUL. */
@@ -209,6 +211,18 @@ static inline enum http1_status http1_take_byte(struct http1 *h, struct http1_in
  */
 enum http1_status http1_take_start_line(struct http1 *h, struct http1_input *in);
 enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in);
+
+/*
+ * http1_known.c. Pass a head that is known, up to its blank line; before its first byte. False: it is another one. _note: one of
+ * its fields is wanted; NULL: it cannot be told again from its bytes alone. _keep: it is read, up to the blank line.
+ */
+bool http1_known_pass(struct http1 *h, struct http1_input *in);
+void http1_known_note(struct http1_input *in, const char *name, const char *colon, const char *end);
+void http1_known_keep(const struct http1 *h, struct http1_input *in);
+
+/* http1_fields.c: hand a field line over that `wants` said yes to before. */
+void http1_give_field(struct http1 *h, const struct http1_input *in, const char *name, const char *colon,
+                      const char *end);
 
 /* http1_body.c: at the end of the fields. HTTP1_MORE, or HTTP1_ALIEN where servers could disagree. */
 enum http1_status http1_decide_body(struct http1 *h);

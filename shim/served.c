@@ -133,22 +133,22 @@ static bool starts_http(struct conn *conn, const char *in, size_t len)
 	return false;
 }
 
-struct request *served_received(struct conn *conn, const char *in, size_t len)
-{
-	struct http1_sink sink = { .wants = head_wants, .field = head_field, .filter = stream_filter(&request_filter) };
-	bool had_unanswered = conn->first != NULL;
+enum taken { TAKEN, TAKEN_NO_HTTP, TAKEN_NO_ROOM };
 
-	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
-		return config.raw ? raw_received(conn, len) : NULL;
-	if (conn->mode == CONN_OPAQUE)
-		return config.raw ? raw_received(conn, len) : NULL;
+/* What the peer sent, to its end. */
+static enum taken take_requests(struct conn *conn, const char *in, size_t len, struct http1_known *known)
+{
+	struct http1_sink sink = {
+		.wants = head_wants, .field = head_field, .filter = stream_filter(&request_filter), .known = known
+	};
+
 	while (len > 0) {
 		struct exchange *ex = receiving(conn);
 		enum http1_status status;
 		size_t used;
 
 		if (ex == NULL)
-			return NULL;
+			return TAKEN_NO_ROOM;
 		sink.owner = ex;
 		if (ex->span != NULL)
 			span_take_line(ex->span, in, len);
@@ -162,16 +162,33 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 			status = ex->up.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
 		}
 		if (status == HTTP1_ALIEN) {
-			conn_make_opaque(conn, true);
-			return config.raw ? raw_received(conn, len) :
-			                    NULL; /* `GET key` of a line protocol looked like it */
+			conn_make_opaque(conn, true); /* `GET key` of a line protocol looked like it */
+			return TAKEN_NO_HTTP;
 		}
 		if (status == HTTP1_DONE) {
 			ex->request_done = true;
 			conn_pop_done(conn);
 		}
 	}
-	return only_unanswered(conn, had_unanswered);
+	return TAKEN;
+}
+
+struct request *served_received(struct conn *conn, const char *in, size_t len)
+{
+	bool had_unanswered = conn->first != NULL;
+	struct stream_heads *heads;
+	enum taken taken;
+
+	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
+		return config.raw ? raw_received(conn, len) : NULL;
+	if (conn->mode == CONN_OPAQUE)
+		return config.raw ? raw_received(conn, len) : NULL;
+	heads = stream_take_heads();
+	taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
+	stream_give_heads(heads);
+	if (taken == TAKEN)
+		return only_unanswered(conn, had_unanswered);
+	return taken == TAKEN_NO_HTTP && config.raw ? raw_received(conn, 0) : NULL;
 }
 
 static bool response_wants(void *owner, const char *name, size_t len)
@@ -360,6 +377,8 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 		                   .owner = &spot->own_response_header,
 		                   .filter = stream_filter(&response_filter) };
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
+	struct stream_heads *heads;
+	bool found;
 
 	spot->end = SIZE_MAX;
 	spot->known = false;
@@ -370,5 +389,9 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	else
 		http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
 	spot->own_response_header = ex->own_response_header;
-	return stream_find_spot(spot, &sink, iov, count, offset);
+	heads = stream_take_heads();
+	sink.known = stream_known(heads, STREAM_RESPONSE_OUT);
+	found = stream_find_spot(spot, &sink, iov, count, offset);
+	stream_give_heads(heads);
+	return found;
 }

@@ -7,7 +7,7 @@
 
 #include "pool.h"
 
-enum spare_kind { SPARE_REQUEST, SPARE_EXCHANGE, SPARE_INSERTION, SPARE_SPAN, SPARE_KINDS };
+enum spare_kind { SPARE_REQUEST, SPARE_EXCHANGE, SPARE_INSERTION, SPARE_SPAN, SPARE_HEADS, SPARE_KINDS };
 
 /* As pool_take and pool_give; `kind` always goes with the same pool. Signal-safe. */
 void *spare_take(enum spare_kind kind, const struct pool *pool);

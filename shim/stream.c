@@ -7,6 +7,11 @@
  */
 #include "stream.h"
 
+#include "counters.h"
+#include "spare.h"
+
+POOL(heads, sizeof(struct stream_heads), 2);
+
 void stream_expect_field(void *filter, const char *name, size_t len)
 {
 	http1_expect_field(filter, name, len);
@@ -25,6 +30,21 @@ void stream_prepare(void)
 	served_prepare();
 	call_prepare();
 	__atomic_store_n(&stream_prepared, STREAM_PREPARED, __ATOMIC_RELEASE);
+}
+
+struct stream_heads *stream_take_heads(void)
+{
+	struct stream_heads *taken = spare_take(SPARE_HEADS, &heads);
+
+	if (taken == NULL)
+		counters_count(no_memory_skipped);
+	return taken;
+}
+
+void stream_give_heads(struct stream_heads *taken)
+{
+	if (taken != NULL)
+		spare_give(SPARE_HEADS, &heads, taken);
 }
 
 static size_t iov_total(const struct iovec *iov, int count)

@@ -24,6 +24,23 @@ static inline const struct http1_filter *stream_filter(const struct http1_filter
 	return __atomic_load_n(&stream_prepared, __ATOMIC_ACQUIRE) == STREAM_PREPARED ? filter : NULL;
 }
 
+/*
+ * The heads that a thread has read last, by direction: they mostly come again. Taken for the time of one look, and given back;
+ * a handler that comes in between has others. NULL: no memory, and nothing lost but time.
+ */
+enum stream_head { STREAM_REQUEST_IN, STREAM_RESPONSE_OUT, STREAM_REQUEST_OUT, STREAM_RESPONSE_IN, STREAM_HEADS };
+struct stream_heads {
+	uint32_t pool_word;
+	struct http1_known of[STREAM_HEADS];
+};
+struct stream_heads *stream_take_heads(void);
+void stream_give_heads(struct stream_heads *heads);
+
+static inline struct http1_known *stream_known(struct stream_heads *heads, enum stream_head which)
+{
+	return heads == NULL ? NULL : &heads->of[which];
+}
+
 /* A propagate_visit that enters a name into a struct http1_filter. */
 void stream_expect_field(void *filter, const char *name, size_t len);
 

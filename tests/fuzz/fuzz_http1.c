@@ -1,7 +1,7 @@
 /*
  * The HTTP/1 scanner: the events and boundaries of a stream are the same whether it is fed whole, byte by byte or split
- * at random; whether or not forks were fed and dropped in between; with and without the sink's filter; and with body
- * bytes skipped instead of fed. The first byte of the input chooses kind and options, the rest is the stream.
+ * at random; whether or not forks were fed and dropped in between; with and without the sink's filter; with body bytes
+ * skipped instead of fed; and whether or not its heads are known. The first byte of the input chooses kind and options, the rest is the stream.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,6 +30,7 @@ struct run {
 	bool ended;
 	enum split split;
 	bool forks, filter, skips;
+	struct http1_known *known; /* of heads that were read before; NULL: nothing */
 };
 
 static void note(struct run *r, const void *bytes, size_t len)
@@ -114,9 +115,10 @@ static void note_status(struct run *r, enum http1_status status)
 static void feed(struct run *r, enum http1_kind kind, unsigned options, const char *in, size_t len)
 {
 	struct http1_filter filter;
-	struct http1_sink sink = { .wants = wants, .field = field, .owner = r, .filter = r->filter ? &filter : NULL };
+	struct http1_sink sink = { .wants = wants, .field = field, .owner = r, .known = r->known };
 	char *piece = malloc(len ? len : 1), *p = piece;
 
+	sink.filter = r->filter ? &filter : NULL;
 	http1_filter_init(&filter);
 	for (size_t i = 0; r->filter && i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		http1_expect_field(&filter, wanted[i], strlen(wanted[i]));
@@ -181,6 +183,29 @@ static struct run run(enum http1_kind kind, unsigned options, const char *in, si
 	return r;
 }
 
+/* With heads known from the stream itself, and from one that differs from it in one byte. */
+static void check_known(enum http1_kind kind, unsigned options, char *in, size_t len, const struct run *whole)
+{
+	static struct http1_known known;
+	struct run r = { .known = &known };
+
+	for (size_t i = 0; i < 6; i++) {
+		struct run other;
+
+		known.unequal = 0; /* so that it is kept */
+		r.split = i % 2 ? RANDOM : WHOLE;
+		if (i == 3 && len > 0) {
+			in[whole->digest % len] ^= (char)(1 << whole->digest % 7);
+			(void)run(kind, options, in, len, r);
+			in[whole->digest % len] ^= (char)(1 << whole->digest % 7);
+			known.unequal = 3;
+		}
+		other = run(kind, options, in, len, r);
+		REQUIRE(other.digest == whole->digest && other.events == whole->events);
+	}
+	known.len = 0; /* each input by itself */
+}
+
 static void check_sniff(const char *in, size_t len)
 {
 	enum http1_sniff before = HTTP1_SNIFF_MAYBE;
@@ -209,6 +234,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum http1_kind kind;
 	unsigned options;
 	struct run whole;
+	char *copy;
 
 	if (size == 0)
 		return 0;
@@ -220,6 +246,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		REQUIRE(other.digest == whole.digest && other.events == whole.events);
 	}
+	copy = malloc(size);
+	memcpy(copy, in, size - 1);
+	check_known(kind, options, copy, size - 1, &whole);
+	free(copy);
 	check_sniff(in, size - 1);
 	return 0;
 }

@@ -81,6 +81,13 @@ void __real_pool_give(const struct pool *pool, void *block);
 void *__wrap_pool_take(const struct pool *pool);
 void __wrap_pool_give(const struct pool *pool, void *block);
 
+/* Blocks that are taken again as they were left. */
+static inline bool core_is_kept(const struct pool *pool)
+{
+	return pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15) ||
+	       pool->block == ((sizeof(struct stream_heads) + 15) & ~(size_t)15);
+}
+
 void *__wrap_pool_take(const struct pool *pool)
 {
 	void *block;
@@ -89,7 +96,7 @@ void *__wrap_pool_take(const struct pool *pool)
 	if (core_fail_first != 0 && core_takes >= core_fail_first && core_takes <= core_fail_last)
 		return NULL;
 	core_blocks_out++;
-	if (pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15))
+	if (core_is_kept(pool))
 		return __real_pool_take(pool);
 	block = malloc(pool->block);
 	memset(block, 0xa5, pool->block); /* a used block: nobody may count on zeroes */
@@ -99,7 +106,7 @@ void *__wrap_pool_take(const struct pool *pool)
 void __wrap_pool_give(const struct pool *pool, void *block)
 {
 	core_blocks_out--;
-	if (pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15))
+	if (core_is_kept(pool))
 		__real_pool_give(pool, block);
 	else
 		free(block);

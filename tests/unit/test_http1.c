@@ -33,6 +33,8 @@ struct run {
 	int buffers; /* asked for by the current scanner */
 };
 
+static struct http1_known *known; /* what feed knows of heads; NULL: nothing */
+
 static char *arena; /* ARENA_SIZE bytes between two pages that nobody may touch */
 
 static int set_up(void **state)
@@ -127,7 +129,7 @@ static void say_head(struct run *r)
 static void feed(struct run *r, const char *in, size_t len)
 {
 	static const char *const names[] = { "MORE", "HEAD_END", "HEAD", "DONE", "TUNNEL", "ALIEN" };
-	const struct http1_sink sink = { .wants = wants, .field = field, .owner = r };
+	const struct http1_sink sink = { .wants = wants, .field = field, .owner = r, .known = known };
 
 	while (!r->alien && !r->tunnel) {
 		size_t used = SIZE_MAX;
@@ -483,6 +485,128 @@ static void what_two_servers_could_read_differently_is_alien(void **state)
 		if (!strstr(v.bytes, "\r\n\n\r\n"))
 			check_vector(&v);
 	}
+}
+
+/* All vectors over one memory, so that each finds the heads of others there too. */
+static void check_known(const struct vector *vectors, size_t count)
+{
+	static struct http1_known heads;
+
+	heads = (struct http1_known){ 0 };
+	known = &heads;
+	for (size_t i = 0; i < count; i++) {
+		size_t len = vectors[i].len ? vectors[i].len : strlen(vectors[i].bytes);
+
+		check_pieces(&vectors[i], len, 1, true);
+		for (size_t first = 0; first < len; first++) {
+			heads.unequal = 0; /* so that what differed is kept, however often it did */
+			check_pieces(&vectors[i], len, 1, first % 2);
+			check_pieces(&vectors[i], first, len, first % 2);
+		}
+	}
+	known = NULL;
+}
+
+static void heads_that_are_known_give_the_same_events(void **state)
+{
+	(void)state;
+	check_known(requests, sizeof(requests) / sizeof(requests[0]));
+	check_known(responses, sizeof(responses) / sizeof(responses[0]));
+}
+
+static char *trace_of(const char *head, size_t len)
+{
+	struct run r;
+	char *trace;
+
+	begin(&r, HTTP1_REQUEST, 0);
+	feed_guarded(&r, head, len, true);
+	finish(&r);
+	trace = strdup(r.trace);
+	end(&r);
+	return trace;
+}
+
+static void a_head_with_one_byte_of_its_own_is_not_the_known_one(void **state)
+{
+	static const char head[] = "POST /a HTTP/1.1\r\nHost: b\r\nTraceparent:  x y \r\nContent-Length: 2\r\n"
+				   "Connection: close\r\n\r\nab";
+	static struct http1_known heads;
+	char *usual = trace_of(head, sizeof(head) - 1);
+
+	(void)state;
+	for (size_t at = 0; at < sizeof(head) - 1; at++) {
+		for (int c = 0; c < 256; c += at % 2 ? 1 : 5) {
+			char changed[sizeof(head)], *told, *expected;
+
+			memcpy(changed, head, sizeof(head));
+			changed[at] = (char)c;
+			expected = trace_of(changed, sizeof(head) - 1);
+			heads = (struct http1_known){ 0 };
+			known = &heads;
+			told = trace_of(head, sizeof(head) - 1);
+			assert_string_equal(told, usual);
+			free(told);
+			told = trace_of(changed, sizeof(head) - 1);
+			assert_string_equal(told, expected);
+			free(told);
+			known = NULL;
+			free(expected);
+		}
+	}
+	free(usual);
+}
+
+static void a_known_head_is_not_read_again_and_others_are_kept_ever_more_seldom(void **state)
+{
+	static const char head[] = "GET /0000 HTTP/1.1\r\nHost: b\r\nTraceparent: x\r\n\r\n";
+	static struct http1_known heads;
+	unsigned kept = 0;
+
+	(void)state;
+	heads = (struct http1_known){ 0 };
+	known = &heads;
+	free(trace_of(head, sizeof(head) - 1));
+	assert_int_equal(heads.len, sizeof(head) - 3);
+	assert_int_equal(heads.fields, 2);
+	assert_int_equal(heads.unequal, 1);
+	for (int i = 0; i < 3; i++) {
+		free(trace_of(head, sizeof(head) - 1));
+		assert_int_equal(heads.unequal, 0);
+	}
+	for (int i = 1; i < 1000; i++) {
+		char other[sizeof(head)];
+
+		memcpy(other, head, sizeof(head));
+		other[5] = (char)('0' + i / 100);
+		other[6] = (char)('0' + i / 10 % 10);
+		other[7] = (char)('0' + i % 10);
+		free(trace_of(other, sizeof(other) - 1));
+		kept += memcmp(heads.head, other, sizeof(other) - 3) == 0;
+	}
+	assert_in_range(kept, 2, 32);
+	known = NULL;
+}
+
+static void heads_that_are_too_long_or_want_too_much_are_not_kept(void **state)
+{
+	static struct http1_known heads;
+	char head[HTTP1_KNOWN_BYTES * 2] = "GET / HTTP/1.1\r\n";
+
+	(void)state;
+	heads = (struct http1_known){ 0 };
+	known = &heads;
+	for (int i = 0; i <= HTTP1_KNOWN_FIELDS; i++)
+		strcat(head, "Traceparent: x\r\n");
+	strcat(head, "\r\n");
+	free(trace_of(head, strlen(head)));
+	assert_int_equal(heads.len, 0);
+	strcpy(head, "GET / HTTP/1.1\r\nCookie: ");
+	memset(head + strlen(head), 'x', HTTP1_KNOWN_BYTES);
+	strcat(head, "\r\nTraceparent: x\r\n\r\n");
+	free(trace_of(head, strlen(head)));
+	assert_int_equal(heads.len, 0);
+	known = NULL;
 }
 
 static void bad_chunk_framing_is_alien(void **state)
@@ -1003,6 +1127,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_give_their_events_at_every_split),
 		cmocka_unit_test(what_two_servers_could_read_differently_is_alien),
+		cmocka_unit_test(heads_that_are_known_give_the_same_events),
+		cmocka_unit_test(a_head_with_one_byte_of_its_own_is_not_the_known_one),
+		cmocka_unit_test(a_known_head_is_not_read_again_and_others_are_kept_ever_more_seldom),
+		cmocka_unit_test(heads_that_are_too_long_or_want_too_much_are_not_kept),
 		cmocka_unit_test(bad_chunk_framing_is_alien),
 		cmocka_unit_test(each_byte_is_sound_or_alien_by_its_place),
 		cmocka_unit_test(a_fork_leaves_the_original_alone),

@@ -150,7 +150,7 @@ CORE_TEST(baggage_that_finds_no_room_is_left_out_and_the_trace_is_kept)
 	baggage();
 	config.propagators |= PROPAGATE_BAGGAGE;
 	fd = core_accept(false);
-	core_fail_takes(3, 3); /* an exchange, a request, then the large text */
+	core_fail_takes(4, 4); /* the known heads, an exchange, a request, then the large text */
 	core_receive_text(fd, big);
 	CHECK_KNOWN(CORE_TRACE);
 	CHECK_INT(current_known()->ctx.baggage.len, 0);

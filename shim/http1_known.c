@@ -1,0 +1,79 @@
+/*
+ * Heads that are known; see struct http1_known.
+ *
+ * Mechanism. The last head that was read whole, in one piece and from its first byte, is kept with the scanner as it was before
+ * the blank line, and with the places of the fields that the sink wanted. The next one is compared with it by one memcmp: if
+ * each byte is the same and a CR follows, the scanner is what it was then, and the fields are handed over from their places. So
+ * nothing is ever believed of a head that was not read in each byte, and a field's value is the one in the input.
+ *
+ * Where heads differ each time, keeping each would cost more than it could spare: the longer none was the same, the more seldom
+ * one is kept.
+ *
+ * Memory: the owner's. Callers: http1.c and http1_fields.c, in any thread, signal handler or forked child.
+ */
+#include "http1_head.h"
+
+#include <string.h>
+
+#define FIXED_OPTIONS (HTTP1_TO_HEAD | HTTP1_TO_CONNECT)
+
+/* The first heads that differ, then the fourth, eighth, ... one; at last each 64th. */
+static inline bool is_worth_keeping(unsigned unequal)
+{
+	return (unequal & (unequal - 1)) == 0 || unequal % 64 == 0;
+}
+
+bool http1_known_pass(struct http1 *h, struct http1_input *in)
+{
+	struct http1_known *known = in->known;
+	const char *head = in->p;
+	size_t len = known->len;
+	char *line = h->line;
+	uint8_t options = h->options;
+
+	if (len == 0 || (size_t)(in->end - head) <= len || head[len] != '\r' ||
+	    known->options != (options & FIXED_OPTIONS) || memcmp(head, known->head, len) != 0) {
+		if (is_worth_keeping(known->unequal++)) {
+			known->len = 0;
+			known->fields = 0;
+			in->noted = head;
+		}
+		return false;
+	}
+	known->unequal = 0;
+	*h = known->after;
+	h->line = line;
+	h->options = options;
+	in->p = head + len;
+	for (unsigned i = 0; i < known->fields; i++)
+		http1_give_field(h, in, head + known->field[i].name, head + known->field[i].colon,
+		                 head + known->field[i].end);
+	return true;
+}
+
+void http1_known_note(struct http1_input *in, const char *name, const char *colon, const char *end)
+{
+	struct http1_known *known = in->known;
+
+	if (known->fields == HTTP1_KNOWN_FIELDS || end - in->noted > HTTP1_KNOWN_BYTES) {
+		in->noted = NULL;
+		return;
+	}
+	known->field[known->fields].name = (uint16_t)(name - in->noted);
+	known->field[known->fields].colon = (uint16_t)(colon - in->noted);
+	known->field[known->fields].end = (uint16_t)(end - in->noted);
+	known->fields++;
+}
+
+void http1_known_keep(const struct http1 *h, struct http1_input *in)
+{
+	struct http1_known *known = in->known;
+	size_t len = (size_t)(in->p - in->noted);
+
+	if (len > HTTP1_KNOWN_BYTES || h->inherited)
+		return;
+	memcpy(known->head, in->noted, len);
+	known->after = *h;
+	known->options = h->options & FIXED_OPTIONS;
+	known->len = (uint16_t)len;
+}
