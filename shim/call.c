@@ -200,6 +200,7 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 
 	while (len > 0 && conn->mode == CONN_HTTP1) {
 		struct exchange *ex = conn->first;
+		struct http1_message message;
 		enum http1_status status;
 		size_t used;
 
@@ -211,7 +212,14 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 		}
 		if (!ex->response_begun)
 			begin_response(ex);
-		status = http1_feed(&ex->down, &sink, conn_line_buffer, in, len, &used);
+		if (http1_untouched(&ex->down) && ex->down.line == NULL &&
+		    http1_take_known(&ex->down, ex->down.options, &sink, in, len, len, &message)) {
+			used = message.end;
+			status = HTTP1_HEAD;
+		} else {
+			status = http1_feed(&ex->down, &sink, conn_line_buffer, in, len, &used);
+			message.done = ex->down.body == HTTP1_BODY_NONE;
+		}
 		in += used;
 		len -= used;
 		if (ex->span != NULL) {
@@ -220,7 +228,7 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 				span_head_was_read(ex);
 		}
 		if (status == HTTP1_HEAD)
-			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
+			status = message.done ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
 			counters_count(http_tunnels);
 			if (ex->span != NULL)
@@ -267,7 +275,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)
 	};
 	struct stream_heads *heads;
-	bool found;
+	bool fresh = ex == NULL || ex->request_done, found;
 
 	spot->end = SIZE_MAX;
 	spot->known = false;
@@ -276,15 +284,17 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	if (conn->mode == CONN_FRESH &&
 	    (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
 		return false;
-	if (ex != NULL && !ex->request_done) {
-		http1_fork(&spot->after, &ex->up);
-		head = (struct call_head){ ex->own, ex->host_allowed, NULL };
-	} else {
-		http1_init(&spot->after, HTTP1_REQUEST, 0);
-	}
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
-	found = stream_find_spot(spot, &sink, iov, count, offset);
+	found = fresh && offset == 0 && stream_find_known(spot, 0, &sink, iov, count);
+	if (!found && fresh) {
+		http1_init(&spot->after, HTTP1_REQUEST, 0);
+		found = stream_find_spot(spot, &sink, iov, count, offset);
+	} else if (!found) {
+		http1_fork(&spot->after, &ex->up);
+		head = (struct call_head){ ex->own, ex->host_allowed, NULL };
+		found = stream_find_spot(spot, &sink, iov, count, offset);
+	}
 	stream_give_heads(heads);
 	/* A span wants to see the head itself. */
 	if (config.export_traces && (found || http1_in_head(&spot->after)))

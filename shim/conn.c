@@ -24,18 +24,16 @@
 /* So many times that, where giving up would leave half a head line with the peer. */
 #define LOCK_PATIENCE 500
 
-#define TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
-
 POOL(conns, sizeof(struct conn), 64);
 POOL(exchanges, sizeof(struct exchange), 32);
 POOL(lines, LIMIT_HEAD_LINE, 4);
 POOL(insertions, sizeof(struct insertion), 4);
 
-static uint32_t epoch; /* number of forks between the first process and this one, modulo 2^10 */
+uint32_t conn_epoch;
 
 void conn_after_fork(void)
 {
-	epoch = (epoch + 1) & ((1u << (32 - TID_BITS)) - 1);
+	conn_epoch += 1u << CONN_TID_BITS;
 }
 
 /*
@@ -90,7 +88,7 @@ static void drop_exchanges(struct conn *conn)
 }
 
 /* Locked, and no descriptor refers to it any more. */
-static void bury(struct conn *conn)
+void conn_bury(struct conn *conn)
 {
 	struct request *owner = conn->owner;
 
@@ -114,7 +112,7 @@ static void bury(struct conn *conn)
 
 static uint32_t lock_word(void)
 {
-	return epoch << TID_BITS | (uint32_t)os_tid();
+	return conn_epoch | (uint32_t)os_tid();
 }
 
 static bool lock_try(struct conn *conn, uint32_t mine)
@@ -123,7 +121,7 @@ static bool lock_try(struct conn *conn, uint32_t mine)
 
 	if (__atomic_compare_exchange_n(&conn->lock, &seen, mine, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return true;
-	if (seen >> TID_BITS == epoch || seen == 0)
+	if (seen >> CONN_TID_BITS == conn_epoch >> CONN_TID_BITS || seen == 0)
 		return false;
 	/* Held by a thread of our parent, which does not exist here: what it was doing is half done. */
 	if (!__atomic_compare_exchange_n(&conn->lock, &seen, mine, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
@@ -155,7 +153,7 @@ void conn_release(struct conn *conn)
 	if (__atomic_sub_fetch(&conn->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
 	if (lock_spin(conn)) {
-		bury(conn);
+		conn_bury(conn);
 		return;
 	}
 	__atomic_store_n(&conn->zombie, true, __ATOMIC_SEQ_CST);
@@ -195,19 +193,11 @@ void conn_miss(struct conn_handle handle)
 		__atomic_store_n(&handle.conn->missed, true, __ATOMIC_RELEASE);
 }
 
-/* The rule: nobody has it, and one exchange does it. */
-static inline bool lock_free(struct conn *conn)
-{
-	uint32_t nobody = 0;
-
-	return own_replace32(&conn->lock, &nobody, lock_word());
-}
-
-static inline bool lock_within(struct conn_handle handle, int attempts)
+bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts)
 {
 	struct conn *conn = handle.conn;
 
-	while (!lock_free(conn) && !lock_spin(conn)) {
+	while (!mine && !lock_spin(conn)) {
 		if (--attempts > 0)
 			continue;
 		conn_miss(handle);
@@ -222,28 +212,14 @@ static inline bool lock_within(struct conn_handle handle, int attempts)
 	return lock_stale(conn);
 }
 
-bool conn_lock(struct conn_handle handle)
-{
-	return lock_within(handle, 1);
-}
-
 CONN_UNLOCKED_LOOK bool conn_lock_to_send(struct conn_handle handle)
 {
-	return lock_within(handle, handle.conn->pending != NULL ? LOCK_PATIENCE : 1);
+	return conn_lock_within(handle, handle.conn->pending != NULL ? LOCK_PATIENCE : 1);
 }
 
 bool conn_lock_patiently(struct conn_handle handle)
 {
-	return lock_within(handle, LOCK_PATIENCE);
-}
-
-void conn_unlock(struct conn *conn)
-{
-	if (__builtin_expect(__atomic_load_n(&conn->zombie, __ATOMIC_ACQUIRE), 0)) {
-		bury(conn);
-		return;
-	}
-	__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
+	return conn_lock_within(handle, LOCK_PATIENCE);
 }
 
 void conn_make_opaque(struct conn *conn, bool poisoned)

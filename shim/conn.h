@@ -18,6 +18,8 @@
 
 #include "fds.h"
 #include "http1.h"
+#include "os.h"
+#include "own.h"
 #include "propagate.h"
 #include "request.h"
 
@@ -131,8 +133,44 @@ static inline struct conn_handle conn_of_word(int fd, uint64_t word)
 	return handle;
 }
 
+/* Forks between the first process and this one, modulo 2^10, above the bits of a thread id: what the lock's word begins with. */
+#define CONN_TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
+extern uint32_t conn_epoch;
+
+/*
+ * conn_lock's and conn_unlock's rest, where it is not as nearly always: somebody has the lock, or what was locked is another
+ * connection by now, was missed, or has died. `mine`: the lock is ours already.
+ */
+bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts);
+void conn_bury(struct conn *conn);
+
+static inline bool conn_lock_within(struct conn_handle handle, int attempts)
+{
+	struct conn *conn = handle.conn;
+	uint32_t nobody = 0;
+	bool mine = own_replace32(&conn->lock, &nobody, conn_epoch | (uint32_t)os_tid());
+
+	if (__builtin_expect(mine && __atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
+	                             !__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE),
+	                     1))
+		return true;
+	return conn_lock_slowly(handle, mine, attempts);
+}
+
 /* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
-bool conn_lock(struct conn_handle handle);
+static inline bool conn_lock(struct conn_handle handle)
+{
+	return conn_lock_within(handle, 1);
+}
+
+static inline void conn_unlock(struct conn *conn)
+{
+	if (__builtin_expect(__atomic_load_n(&conn->zombie, __ATOMIC_ACQUIRE), 0))
+		conn_bury(conn);
+	else
+		__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
+}
+
 /*
  * The same where giving up would break the program's own stream, because half an insertion is out: waits much longer, but
  * still not for ever, and not above the owner. _to_send: if the connection has such a one pending.
@@ -142,7 +180,6 @@ bool conn_lock_to_send(struct conn_handle handle);
 
 /* Bytes pass that nobody looks at: hands off from the next look on. Needs no lock. */
 void conn_miss(struct conn_handle handle);
-void conn_unlock(struct conn *conn);
 
 /* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */
 void conn_make_opaque(struct conn *conn, bool poisoned);

@@ -211,6 +211,21 @@ enum http1_status http1_eof(struct http1 *h);
 bool http1_in_head(const struct http1 *h);
 bool http1_untouched(const struct http1 *h);
 
+/* What http1_take_known found: the head, without its blank line; where the message ends, or the bytes do; whether it does. */
+struct http1_message {
+	size_t head, end;
+	bool done;
+};
+
+/*
+ * Take a message whose head is known (sink->known), and as much of its body as lies in `total` bytes, of which the first `len`
+ * are at `in`. All at once, what http1_feed would do of the same bytes in several steps, with a scanner that http1_init gave these
+ * `options`; `h` need not be initialised. False, and nothing done, where it would do something else too: the head is another
+ * one, the blank line is not there, chunks, 1xx, tunnels.
+ */
+bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
+                      size_t total, struct http1_message *message);
+
 enum http1_sniff { HTTP1_SNIFF_NO, HTTP1_SNIFF_MAYBE, HTTP1_SNIFF_YES };
 
 /*

@@ -23,16 +23,69 @@ static inline bool is_worth_keeping(unsigned unequal)
 	return (unequal & (unequal - 1)) == 0 || unequal % 64 == 0;
 }
 
+/* Is this the head that is known, and behind it a line that begins as a blank one does? */
+static inline bool is_known(const struct http1_known *known, const char *in, size_t len, unsigned options)
+{
+	size_t known_len = known->len;
+
+	return known_len > 0 && len > known_len && in[known_len] == '\r' &&
+	       known->options == (options & FIXED_OPTIONS) && memcmp(in, known->head, known_len) == 0;
+}
+
+static void give_fields(struct http1 *h, const struct http1_input *in, const struct http1_known *known,
+                        const char *head)
+{
+	for (unsigned i = 0; i < known->fields; i++)
+		http1_give_field(h, in, head + known->field[i].name, head + known->field[i].colon,
+		                 head + known->field[i].end);
+}
+
+bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
+                      size_t total, struct http1_message *message)
+{
+	struct http1_known *known = sink->known;
+	const struct http1 *after;
+	size_t blank_end;
+	uint64_t body;
+
+	if (!known || !is_known(known, in, len, options))
+		return false;
+	after = &known->after;
+	blank_end = known->len + 2u;
+	if (len < blank_end || in[blank_end - 1] != '\n' || after->body == HTTP1_BODY_CHUNKED || after->interim ||
+	    after->status == 101 || options & HTTP1_TO_CONNECT)
+		return false;
+	known->unequal = 0;
+	*h = *after; /* with no line, and known->options */
+	h->head_bytes = (uint32_t)blank_end;
+	if (known->fields > 0)
+		give_fields(h, &(struct http1_input){ .sink = sink }, known, in);
+	(void)http1_leave_head(h);
+	body = total - blank_end;
+	message->head = known->len;
+	message->end = total;
+	message->done = true;
+	if (after->body == HTTP1_BODY_NONE) {
+		message->end = blank_end;
+	} else if (after->body == HTTP1_BODY_LENGTH && body >= after->remaining) {
+		message->end = blank_end + (size_t)after->remaining;
+		h->remaining = 0;
+		h->state = STATE_DONE;
+	} else {
+		message->done = false;
+		h->remaining -= after->body == HTTP1_BODY_LENGTH ? body : 0;
+	}
+	return true;
+}
+
 bool http1_known_pass(struct http1 *h, struct http1_input *in)
 {
 	struct http1_known *known = in->known;
 	const char *head = in->p;
-	size_t len = known->len;
 	char *line = h->line;
 	uint8_t options = h->options;
 
-	if (len == 0 || (size_t)(in->end - head) <= len || head[len] != '\r' ||
-	    known->options != (options & FIXED_OPTIONS) || memcmp(head, known->head, len) != 0) {
+	if (!is_known(known, head, (size_t)(in->end - head), options)) {
 		if (is_worth_keeping(known->unequal++)) {
 			known->len = 0;
 			known->fields = 0;
@@ -44,10 +97,8 @@ bool http1_known_pass(struct http1 *h, struct http1_input *in)
 	*h = known->after;
 	h->line = line;
 	h->options = options;
-	in->p = head + len;
-	for (unsigned i = 0; i < known->fields; i++)
-		http1_give_field(h, in, head + known->field[i].name, head + known->field[i].colon,
-		                 head + known->field[i].end);
+	in->p = head + known->len;
+	give_fields(h, in, known, head);
 	return true;
 }
 
@@ -74,6 +125,7 @@ void http1_known_keep(const struct http1 *h, struct http1_input *in)
 		return;
 	memcpy(known->head, in->noted, len);
 	known->after = *h;
-	known->options = h->options & FIXED_OPTIONS;
+	known->after.line = NULL;
+	known->after.options = known->options = h->options & FIXED_OPTIONS;
 	known->len = (uint16_t)len;
 }

@@ -69,17 +69,23 @@ static struct request *find_caller(struct conn *conn, struct request *bound, boo
 
 /* ---- begin and end ---- */
 
-/* Look for the spot in the program's bytes from `from` on, unless that was done and nothing changed. Locked. */
-static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
+/* Look for the spot in the program's bytes from `from` on. Locked. */
+static inline bool look_for_spot(struct io_send *io, struct conn *conn, size_t from)
 {
-	if (io->looked && io->from == from && io->sends == conn->sends && io->spot.known)
-		return io->found;
 	io->looked = true;
 	io->from = from;
 	io->sends = conn->sends;
 	io->found = conn_role(conn) == CONN_SERVED ? served_find_spot(conn, io->iov, io->count, from, &io->spot) :
 	                                             call_find_spot(conn, io->iov, io->count, from, &io->spot);
 	return io->found;
+}
+
+/* The same, unless that was done and nothing changed. */
+static bool find_spot(struct io_send *io, struct conn *conn, size_t from)
+{
+	if (io->looked && io->from == from && io->sends == conn->sends && io->spot.known)
+		return io->found;
+	return look_for_spot(io, conn, from);
 }
 
 static size_t format_call_insertion(struct io_send *io, const struct stream_spot *spot, struct insertion *ins)
@@ -137,7 +143,7 @@ static bool is_special(struct io_send *io, struct conn *conn, bool may_insert)
 		return true;
 	if (!may_insert || conn->mode == CONN_OPAQUE || io->total == 0)
 		return false;
-	found = find_spot(io, conn, 0);
+	found = look_for_spot(io, conn, 0);
 	io->insertion = found ? make_insertion(io, conn) : NULL;
 	io->planned = io->insertion != NULL || io->spot.end < io->total;
 	return io->planned;
@@ -414,12 +420,14 @@ static size_t cover(const struct io_send *io, struct piece *piece, size_t from, 
 	return from;
 }
 
-/* How far the program's bytes can be read for certain: what the scanner has read, and what else is on its last page. */
-static size_t known_end(const struct io_send *io, const struct piece *piece)
+/*
+ * How far the bytes up to `end` can be read for certain: what the scanner has read, up to the end of the blank line, and what else
+ * is on its last page.
+ */
+static inline size_t known_end(const char *bytes, size_t blank_end, size_t end)
 {
 	const size_t page = (size_t)1 << OS_PAGE_SHIFT;
-	size_t blank_end = piece->at + 2, here = page - (((uintptr_t)io->iov[0].iov_base + blank_end - 1) & (page - 1));
-	size_t end = piece->end < io->iov[0].iov_len ? piece->end : io->iov[0].iov_len;
+	size_t here = page - (((uintptr_t)bytes + blank_end - 1) & (page - 1));
 
 	return end - blank_end < here ? end : blank_end;
 }
@@ -438,7 +446,7 @@ static bool gather(const struct io_send *io, struct piece *piece)
 
 	if (piece->from > 0 || before + 2 > io->iov[0].iov_len || before + 2 > piece->end || ins->sent > 0)
 		return false;
-	to = known_end(io, piece);
+	to = known_end(bytes, before + 2, piece->end < io->iov[0].iov_len ? piece->end : io->iov[0].iov_len);
 	len = to + ins->len;
 	if (len > GATHER_MAX || len > sizeof(ins->text) - ins->len)
 		return false;
@@ -478,29 +486,35 @@ static void lay_out(const struct io_send *io, struct piece *piece)
 	piece->end = cover(io, piece, piece->at, piece->end, PIECE_VECTORS - piece->count);
 }
 
-/* The kernel took `sent` bytes of a piece. Returns how many of them were the program's; settles the insertion. */
-static size_t settle(struct io_send *io, struct piece *piece, size_t sent)
+/* An insertion went out whole, and its blank line too. */
+static inline void settle_whole(struct io_send *io, struct insertion *ins)
 {
-	size_t before = piece->at - piece->from;
-	struct insertion *ins = piece->ins;
+	if (config.export_traces && conn_role(io->handle.conn) == CONN_OUTGOING) {
+		io->injected = ins->ids;
+		io->was_injected = true;
+	}
+	insertion_free(ins);
+	inserted(io->handle.conn);
+}
+
+/*
+ * The kernel took `sent` bytes of a piece, of which `before` were to come before the insertion (NULL: none). Returns how many of
+ * them were the program's; settles the insertion.
+ */
+static size_t settle(struct io_send *io, struct insertion *ins, size_t before, size_t sent)
+{
 	size_t rest;
 
 	if (ins == NULL)
 		return sent;
 	rest = ins->len - ins->sent;
-	piece->ins = NULL;
 	if (sent <= before && ins->sent == 0) {
 		insertion_free(ins); /* not begun: made again next time, from what is known then */
 		return sent;
 	}
 	/* One that is out whole, but for whose blank line no room was left, stays too: else it would be made a second time. */
 	if (sent > before + rest) {
-		if (config.export_traces && conn_role(io->handle.conn) == CONN_OUTGOING) {
-			io->injected = ins->ids;
-			io->was_injected = true;
-		}
-		insertion_free(ins);
-		inserted(io->handle.conn);
+		settle_whole(io, ins);
 		return sent - rest;
 	}
 	ins->sent += (uint32_t)(sent - before);
@@ -538,11 +552,11 @@ static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 		if (sent < 0) {
 			int error = errno;
 
-			settle(io, &piece, 0);
+			settle(io, piece.ins, piece.at - piece.from, 0);
 			errno = error;
 			return done > 0 ? (ssize_t)done : -1;
 		}
-		own = settle(io, &piece, (size_t)sent);
+		own = settle(io, piece.ins, piece.at - piece.from, (size_t)sent);
 		commit(io, done, own);
 		done += own;
 		if ((size_t)sent < wanted && done > 0)
@@ -553,14 +567,64 @@ static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 	return (ssize_t)done;
 }
 
+/*
+ * Is it one vector that holds one head, to the end of its message or of the vector, and all of it known to be readable? Then it goes out
+ * as one stretch: head, insertion and the rest behind each other, in what the insertion leaves of its block. `stretch`: that.
+ */
+static inline bool gather_all(struct io_send *io, struct iovec *stretch)
+{
+	struct insertion *ins = io->insertion;
+	const char *bytes = io->iov->iov_base;
+	size_t total = io->total, before = io->spot.at, len = total + ins->len;
+	char *all = ins->text + ins->len;
+
+	/* With nothing before it, a part of the insertion could go out and nothing of the program's: send_pieces goes on then. */
+	if (before == 0 || io->count != 1 || io->spot.end != total || len > GATHER_MAX ||
+	    len > sizeof(ins->text) - ins->len || known_end(bytes, before + 2, total) != total)
+		return false;
+	memcpy(all, bytes, before);
+	memcpy(all + before, ins->text, ins->len);
+	memcpy(all + before + ins->len, bytes + before, total - before);
+	*stretch = (struct iovec){ all, len };
+	return true;
+}
+
+/* The same as send_pieces, for one stretch. */
+static ssize_t send_stretch(struct io_send *io, struct io_emitter *emitter, const struct iovec *stretch)
+{
+	struct insertion *ins = io->insertion;
+	size_t own = io->total;
+	ssize_t sent;
+
+	io->planned = false;
+	emitter->goes_on = false;
+	sent = emitter->emit(emitter, stretch, 1);
+	if (__builtin_expect(sent == (ssize_t)stretch->iov_len, 1)) {
+		settle_whole(io, ins);
+	} else {
+		int error = errno;
+
+		own = settle(io, ins, io->spot.at, sent < 0 ? 0 : (size_t)sent);
+		errno = error;
+	}
+	if (sent < 0)
+		return -1;
+	commit(io, 0, own);
+	return (ssize_t)own;
+}
+
 ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
+	struct iovec stretch;
 	int saved = errno;
 	ssize_t sent;
 
 	if (fds_kind(io->word) == FD_LOG)
 		return io_send_log(io);
-	sent = send_pieces(io, emitter);
+	if (io->planned && io->insertion != NULL && gather_all(io, &stretch))
+		sent = send_stretch(io, emitter, &stretch);
+	else
+		sent = send_pieces(io, emitter);
 	/* Of several real calls the last one may have failed, while the program's was a success. */
 	if (sent < 0)
 		saved = errno;

@@ -144,6 +144,7 @@ static enum taken take_requests(struct conn *conn, const char *in, size_t len, s
 
 	while (len > 0) {
 		struct exchange *ex = receiving(conn);
+		struct http1_message message;
 		enum http1_status status;
 		size_t used;
 
@@ -152,14 +153,21 @@ static enum taken take_requests(struct conn *conn, const char *in, size_t len, s
 		sink.owner = ex;
 		if (ex->span != NULL)
 			span_take_line(ex->span, in, len);
-		status = http1_feed(&ex->up, &sink, conn_line_buffer, in, len, &used);
+		if (http1_untouched(&ex->up) && ex->up.head_bytes == 0 &&
+		    http1_take_known(&ex->up, 0, &sink, in, len, len, &message)) {
+			used = message.end;
+			status = HTTP1_HEAD;
+		} else {
+			status = http1_feed(&ex->up, &sink, conn_line_buffer, in, len, &used);
+			message.done = ex->up.body == HTTP1_BODY_NONE;
+		}
 		if (ex->span != NULL)
 			span_count_up(ex, used);
 		in += used;
 		len -= used;
 		if (status == HTTP1_HEAD) {
 			request_complete_head(conn, ex);
-			status = ex->up.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
+			status = message.done ? HTTP1_DONE : HTTP1_MORE;
 		}
 		if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true); /* `GET key` of a line protocol looked like it */
@@ -384,14 +392,17 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	spot->known = false;
 	if (ex == NULL)
 		return false;
-	if (ex->response_begun)
-		http1_fork(&spot->after, &ex->down);
-	else
-		http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
 	spot->own_response_header = ex->own_response_header;
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_RESPONSE_OUT);
-	found = stream_find_spot(spot, &sink, iov, count, offset);
+	found = !ex->response_begun && offset == 0 && stream_find_known(spot, response_options(ex), &sink, iov, count);
+	if (!found) {
+		if (ex->response_begun)
+			http1_fork(&spot->after, &ex->down);
+		else
+			http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
+		found = stream_find_spot(spot, &sink, iov, count, offset);
+	}
 	stream_give_heads(heads);
 	return found;
 }

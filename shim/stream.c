@@ -57,6 +57,21 @@ static size_t iov_total(const struct iovec *iov, int count)
 	return total;
 }
 
+bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
+                       const struct iovec *iov, int count)
+{
+	size_t total = count == 1 ? iov->iov_len : iov_total(iov, count);
+	struct http1_message message;
+
+	if (count < 1 || !http1_take_known(&spot->after, options, sink, iov->iov_base, iov->iov_len, total, &message))
+		return false;
+	spot->at = message.head;
+	spot->end = message.end;
+	spot->done = message.done;
+	spot->known = true;
+	return true;
+}
+
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset)
 {

@@ -80,6 +80,9 @@ struct stream_spot {
 /* stream.c: the dry run itself; `spot->after` is a fork to run with; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset);
+/* The same for a message that begins with iov, if its head is known (sink->known) and lies in the first vector; else false. */
+bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
+                       const struct iovec *iov, int count);
 /* The program is about to send: what `spot` found (NULL: bytes that nobody sees) may complete a span. See span_hold. */
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
