@@ -426,17 +426,25 @@ EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out
 	return REAL(copy_file_range)(in, in_offset, out, out_offset, len, flags);
 }
 
+/* Before a call whose bytes nobody sees. false: it fails, with errno set. */
+static bool begin_unseen(int out, const off64_t *out_offset, int in, const off64_t *in_offset)
+{
+	if (__builtin_expect(io_active() && io_send_unseen_goes_on(out), 1))
+		return true;
+	if (is_refused(out, out_offset, in, in_offset, EINVAL) || !comes_next(out, 0))
+		return false;
+	io_send_unseen_begin(out);
+	return true;
+}
+
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 {
 	ssize_t n;
 
 	if (io_uninvolved(out))
 		return REAL(sendfile)(out, in, offset, len);
-	if (is_refused(out, NULL, in, offset, EINVAL))
+	if (!begin_unseen(out, NULL, in, offset))
 		return -1;
-	if (!comes_next(out, 0))
-		return -1;
-	io_send_unseen_begin(out);
 	n = REAL(sendfile)(out, in, offset, len);
 	io_send_unseen_end(out, n);
 	return n;
@@ -448,11 +456,8 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 
 	if (io_uninvolved(out))
 		return REAL(sendfile64)(out, in, offset, len);
-	if (is_refused(out, NULL, in, offset, EINVAL))
+	if (!begin_unseen(out, NULL, in, offset))
 		return -1;
-	if (!comes_next(out, 0))
-		return -1;
-	io_send_unseen_begin(out);
 	n = REAL(sendfile64)(out, in, offset, len);
 	io_send_unseen_end(out, n);
 	return n;
@@ -464,11 +469,8 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 
 	if (io_uninvolved(out) && io_uninvolved(in))
 		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
-	if (is_refused(out, out_offset, in, in_offset, EINVAL))
+	if (!begin_unseen(out, out_offset, in, in_offset))
 		return -1;
-	if (!comes_next(out, 0))
-		return -1;
-	io_send_unseen_begin(out);
 	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);
 	io_receive_unseen(in, n);
 	io_send_unseen_end(out, n);

@@ -6,6 +6,7 @@
  */
 #include "conn.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <string.h>
@@ -262,16 +263,13 @@ void conn_pop_done(struct conn *conn)
 	exchange_free(ex);
 }
 
-bool conn_is_blocking(struct conn *conn, int fd)
+bool conn_ask_blocking(struct conn *conn, int fd)
 {
-	uint8_t known = __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED);
+	int saved = errno, flags = os.fcntl(fd, F_GETFL);
+	uint8_t known = flags >= 0 && (flags & O_NONBLOCK) == 0 ? 1 : 2;
 
-	if (known == 0) {
-		int flags = os.fcntl(fd, F_GETFL);
-
-		known = flags >= 0 && (flags & O_NONBLOCK) == 0 ? 1 : 2;
-		__atomic_store_n(&conn->blocking, known, __ATOMIC_RELAXED);
-	}
+	__atomic_store_n(&conn->blocking, known, __ATOMIC_RELAXED);
+	errno = saved;
 	return known == 1;
 }
 

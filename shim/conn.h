@@ -193,8 +193,15 @@ void exchange_free(struct exchange *ex);
 /* Has HTTP been seen on it? An unlocked look. */
 bool conn_is_http1(const struct conn *conn);
 
-/* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until conn_forget_blocking. */
-bool conn_is_blocking(struct conn *conn, int fd);
+/* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until the program changes it. Keeps errno. */
+bool conn_ask_blocking(struct conn *conn, int fd);
+
+static inline bool conn_is_blocking(struct conn *conn, int fd)
+{
+	uint8_t known = __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED);
+
+	return __builtin_expect(known != 0, 1) ? known == 1 : conn_ask_blocking(conn, fd);
+}
 
 /* A new epoch: locks of the parent's other threads are void. In the child of a fork. */
 void conn_after_fork(void);

@@ -145,14 +145,18 @@ _Static_assert(sizeof(struct http1) <= HTTP1_SIZE_MAX, "a scanner is one cache l
  */
 #define HTTP1_KNOWN_BYTES 768 /* more is a head with cookies, which mostly has a value of its own somewhere */
 #define HTTP1_KNOWN_FIELDS 8
+#define HTTP1_KNOWN_NAMES 128
 struct http1_known {
 	uint16_t len;     /* of the head, without its blank line; 0: none */
 	uint16_t unequal; /* heads since the last one that was the same */
 	uint8_t options, fields;
+	uint8_t names_len;
 	struct {
-		uint16_t name, colon, end;
-	} field[HTTP1_KNOWN_FIELDS]; /* those that the sink wants */
-	struct http1 after;          /* right before the blank line */
+		uint16_t value, len; /* in the head, without the white space around it */
+		uint8_t name, name_len;
+	} field[HTTP1_KNOWN_FIELDS];   /* those that the sink wants */
+	char names[HTTP1_KNOWN_NAMES]; /* of theirs, in lower case */
+	struct http1 after;            /* right before the blank line */
 	char head[HTTP1_KNOWN_BYTES];
 };
 

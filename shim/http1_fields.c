@@ -424,29 +424,19 @@ static enum http1_status finish_fields(struct http1 *h, struct http1_input *in)
 }
 
 /* The owner's may it be: a name is lowered only here. */
-static __attribute__((noinline)) enum http1_status read_wanted(struct http1 *h, struct http1_input *in,
-                                                               const char *name, size_t name_len, const char *value,
-                                                               size_t len)
+static __attribute__((noinline)) enum http1_status read_wanted(struct http1_input *in, const char *name,
+                                                               size_t name_len, const char *value, size_t len)
 {
 	char lowered[LIMIT_HEADER_NAME];
 
 	lower_name(lowered, name, name_len);
 	if (!in->sink->wants(in->sink->owner, lowered, name_len) || name_len + len > LIMIT_HEAD_LINE)
 		return HTTP1_MORE;
+	trim(&value, &len, ' ', '\t');
 	if (in->noted)
-		http1_known_note(in, name, value - 1, value + len);
-	h->field = FIELD_SINK;
-	return finish_field(h, in, lowered, name_len, value, len);
-}
-
-void http1_give_field(struct http1 *h, const struct http1_input *in, const char *name, const char *colon,
-                      const char *end)
-{
-	char lowered[LIMIT_HEADER_NAME];
-
-	lower_name(lowered, name, (size_t)(colon - name));
-	h->field = FIELD_SINK;
-	(void)finish_field(h, in, lowered, (size_t)(colon - name), colon + 1, (size_t)(end - colon - 1));
+		http1_known_note(in, lowered, name_len, value, len);
+	in->sink->field(in->sink->owner, lowered, name_len, value, len);
+	return HTTP1_MORE;
 }
 
 /* One line that lies whole in the input, and whose name may matter. A function of its own: few lines come here. */
@@ -458,7 +448,7 @@ static __attribute__((noinline)) enum http1_status read_line(struct http1 *h, st
 	enum field_kind own = find_own(name, name_len);
 
 	switch (own) {
-	case FIELD_NONE: return in->sink ? read_wanted(h, in, name, name_len, value, len) : HTTP1_MORE;
+	case FIELD_NONE: return in->sink ? read_wanted(in, name, name_len, value, len) : HTTP1_MORE;
 	case FIELD_UPGRADE: h->seen |= SEEN_UPGRADE; return HTTP1_MORE;
 	default: return name_len + len > LIMIT_HEAD_LINE ? HTTP1_ALIEN : finish_own(h, own, value, len);
 	}

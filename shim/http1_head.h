@@ -217,12 +217,8 @@ enum http1_status http1_take_fields(struct http1 *h, struct http1_input *in);
  * its fields is wanted; NULL: it cannot be told again from its bytes alone. _keep: it is read, up to the blank line.
  */
 bool http1_known_pass(struct http1 *h, struct http1_input *in);
-void http1_known_note(struct http1_input *in, const char *name, const char *colon, const char *end);
+void http1_known_note(struct http1_input *in, const char *name, size_t name_len, const char *value, size_t len);
 void http1_known_keep(const struct http1 *h, struct http1_input *in);
-
-/* http1_fields.c: hand a field line over that `wants` said yes to before. */
-void http1_give_field(struct http1 *h, const struct http1_input *in, const char *name, const char *colon,
-                      const char *end);
 
 /* http1_body.c: at the end of the fields. HTTP1_MORE, or HTTP1_ALIEN where servers could disagree. */
 enum http1_status http1_decide_body(struct http1 *h);

@@ -32,12 +32,11 @@ static inline bool is_known(const struct http1_known *known, const char *in, siz
 	       known->options == (options & FIXED_OPTIONS) && memcmp(in, known->head, known_len) == 0;
 }
 
-static void give_fields(struct http1 *h, const struct http1_input *in, const struct http1_known *known,
-                        const char *head)
+static void give_fields(const struct http1_sink *sink, const struct http1_known *known, const char *head)
 {
 	for (unsigned i = 0; i < known->fields; i++)
-		http1_give_field(h, in, head + known->field[i].name, head + known->field[i].colon,
-		                 head + known->field[i].end);
+		sink->field(sink->owner, known->names + known->field[i].name, known->field[i].name_len,
+		            head + known->field[i].value, known->field[i].len);
 }
 
 bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
@@ -58,8 +57,7 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 	known->unequal = 0;
 	*h = *after; /* with no line, and known->options */
 	h->head_bytes = (uint32_t)blank_end;
-	if (known->fields > 0)
-		give_fields(h, &(struct http1_input){ .sink = sink }, known, in);
+	give_fields(sink, known, in);
 	(void)http1_leave_head(h);
 	body = total - blank_end;
 	message->head = known->len;
@@ -88,7 +86,7 @@ bool http1_known_pass(struct http1 *h, struct http1_input *in)
 	if (!is_known(known, head, (size_t)(in->end - head), options)) {
 		if (is_worth_keeping(known->unequal++)) {
 			known->len = 0;
-			known->fields = 0;
+			known->fields = known->names_len = 0;
 			in->noted = head;
 		}
 		return false;
@@ -98,21 +96,25 @@ bool http1_known_pass(struct http1 *h, struct http1_input *in)
 	h->line = line;
 	h->options = options;
 	in->p = head + known->len;
-	give_fields(h, in, known, head);
+	give_fields(in->sink, known, head);
 	return true;
 }
 
-void http1_known_note(struct http1_input *in, const char *name, const char *colon, const char *end)
+void http1_known_note(struct http1_input *in, const char *name, size_t name_len, const char *value, size_t len)
 {
 	struct http1_known *known = in->known;
 
-	if (known->fields == HTTP1_KNOWN_FIELDS || end - in->noted > HTTP1_KNOWN_BYTES) {
+	if (known->fields == HTTP1_KNOWN_FIELDS || name_len > sizeof(known->names) - known->names_len ||
+	    value + len - in->noted > HTTP1_KNOWN_BYTES) {
 		in->noted = NULL;
 		return;
 	}
-	known->field[known->fields].name = (uint16_t)(name - in->noted);
-	known->field[known->fields].colon = (uint16_t)(colon - in->noted);
-	known->field[known->fields].end = (uint16_t)(end - in->noted);
+	memcpy(known->names + known->names_len, name, name_len);
+	known->field[known->fields].value = (uint16_t)(value - in->noted);
+	known->field[known->fields].len = (uint16_t)len;
+	known->field[known->fields].name = known->names_len;
+	known->field[known->fields].name_len = (uint8_t)name_len;
+	known->names_len = (uint8_t)(known->names_len + name_len);
 	known->fields++;
 }
 

@@ -38,24 +38,32 @@ CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn, int fd)
 		current_clear();
 }
 
-bool io_receive_begin(struct io_receive *io, int fd)
+/* What is not known yet, or no connection. The word of what is one; else 0. */
+static __attribute__((noinline)) uint64_t begin_otherwise(int fd, uint64_t word)
 {
-	uint64_t word = fds_word(fd);
 	int saved = errno;
 
 	if (fds_kind(word) == FD_UNKNOWN)
 		word = fds_learn(fd);
-	io->fd = fd;
-	io->channel = fds_kind(word) == FD_CHANNEL;
-	io->handle.conn = NULL;
-	if (io->channel)
+	if (fds_kind(word) == FD_CHANNEL)
 		current_read_channel();
-	else if (fds_kind(word) == FD_CONN)
-		io->handle = conn_of_word(fd, word);
-	if (io->handle.conn != NULL && conn_role(io->handle.conn) == CONN_SERVED)
-		before_served_read(io->handle.conn, fd);
 	errno = saved;
-	return io->handle.conn != NULL;
+	return fds_kind(word) == FD_CONN ? word : 0;
+}
+
+bool io_receive_begin(struct io_receive *io, int fd)
+{
+	uint64_t word = fds_word(fd);
+
+	if (__builtin_expect(fds_kind(word) != FD_CONN, 0) && (word = begin_otherwise(fd, word)) == 0)
+		return false;
+	io->fd = fd;
+	io->handle = conn_of_word(fd, word);
+	if (io->handle.conn == NULL)
+		return false;
+	if (conn_role(io->handle.conn) == CONN_SERVED)
+		before_served_read(io->handle.conn, fd);
+	return true;
 }
 
 static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)

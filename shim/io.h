@@ -88,7 +88,11 @@ bool io_send_rest(const struct io_emitter *emitter);
 /* Behind it bytes of such a call went out: where a whole insertion waited for its blank line, that has come. */
 void io_send_blank_line_left(struct conn_handle handle);
 
-/* sendfile and splice: bytes that nobody sees. `sent` is the real call's result. */
+/*
+ * sendfile and splice: bytes that nobody sees. `sent` is the real call's result. _goes_on: is it more of a response that this
+ * thread has begun, with nothing of ours to send before it? Then that is all there is to do before the real call.
+ */
+bool io_send_unseen_goes_on(int fd);
 void io_send_unseen_begin(int fd);
 void io_send_unseen_end(int fd, ssize_t sent);
 
@@ -97,7 +101,6 @@ void io_send_unseen_end(int fd, ssize_t sent);
 struct io_receive {
 	struct conn_handle handle;
 	int fd;
-	bool channel;
 };
 
 /* Before the real read; false: there is nothing to do after it. */

@@ -567,30 +567,37 @@ static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 	return (ssize_t)done;
 }
 
+/* Vectors of the usual call: what is gathered of the first one, and pieces of body. */
+#define STRETCH_VECTORS 4
+
 /*
- * Is it one vector that holds one head, to the end of its message or of the vector, and all of it known to be readable? Then it goes out
- * as one stretch: head, insertion and the rest behind each other, in what the insertion leaves of its block. `stretch`: that.
+ * Is it one message, whose head lies in the first vector with an insertion for it, and all of that vector is known to be readable?
+ * Then head, insertion and the vector's rest go out behind each other, in what the insertion leaves of its block, and behind them the
+ * other vectors as they are. Fills `v`, which has io->count of them; false: send_pieces has to do it.
  */
-static inline bool gather_all(struct io_send *io, struct iovec *stretch)
+static inline bool gather_all(const struct io_send *io, struct iovec *v)
 {
 	struct insertion *ins = io->insertion;
 	const char *bytes = io->iov->iov_base;
-	size_t total = io->total, before = io->spot.at, len = total + ins->len;
+	size_t before = io->spot.at, first = io->iov->iov_len, len = first + ins->len;
 	char *all = ins->text + ins->len;
+	int i;
 
-	/* With nothing before it, a part of the insertion could go out and nothing of the program's: send_pieces goes on then. */
-	if (before == 0 || io->count != 1 || io->spot.end != total || len > GATHER_MAX ||
-	    len > sizeof(ins->text) - ins->len || known_end(bytes, before + 2, total) != total)
+	/* With nothing before it, a part of the insertion could go out and nothing of the program's: then there is more to send. */
+	if (before == 0 || io->count > STRETCH_VECTORS || io->spot.end != io->total || len > GATHER_MAX ||
+	    len > sizeof(ins->text) - ins->len || before + 2 > first || known_end(bytes, before + 2, first) != first)
 		return false;
 	memcpy(all, bytes, before);
 	memcpy(all + before, ins->text, ins->len);
-	memcpy(all + before + ins->len, bytes + before, total - before);
-	*stretch = (struct iovec){ all, len };
+	memcpy(all + before + ins->len, bytes + before, first - before);
+	v[0] = (struct iovec){ all, len };
+	for (i = 1; i < io->count; i++)
+		v[i] = io->iov[i];
 	return true;
 }
 
-/* The same as send_pieces, for one stretch. */
-static ssize_t send_stretch(struct io_send *io, struct io_emitter *emitter, const struct iovec *stretch)
+/* The same as send_pieces, for what was gathered. */
+static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, const struct iovec *v)
 {
 	struct insertion *ins = io->insertion;
 	size_t own = io->total;
@@ -598,8 +605,8 @@ static ssize_t send_stretch(struct io_send *io, struct io_emitter *emitter, cons
 
 	io->planned = false;
 	emitter->goes_on = false;
-	sent = emitter->emit(emitter, stretch, 1);
-	if (__builtin_expect(sent == (ssize_t)stretch->iov_len, 1)) {
+	sent = emitter->emit(emitter, v, io->count);
+	if (__builtin_expect(sent == (ssize_t)(io->total + ins->len), 1)) {
 		settle_whole(io, ins);
 	} else {
 		int error = errno;
@@ -615,14 +622,14 @@ static ssize_t send_stretch(struct io_send *io, struct io_emitter *emitter, cons
 
 ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
-	struct iovec stretch;
+	struct iovec v[STRETCH_VECTORS];
 	int saved = errno;
 	ssize_t sent;
 
 	if (fds_kind(io->word) == FD_LOG)
 		return io_send_log(io);
-	if (io->planned && io->insertion != NULL && gather_all(io, &stretch))
-		sent = send_stretch(io, emitter, &stretch);
+	if (io->planned && io->insertion != NULL && gather_all(io, v))
+		sent = send_gathered(io, emitter, v);
 	else
 		sent = send_pieces(io, emitter);
 	/* Of several real calls the last one may have failed, while the program's was a success. */

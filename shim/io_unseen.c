@@ -60,17 +60,27 @@ bool io_send_rest(const struct io_emitter *emitter)
 
 /* ---- bytes that nobody sees ---- */
 
+CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
+{
+	const struct conn *conn = fds_conn(fds_word(fd));
+
+	if (conn == NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL || !current_goes_on(conn))
+		return false;
+	if (config.export_traces)
+		io_spans_hold_unseen(fd);
+	return true;
+}
+
 void io_send_unseen_begin(int fd)
 {
-	struct conn *conn = fds_conn(fds_word(fd));
 	struct iovec none = { NULL, 0 };
 	struct io_send io;
 
-	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
-		io_spans_hold_unseen(fd);
 	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
-	if (conn != NULL && conn_role(conn) == CONN_SERVED && current_goes_on(conn))
+	if (io_send_unseen_goes_on(fd))
 		return;
+	if (config.export_traces && fds_conn(fds_word(fd)) != NULL && conn_role(fds_conn(fds_word(fd))) == CONN_SERVED)
+		io_spans_hold_unseen(fd);
 	/* As a write of nothing. Insertions are due in heads only. */
 	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
 		request_unref(io.caller);
@@ -86,7 +96,7 @@ void io_send_unseen_end(int fd, ssize_t sent)
 		io_send_blank_line_left(handle);
 		if (conn_lock(handle)) {
 			if (conn_role(handle.conn) == CONN_SERVED)
-				served_sent(handle.conn, NULL, (size_t)sent);
+				served_sent_unseen(handle.conn, (size_t)sent);
 			else
 				call_sent(handle.conn, NULL, (size_t)sent, NULL);
 			conn_unlock(handle.conn);

@@ -455,10 +455,23 @@ static uint8_t decide_sampled(const struct propagate_in *in)
 	return TRACE_FLAG_SAMPLED;
 }
 
+static void name_fresh(struct trace_context *ctx)
+{
+	ids_generate_trace(ctx->trace_id);
+	ids_generate_span(ctx->span_id);
+	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
+}
+
 void propagate_end(struct propagate_in *in, struct trace_context *ctx)
 {
-	enum propagate_format format = in->good != 0 ? choose_format(in) : PROPAGATE_FORMATS;
+	enum propagate_format format;
 
+	/* The caller said nothing, as most do. */
+	if (in->seen == 0 && ctx->text.len == 0) {
+		name_fresh(ctx);
+		return;
+	}
+	format = in->good != 0 ? choose_format(in) : PROPAGATE_FORMATS;
 	if (format < PROPAGATE_FORMATS) {
 		const struct propagate_ids *ids = &in->from[format];
 
@@ -481,9 +494,7 @@ void propagate_end(struct propagate_in *in, struct trace_context *ctx)
 void propagate_fresh(struct trace_context *ctx)
 {
 	empty_context(ctx);
-	ids_generate_trace(ctx->trace_id);
-	ids_generate_span(ctx->span_id);
-	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
+	name_fresh(ctx);
 }
 
 bool propagate_from_environment(struct trace_context *ctx)

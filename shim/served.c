@@ -278,59 +278,87 @@ struct request *served_answering(const struct conn *conn)
 	return ex == NULL ? NULL : ex->request;
 }
 
+/* Sent on a connection that is not HTTP, or not any more; one that was fresh is none, as the server speaks first. */
+static void pass_opaque(struct conn *conn, size_t len)
+{
+	if (conn->mode == CONN_FRESH)
+		conn_make_opaque(conn, false);
+	/* Where such an answer ends is not known: its first bytes have to do. */
+	if (conn->owner != NULL && len > 0)
+		request_end_waiting(conn->owner);
+	conn->raw_in = false;
+	if (config.export_traces)
+		span_raw_sent(conn, len);
+}
+
+/* What the scanner said of bytes that were sent. false: the connection is none of HTTP's any more. */
+static bool go_on(struct conn *conn, struct exchange *ex, enum http1_status status)
+{
+	switch (status) {
+	case HTTP1_HEAD:
+		if (ex->down.body == HTTP1_BODY_NONE)
+			finish_response(conn, ex);
+		return true;
+	case HTTP1_DONE: finish_response(conn, ex); return true;
+	case HTTP1_TUNNEL:
+		counters_count(http_tunnels);
+		if (ex->span != NULL)
+			span_end(conn, ex, true);
+		conn_make_opaque(conn, false);
+		return false;
+	case HTTP1_ALIEN: conn_make_opaque(conn, true); return false;
+	default: return true;
+	}
+}
+
 void served_sent(struct conn *conn, const char *out, size_t len)
 {
 	struct http1_sink sink = { .wants = response_wants,
 		                   .field = response_field,
 		                   .filter = stream_filter(&response_filter) };
 
-	if (conn->mode == CONN_FRESH)
-		conn_make_opaque(conn, false);
-	if (conn->mode == CONN_OPAQUE) {
-		/* Where such an answer ends is not known: its first bytes have to do. */
-		if (conn->owner != NULL && len > 0)
-			request_end_waiting(conn->owner);
-		conn->raw_in = false;
-		if (config.export_traces)
-			span_raw_sent(conn, len);
+	if (conn->mode != CONN_HTTP1) {
+		pass_opaque(conn, len);
 		return;
 	}
 	while (len > 0) {
 		struct exchange *ex = sending(conn);
 		enum http1_status status;
-		size_t used = 0;
-		uint64_t skipped = 0;
+		size_t used;
 
 		if (ex == NULL)
 			return;
-		if (out == NULL) {
-			status = http1_skip(&ex->down, len, &skipped);
-			len -= (size_t)skipped;
-			used = (size_t)skipped;
-		} else {
-			sink.owner = &ex->own_response_header;
-			status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer,
-			                    out, len, &used);
-			out += used;
-			len -= used;
-		}
+		sink.owner = &ex->own_response_header;
+		status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer, out,
+		                    len, &used);
+		out += used;
+		len -= used;
 		if (ex->span != NULL)
 			span_count_down(ex, used);
-		if (status == HTTP1_HEAD)
-			status = ex->down.body == HTTP1_BODY_NONE ? HTTP1_DONE : HTTP1_MORE;
-		if (status == HTTP1_TUNNEL) {
-			counters_count(http_tunnels);
-			if (ex->span != NULL)
-				span_end(conn, ex, true);
-			conn_make_opaque(conn, false);
+		if (!go_on(conn, ex, status))
 			return;
-		}
-		if (status == HTTP1_ALIEN) {
-			conn_make_opaque(conn, true);
+	}
+}
+
+void served_sent_unseen(struct conn *conn, size_t len)
+{
+	if (conn->mode != CONN_HTTP1) {
+		pass_opaque(conn, len);
+		return;
+	}
+	while (len > 0) {
+		struct exchange *ex = sending(conn);
+		enum http1_status status;
+		uint64_t skipped;
+
+		if (ex == NULL)
 			return;
-		}
-		if (status == HTTP1_DONE)
-			finish_response(conn, ex);
+		status = http1_skip(&ex->down, len, &skipped);
+		len -= (size_t)skipped;
+		if (ex->span != NULL)
+			span_count_down(ex, (size_t)skipped);
+		if (!go_on(conn, ex, status))
+			return;
 	}
 }
 

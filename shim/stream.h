@@ -49,8 +49,9 @@ void stream_expect_field(void *filter, const char *name, size_t len);
  * not known (none, or several unanswered ones); borrowed from the connection.
  */
 struct request *served_received(struct conn *conn, const char *in, size_t len);
-/* served.c: what the program sent (responses); NULL `out` with len > 0 stands for bytes that nobody saw (sendfile). */
+/* served.c: what the program sent (responses); _unseen: bytes that nobody saw (sendfile). */
 void served_sent(struct conn *conn, const char *out, size_t len);
+void served_sent_unseen(struct conn *conn, size_t len);
 /* served.c: the request whose response the next sent byte belongs to, or NULL. Borrowed. */
 struct request *served_answering(const struct conn *conn);
 /* served.c: the program shut its sending direction down: that is the end of a response until close. */
