@@ -58,29 +58,37 @@ static void *find_newest(const char *name)
 	return found != NULL ? found : dlsym(RTLD_NEXT, name);
 }
 
-void *real_bind(enum real_index index)
+static void find_and_store(enum real_index index)
 {
-	/*
-	 * dlsym's lock is recursive, but not for a handler that comes while it is being taken: its own first write would wait for
-	 * ever. Nor may a handler jump away with it.
-	 */
-	uint64_t mask = os_block_signals();
 	void *found = find_newest((const char *)&real_names + real_name_at[index]);
 
-	os_unblock_signals(mask);
 	if (found == NULL) {
 		counters_count(symbols_missing);
 		found = (void *)missing;
 	}
 	__atomic_store_n(&real_function[index], found, __ATOMIC_RELAXED);
-	return found;
+}
+
+/*
+ * dlsym's lock is recursive, but not for a handler that comes while it is being taken: its own first write would wait for
+ * ever. Nor may a handler jump away with it. So none comes; masked once for all that are bound, not once a symbol.
+ */
+void *real_bind(enum real_index index)
+{
+	uint64_t mask = os_block_signals();
+
+	find_and_store(index);
+	os_unblock_signals(mask);
+	return real_function[index];
 }
 
 void real_bind_all(void)
 {
+	uint64_t mask = os_block_signals();
 	int i;
 
 	for (i = 0; i < REAL_COUNT; i++)
 		if (real_function[i] == NULL)
-			(void)real_bind((enum real_index)i);
+			find_and_store((enum real_index)i);
+	os_unblock_signals(mask);
 }
