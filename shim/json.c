@@ -294,7 +294,8 @@ static inline size_t copy_plain(char *out, const char *in, size_t len)
 	return n;
 }
 
-char *json_escape(char *out, const char *in, size_t len)
+/* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
+static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
 	/* From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time. */
 	const char *end = in + len, *plain = in;
@@ -344,6 +345,8 @@ char *json_escape(char *out, const char *in, size_t len)
 			plain = in;
 			continue;
 		}
+		if (line && in[k] == '\n')
+			return NULL;
 		k = step_text(v, stop);
 		k = k < left ? k : left;
 		in += k;
@@ -355,7 +358,7 @@ char *json_escape(char *out, const char *in, size_t len)
 	}
 }
 #else
-char *json_escape(char *out, const char *in, size_t len)
+static inline char *escape(char *out, const char *in, size_t len, bool line)
 {
 	const char *end = in + len;
 
@@ -367,27 +370,30 @@ char *json_escape(char *out, const char *in, size_t len)
 		out += n;
 		if (in == end)
 			return out;
+		if (line && *in == '\n')
+			return NULL;
 		out = escape_one(out, &in, (size_t)(end - in));
 	}
 }
 #endif
 
-enum expect { EXPECT_KEY_OR_END, EXPECT_KEY, EXPECT_VALUE_OR_END, EXPECT_VALUE, EXPECT_COMMA_OR_END };
-
-struct scan {
-	const char *p, *end;
-	uint64_t objects; /* bit 0: the innermost level is an object (not an array); one bit a level */
-	unsigned depth;
-	enum expect expect;
-	bool members;
-	void (*key)(void *owner, const char *name, size_t len, char value);
-	void *owner;
-};
-
-static inline void skip_space(struct scan *s)
+char *json_escape(char *out, const char *in, size_t len)
 {
-	while (s->p < s->end && (*s->p == ' ' || *s->p == '\t' || *s->p == '\n' || *s->p == '\r'))
-		s->p++;
+	return escape(out, in, len, false);
+}
+
+char *json_escape_line(char *out, const char *in, size_t len)
+{
+	return escape(out, in, len, true);
+}
+
+static inline const char *skip_space(const char *p, const char *end)
+{
+	if (__builtin_expect(p < end && (unsigned char)*p > ' ', 1))
+		return p;
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+		p++;
+	return p;
 }
 
 static int hex_digit(char c)
@@ -415,39 +421,55 @@ static int hex_quad(const char *p, const char *end)
 	return value;
 }
 
-/* From behind the opening quote to behind the closing one. */
-static bool scan_string(struct scan *s, bool *escaped)
+/* An escape, from its backslash to behind it. NULL: there is no such escape. */
+static const char *scan_escape(const char *p, const char *end)
 {
-	for (;;) {
+	if (end - p < 2)
+		return NULL;
+	if (p[1] == 'u')
+		return hex_quad(p + 2, end) < 0 ? NULL : p + 6;
+	return p[1] && strchr("\"\\/bfnrt", p[1]) ? p + 2 : NULL;
+}
+
+/* What scan_string does, of any string. */
+static __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end, bool *escaped)
+{
+	while (p) {
 		size_t k;
 
-		s->p += text_span(s->p, (size_t)(s->end - s->p));
-		if (s->p == s->end || (unsigned char)*s->p < 0x20)
-			return false;
-		if (*s->p == '"') {
-			s->p++;
-			return true;
-		}
-		if (*s->p != '\\') {
-			k = json_utf8_char(s->p, (size_t)(s->end - s->p));
-			if (!k)
-				return false;
-			s->p += k;
+		p += text_span(p, (size_t)(end - p));
+		if (p == end || (unsigned char)*p < 0x20)
+			return NULL;
+		if (*p == '"')
+			return p + 1;
+		if (*p == '\\') {
+			*escaped = true;
+			p = scan_escape(p, end);
 			continue;
 		}
-		*escaped = true;
-		if (s->end - s->p < 2)
-			return false;
-		if (s->p[1] == 'u') {
-			if (hex_quad(s->p + 2, s->end) < 0)
-				return false;
-			s->p += 6;
-		} else {
-			if (!s->p[1] || !strchr("\"\\/bfnrt", s->p[1]))
-				return false;
-			s->p += 2;
-		}
+		k = json_utf8_char(p, (size_t)(end - p));
+		p = k ? p + k : NULL;
 	}
+	return NULL;
+}
+
+/* From behind the opening quote to behind the closing one. NULL: it is no string. */
+static inline const char *scan_string(const char *p, const char *end, bool *escaped)
+{
+#ifdef __SSE2__
+	while (end - p >= STEP) {
+		unsigned stop = find_stop(load(p));
+
+		if (stop) {
+			p += (unsigned)__builtin_ctz(stop);
+			if (*p == '"')
+				return p + 1;
+			break;
+		}
+		p += STEP;
+	}
+#endif
+	return scan_any_string(p, end, escaped);
 }
 
 static size_t put_utf8(char *out, unsigned code)
@@ -492,156 +514,167 @@ static size_t unescape_key(char out[JSON_KEY_MAX], const char *in, const char *e
 	return n;
 }
 
-/* A key, its colon, and up to the first byte of its value. */
-static bool scan_key(struct scan *s)
+/* Whom keys of the object itself are told. */
+struct key_reader {
+	void (*key)(void *owner, const char *name, size_t len, char value);
+	void *owner;
+	bool any;
+};
+
+static void tell_key(struct key_reader *reader, const char *name, size_t len, bool escaped, char value)
 {
-	const char *name = ++s->p;
 	char plain[JSON_KEY_MAX];
+
+	reader->any = true;
+	if (escaped) {
+		len = unescape_key(plain, name, name + len);
+		if (!len)
+			return;
+		name = plain;
+	}
+	reader->key(reader->owner, name, len, value);
+}
+
+/* A key, its colon, and up to the first byte of its value. NULL: it is none. */
+static inline const char *scan_key(const char *p, const char *end, struct key_reader *reader, bool outermost)
+{
+	const char *name = ++p;
 	bool escaped = false;
 	size_t len;
 
-	if (!scan_string(s, &escaped))
-		return false;
-	len = (size_t)(s->p - 1 - name);
-	skip_space(s);
-	if (s->p == s->end || *s->p++ != ':')
-		return false;
-	skip_space(s);
-	if (s->p == s->end)
-		return false;
-	s->expect = EXPECT_VALUE;
-	if (s->depth > 1)
-		return true;
-	s->members = true;
-	if (escaped) {
-		len = unescape_key(plain, name, name + len);
-		name = plain;
+	p = scan_string(p, end, &escaped);
+	if (!p)
+		return NULL;
+	len = (size_t)(p - 1 - name);
+	p = skip_space(p, end);
+	if (p == end || *p++ != ':')
+		return NULL;
+	p = skip_space(p, end);
+	if (p == end)
+		return NULL;
+	if (outermost)
+		tell_key(reader, name, len, escaped, *p);
+	return p;
+}
+
+static inline const char *skip_digits(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	if (end - p >= STEP) {
+		__m128i from = _mm_sub_epi8(load(p), _mm_set1_epi8('0'));
+		__m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(from, _mm_set1_epi8(9)), from);
+		unsigned others = (unsigned)_mm_movemask_epi8(digits) ^ 0xffff;
+
+		if (others)
+			return p + (unsigned)__builtin_ctz(others);
+		p += STEP;
 	}
-	if (len || !escaped)
-		s->key(s->owner, name, len, *s->p);
-	return true;
+#endif
+	while (p < end && (unsigned char)(*p - '0') < 10)
+		p++;
+	return p;
 }
 
-static size_t digits(struct scan *s)
+static const char *scan_number(const char *p, const char *end)
 {
-	const char *from = s->p;
+	const char *from;
 
-	while (s->p < s->end && *s->p >= '0' && *s->p <= '9')
-		s->p++;
-	return (size_t)(s->p - from);
-}
-
-static bool scan_number(struct scan *s)
-{
-	if (*s->p == '-')
-		s->p++;
-	if (s->p < s->end && *s->p == '0')
-		s->p++; /* nothing but a fraction or an exponent may follow */
-	else if (!digits(s))
-		return false;
-	if (s->p < s->end && *s->p == '.') {
-		s->p++;
-		if (!digits(s))
-			return false;
+	if (*p == '-')
+		p++;
+	from = p;
+	/* Behind a zero, nothing but a fraction or an exponent may follow. */
+	p = p < end && *p == '0' ? p + 1 : skip_digits(p, end);
+	if (p == from)
+		return NULL;
+	if (p < end && *p == '.') {
+		from = ++p;
+		p = skip_digits(p, end);
+		if (p == from)
+			return NULL;
 	}
-	if (s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
-		s->p++;
-		if (s->p < s->end && (*s->p == '+' || *s->p == '-'))
-			s->p++;
-		if (!digits(s))
-			return false;
+	if (p < end && (*p == 'e' || *p == 'E')) {
+		p++;
+		if (p < end && (*p == '+' || *p == '-'))
+			p++;
+		from = p;
+		p = skip_digits(p, end);
+		if (p == from)
+			return NULL;
 	}
-	return true;
+	return p;
 }
 
-static bool scan_word(struct scan *s, const char *word, size_t len)
+static const char *scan_word(const char *p, const char *end, const char *word, size_t len)
 {
-	if ((size_t)(s->end - s->p) < len || memcmp(s->p, word, len) != 0)
-		return false;
-	s->p += len;
-	return true;
+	return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 ? p + len : NULL;
 }
 
-static bool push_level(struct scan *s, bool object)
-{
-	if (s->depth == JSON_DEPTH_MAX)
-		return false;
-	s->p++;
-	s->depth++;
-	s->objects = s->objects << 1 | object;
-	s->expect = object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
-	return true;
-}
-
-static bool pop_level(struct scan *s)
-{
-	s->p++;
-	s->depth--;
-	s->objects >>= 1;
-	s->expect = EXPECT_COMMA_OR_END;
-	return true;
-}
-
-static bool scan_value(struct scan *s)
+/* A value that holds no others, from its first byte to behind it. NULL: it is none. */
+static inline const char *scan_scalar(const char *p, const char *end)
 {
 	bool escaped;
 
-	s->expect = EXPECT_COMMA_OR_END;
-	switch (*s->p) {
-	case '{': return push_level(s, true);
-	case '[': return push_level(s, false);
-	case '"': s->p++; return scan_string(s, &escaped);
-	case 't': return scan_word(s, "true", 4);
-	case 'f': return scan_word(s, "false", 5);
-	case 'n': return scan_word(s, "null", 4);
-	default: return scan_number(s);
+	switch (*p) {
+	case '"': return scan_string(p + 1, end, &escaped);
+	case 't': return scan_word(p, end, "true", 4);
+	case 'f': return scan_word(p, end, "false", 5);
+	case 'n': return scan_word(p, end, "null", 4);
+	default: return scan_number(p, end);
 	}
 }
 
-/* One token; s->p is at its first byte. */
-static bool scan_token(struct scan *s)
+/* From behind the first '{' to behind the '}' that belongs to it. NULL: there is none, or what is between is no JSON. */
+static const char *scan_members(const char *p, const char *end, struct key_reader *reader)
 {
-	bool object = s->objects & 1;
+	uint64_t objects = 1; /* bit 0: the innermost level is an object (not an array); one bit a level */
+	bool opened = true;   /* just now, so that its end may come at once */
+	unsigned depth = 1;
 
-	switch (s->expect) {
-	case EXPECT_KEY_OR_END:
-		if (*s->p == '}')
-			return pop_level(s);
-		return *s->p == '"' && scan_key(s);
-	case EXPECT_KEY: return *s->p == '"' && scan_key(s);
-	case EXPECT_VALUE_OR_END:
-		if (*s->p == ']')
-			return pop_level(s);
-		return scan_value(s);
-	case EXPECT_VALUE: return scan_value(s);
-	case EXPECT_COMMA_OR_END:
-		if (*s->p == ',') {
-			s->p++;
-			s->expect = object ? EXPECT_KEY : EXPECT_VALUE;
-			return true;
+	for (;;) {
+		p = skip_space(p, end);
+		if (p == end)
+			return NULL;
+		if (!opened || *p != (objects & 1 ? '}' : ']')) {
+			if ((objects & 1) && (*p != '"' || !(p = scan_key(p, end, reader, depth == 1))))
+				return NULL;
+			opened = *p == '{' || *p == '[';
+			if (opened) {
+				if (depth++ == JSON_DEPTH_MAX)
+					return NULL;
+				objects = objects << 1 | (*p++ == '{');
+				continue;
+			}
+			p = scan_scalar(p, end);
+			if (!p)
+				return NULL;
+			p = skip_space(p, end);
 		}
-		return *s->p == (object ? '}' : ']') && pop_level(s);
+		while (p < end && *p == (objects & 1 ? '}' : ']')) {
+			p++;
+			if (!--depth)
+				return p;
+			objects >>= 1;
+			p = skip_space(p, end);
+		}
+		if (p == end || *p++ != ',')
+			return NULL;
+		opened = false;
 	}
-	return false;
 }
 
 bool json_scan_object(const char *in, size_t len,
                       void (*key)(void *owner, const char *name, size_t name_len, char value), void *owner,
                       size_t *brace, bool *empty)
 {
-	struct scan s = { .p = in, .end = in + len, .key = key, .owner = owner };
+	struct key_reader reader = { .key = key, .owner = owner };
+	const char *end = in + len, *p = skip_space(in, end);
 
-	skip_space(&s);
-	if (s.p == s.end || *s.p != '{')
+	if (p == end || *p != '{')
 		return false;
-	(void)push_level(&s, true);
-	while (s.depth) {
-		skip_space(&s);
-		if (s.p == s.end || !scan_token(&s))
-			return false;
-	}
-	*brace = (size_t)(s.p - 1 - in);
-	*empty = !s.members;
-	skip_space(&s);
-	return s.p == s.end;
+	p = scan_members(p + 1, end, &reader);
+	if (!p)
+		return false;
+	*brace = (size_t)(p - 1 - in);
+	*empty = !reader.any;
+	return skip_space(p, end) == end;
 }

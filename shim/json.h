@@ -28,6 +28,9 @@
  */
 char *json_escape(char *out, const char *in, size_t len);
 
+/* The same of bytes that should be one line: NULL when there is a '\n' among them; what `out` then holds means nothing. */
+char *json_escape_line(char *out, const char *in, size_t len);
+
 /* Length (1 to 4) of the valid UTF-8 character at `in`, of which `len` >= 1 bytes may be read; 0: there is none. */
 size_t json_utf8_char(const char *in, size_t len);
 

@@ -39,6 +39,14 @@ static void expect_escape_n(const char *in, size_t len, const char *expected)
 	end = json_escape(out, at_page_end(in, len), len);
 	assert_int_equal(end - out, strlen(expected));
 	assert_memory_equal(out, expected, strlen(expected));
+	memset(out, 0, strlen(expected));
+	end = json_escape_line(out, at_page_end(in, len), len);
+	if (memchr(in, '\n', len)) {
+		assert_null(end);
+	} else {
+		assert_int_equal(end - out, strlen(expected));
+		assert_memory_equal(out, expected, strlen(expected));
+	}
 	free(out);
 }
 
@@ -79,6 +87,30 @@ static void special_bytes_are_escaped_at_every_place(void **state)
 	expect_escape("\b\f\n\r\t", "\\b\\f\\n\\r\\t");
 	expect_escape("\0\x01\x1f\x7f", "\\u0000\\u0001\\u001f\x7f");
 	expect_escape("\033[31mred\033[0m", "\\u001b[31mred\\u001b[0m");
+}
+
+/* Whatever is around it, escaped or not. */
+static void newline_at_any_place_is_seen(void **state)
+{
+	static const char *const others[] = { "x", "\"", "\\", "\t", "\xc3\xa9", "\xff" };
+	char in[128], out[JSON_ESCAPE_BOUND(sizeof(in))];
+	size_t len, at, i;
+
+	(void)state;
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		for (len = 0; len < 100; len += strlen(others[i]))
+			memcpy(in + len, others[i], strlen(others[i]));
+		for (; len > 0; len--) {
+			assert_non_null(json_escape_line(out, at_page_end(in, len), len));
+			for (at = 0; at < len; at++) {
+				char was = in[at];
+
+				in[at] = '\n';
+				assert_null(json_escape_line(out, at_page_end(in, len), len));
+				in[at] = was;
+			}
+		}
+	}
 }
 
 static void valid_utf8_is_copied(void **state)
@@ -326,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_text_is_copied),
 		cmocka_unit_test(special_bytes_are_escaped_at_every_place),
+		cmocka_unit_test(newline_at_any_place_is_seen),
 		cmocka_unit_test(valid_utf8_is_copied),
 		cmocka_unit_test(invalid_bytes_become_escapes_that_tell_them),
 		cmocka_unit_test(characters_are_told_from_bytes_at_every_place),
