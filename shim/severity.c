@@ -409,7 +409,7 @@ static __attribute__((noinline)) enum severity bracket_token(const char *p, cons
 	return close && may_hold_level(p + 1, close) ? in_brackets(p + 1, close) : SEVERITY_NONE;
 }
 
-enum severity severity_detect(const char *line, size_t len)
+static __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len)
 {
 	const char *end = line + (len < SEVERITY_WINDOW ? len : SEVERITY_WINDOW);
 	const char *p = skip_unseen(line, end), *next = NULL;
@@ -447,4 +447,37 @@ enum severity severity_detect(const char *line, size_t len)
 		separated = token == TOKEN_BAR;
 	}
 	return s;
+}
+
+/*
+ * A level in front of all else, which many lines begin with, told by their first 16 bytes. What is not told so, is by the
+ * tokens.
+ */
+static inline enum severity first_word(const char *line)
+{
+#if defined(__SSE2__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	unsigned len = (unsigned)__builtin_ctz(~find_letters(line));
+	enum severity s;
+	uint64_t front;
+
+	if (len < 3 || len > 8)
+		return SEVERITY_NONE;
+	memcpy(&front, line, 8);
+	s = level_of((front | 0x2020202020202020u) & UINT64_MAX >> (64 - 8 * len), len);
+	if (s == SEVERITY_NONE || line[len] == ':')
+		return s;
+	/* As stands_as_level says. */
+	return is_upper(line[0]) && is_upper(line[len - 1]) && line[len] == ' ' && line[len + 1] != '/' ? s :
+	                                                                                                  SEVERITY_NONE;
+#else
+	(void)line;
+	return SEVERITY_NONE;
+#endif
+}
+
+enum severity severity_detect(const char *line, size_t len)
+{
+	enum severity s = len >= 16 && is_letter(*line) && is_first_letter(*line) ? first_word(line) : SEVERITY_NONE;
+
+	return s != SEVERITY_NONE ? s : read_tokens(line, len);
 }
