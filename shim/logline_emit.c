@@ -453,7 +453,7 @@ static __attribute__((noinline)) ssize_t go_on(const struct logline_one *one, ss
 }
 
 /* For the record of one line. */
-static inline struct logline_scratch *line_scratch(const struct record_source *source, size_t len)
+static inline struct logline_scratch *line_scratch(struct record_source *source, size_t len)
 {
 	struct logline_scratch *s;
 
@@ -462,12 +462,27 @@ static inline struct logline_scratch *line_scratch(const struct record_source *s
 	return s;
 }
 
-/* Is it one whole line, with nothing in the file that has to go before it or with it? */
+/*
+ * May it be one whole line, with nothing in the file that has to go before it or with it? Whether there is another newline in it
+ * is seen when it is formatted.
+ */
 static inline bool is_usual(const struct logline_file *f, const char *bytes, size_t len)
 {
-	return len && bytes[len - 1] == '\n' && len - 1 <= LIMIT_LOG_LINE &&
-	       !__atomic_load_n(&f->lines, __ATOMIC_RELAXED) && !__atomic_load_n(&f->held_count, __ATOMIC_RELAXED) &&
-	       !__atomic_load_n(&f->raw, __ATOMIC_RELAXED) && !logline_backlog(f) && !memchr(bytes, '\n', len - 1);
+	uintptr_t something = (uintptr_t)__atomic_load_n(&f->lines, __ATOMIC_RELAXED) |
+	                      __atomic_load_n(&f->held_count, __ATOMIC_RELAXED) |
+	                      __atomic_load_n(&f->raw, __ATOMIC_RELAXED) |
+	                      (uintptr_t)__atomic_load_n(&f->incoming, __ATOMIC_ACQUIRE) |
+	                      (uintptr_t)__atomic_load_n(&f->sending, __ATOMIC_ACQUIRE);
+
+	return !something && len - 1 <= LIMIT_LOG_LINE && bytes[len - 1] == '\n';
+}
+
+static inline void line_scratch_give(struct logline_scratch *s)
+{
+	if (s->small)
+		own_give();
+	else
+		scratch_give(s);
 }
 
 bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
@@ -487,7 +502,11 @@ bool logline_one_begin(struct logline_one *one, unsigned file, enum record_strea
 	if (!scratch)
 		return false;
 	source.memo = &scratch->memo;
-	one->len = record_format(&source, line, len - 1, scratch->data, &one->how);
+	one->len = record_format_line(&source, line, len - 1, scratch->data, &one->how);
+	if (__builtin_expect(!one->len, 0)) {
+		line_scratch_give(scratch);
+		return false;
+	}
 	one->bytes = scratch->data;
 	one->file = f;
 	one->scratch = scratch;
@@ -503,10 +522,7 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 {
 	if (__builtin_expect(n != (ssize_t)one->len, 0))
 		return go_on(one, n);
-	if (one->scratch->small)
-		own_give();
-	else
-		scratch_give(one->scratch);
+	line_scratch_give(one->scratch);
 	if (config.export_logs)
 		line_export(&one->origin, (struct iovec){ NULL, 0 }, &one->line, 1, 0, one->line.iov_len - 1);
 	count_lines(1, (one->how & RECORD_HAS_ID) != 0, (one->how & RECORD_SPLICED) != 0);

@@ -209,9 +209,12 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 	return bound;
 }
 
-size_t record_bound(const struct record_source *src, size_t len)
+size_t record_bound(struct record_source *src, size_t len)
 {
-	return JSON_ESCAPE_BOUND(len) + record_parts.room + (src->ctx ? fields_bound(src->ctx) : 0);
+	size_t fields = src->ctx ? fields_bound(src->ctx) : 0;
+
+	src->plain = !fields;
+	return JSON_ESCAPE_BOUND(len) + record_parts.room + fields;
 }
 
 static char *put_partial(char *out, bool last)
@@ -224,7 +227,9 @@ static char *put_partial(char *out, bool last)
 	return out + 20;
 }
 
-static size_t format_text(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
+/* 0: it is no line, which is asked only if `doubtful`. */
+static inline __attribute__((always_inline)) size_t format_text(const struct record_source *src, const char *line,
+                                                                size_t len, char *out, unsigned *how, bool doubtful)
 {
 	char *p;
 
@@ -234,10 +239,13 @@ static size_t format_text(const struct record_source *src, const char *line, siz
 	if (len && line[len - 1] == '\r' && !src->partial)
 		len--;
 	p = put_part(p, &record_parts.middle[severity_detect(line, len)]);
-	p = put_rest(json_escape(p, line, len), src);
+	p = doubtful ? json_escape_line(p, line, len) : json_escape(p, line, len);
+	if (__builtin_expect(!p, 0))
+		return 0;
+	p = put_rest(p, src);
 	if (src->ctx) {
 		*how |= RECORD_HAS_ID;
-		if (fields_bound(src->ctx))
+		if (!src->plain && fields_bound(src->ctx))
 			p = put_fields(p, src->ctx, 0);
 	}
 	if (src->partial || src->partial_last)
@@ -251,7 +259,8 @@ static void note_key(void *owner, const char *name, size_t len, char value)
 {
 	uint32_t *have = owner, i;
 
-	if (!len || !(record_parts.first_bytes >> ((unsigned char)name[0] & 63) & 1))
+	if (!len ||
+	    !(record_parts.first_bytes >> ((unsigned char)name[0] & 63) & record_parts.lengths >> (len & 63) & 1))
 		return;
 	for (i = 0; i < record_parts.known_count; i++) {
 		const struct known_key *known = &record_parts.known[i];
@@ -320,8 +329,22 @@ size_t record_format(const struct record_source *src, const char *line, size_t l
 		if (n)
 			return n;
 	}
-	return config.log_mode == LOG_JSON ? format_text(src, line, len, out, how) :
+	return config.log_mode == LOG_JSON ? format_text(src, line, len, out, how, false) :
 	                                     format_plain(src, line, len, out, how);
+}
+
+/* Can it be an object, by its first byte? */
+static inline bool may_be_object(const char *line, size_t len)
+{
+	return len && (line[0] == '{' || line[0] == ' ' || (unsigned char)(line[0] - '\t') <= '\r' - '\t');
+}
+
+size_t record_format_line(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
+{
+	*how = 0;
+	if (__builtin_expect(config.log_mode == LOG_JSON && !may_be_object(line, len), 1))
+		return format_text(src, line, len, out, how, true);
+	return memchr(line, '\n', len) ? 0 : record_format(src, line, len, out, how);
 }
 
 static void ignore_key(void *owner, const char *name, size_t len, char value)

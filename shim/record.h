@@ -36,6 +36,7 @@ struct record_source {
 	uint64_t time_ns;         /* CLOCK_REALTIME when the line was printed */
 	bool partial;             /* the program's line goes on behind this part, or never got its newline */
 	bool partial_last;        /* the last part of a line of which earlier parts were records of their own */
+	bool plain;               /* set by record_bound: the request has no fields */
 	struct record_memo *memo; /* used and kept up to date; NULL: none */
 };
 
@@ -60,7 +61,7 @@ void record_init(void);
 #define RECORD_OBJECT_BOUND(len) ((len) + RECORD_OVERHEAD_MAX)
 
 /* The same for one source and any line of `len` bytes, by what there is to say: much less, as a rule. */
-size_t record_bound(const struct record_source *src, size_t len);
+size_t record_bound(struct record_source *src, size_t len);
 
 /*
  * Write the record of one line.
@@ -79,6 +80,12 @@ size_t record_bound(const struct record_source *src, size_t len);
  * none, and is valid JSON (RFC 8259) and valid UTF-8, whatever `line` holds, in LOG_JSON mode.
  */
 size_t record_format(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how);
+
+/*
+ * The same for bytes that should be one line and may not be: 0 when there is a '\n' among them. What `out` holds then means
+ * nothing. Cheaper than to look for it first, because escaping looks at each byte anyway.
+ */
+size_t record_format_line(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how);
 
 /* Would record_format splice this line? */
 bool record_is_object(const char *line, size_t len);

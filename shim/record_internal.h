@@ -10,7 +10,7 @@
 
 #define PART_SIZE 44 /* with `len` 48 bytes; the longest is GCP's trace_sampled, 40 */
 #define TAIL_SIZE 2560
-#define TAIL_STEP 32 /* copied so many bytes at a time */
+#define TAIL_STEP 64 /* copied so many bytes at a time */
 
 struct record_part {
 	uint32_t len;
@@ -38,7 +38,7 @@ extern struct record_parts {
 	uint32_t tail_len;
 	char tail[TAIL_SIZE + TAIL_STEP]; /* ,"service":"...",...,"pid": */
 	uint32_t field_skip;              /* KEY_* of fields whose name is taken */
-	/* The names that are looked for in objects, with the KEY_* bits they mean; and bit c & 63 for each first byte. */
+	/* The names that are looked for in objects, with the KEY_* bits they mean; and bit c & 63 for each first byte and length. */
 	struct known_key {
 		const char *text;
 		uint16_t len;
@@ -46,7 +46,7 @@ extern struct record_parts {
 		uint32_t bits;
 	} known[12 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
 	uint32_t known_count;
-	uint64_t first_bytes;
+	uint64_t first_bytes, lengths;
 } record_parts;
 
 #endif

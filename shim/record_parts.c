@@ -198,13 +198,14 @@ static void look_for(const char *name, size_t len, uint32_t bits, bool nested)
 		return;
 	record_parts.known[record_parts.known_count++] = (struct known_key){ name, (uint16_t)len, nested, bits };
 	record_parts.first_bytes |= (uint64_t)1 << ((unsigned char)name[0] & 63);
+	record_parts.lengths |= (uint64_t)1 << (len & 63);
 }
 
 static void init_known(const struct format *f)
 {
 	size_t i;
 
-	record_parts.first_bytes = 0;
+	record_parts.first_bytes = record_parts.lengths = 0;
 	record_parts.known_count = 0;
 	for (i = 0; i < sizeof(trace_names) / sizeof(trace_names[0]); i++)
 		look_for(trace_names[i], strlen(trace_names[i]), KEY_TRACE, false);

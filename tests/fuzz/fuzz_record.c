@@ -78,6 +78,10 @@ static void check_remembering(struct record_source src, const char *line, size_t
 	src.memo = &memo;
 	CHECK(room <= RECORD_BOUND(len));
 	CHECK(record_format(&src, line, len, out, &how) == n && memcmp(out, record, n) == 0);
+	if (memchr(line, '\n', len))
+		CHECK(record_format_line(&src, line, len, out, &how) == 0);
+	else
+		CHECK(record_format_line(&src, line, len, out, &how) == n && memcmp(out, record, n) == 0);
 	free(out);
 }
 

@@ -79,18 +79,28 @@ static void expect_same_with_memo(const struct record_source *src, const char *l
 {
 	static struct record_memo memo;
 	struct record_source remembering = *src;
-	size_t room = record_bound(src, len);
+	size_t room = record_bound(&remembering, len);
+	bool is_line = memchr(line, '\n', len) == NULL;
 	int i;
 
 	remembering.memo = &memo;
 	assert_true(room <= RECORD_BOUND(len));
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 3; i++) {
 		char *out = malloc(room);
+		size_t n;
 		unsigned again;
 
-		assert_int_equal(record_format(&remembering, line, len, out, &again), record_len);
-		assert_memory_equal(out, record, record_len);
-		assert_int_equal(again, how);
+		if (i == 2) {
+			n = record_format_line(&remembering, line, len, out, &again);
+			assert_int_equal(n, is_line ? record_len : 0);
+		} else {
+			n = record_format(&remembering, line, len, out, &again);
+			assert_int_equal(n, record_len);
+		}
+		if (n) {
+			assert_memory_equal(out, record, record_len);
+			assert_int_equal(again, how);
+		}
 		free(out);
 	}
 }
