@@ -161,14 +161,18 @@ static char *undo(const char *records, size_t records_len, size_t *len)
 			records = newline + 1;
 			continue;
 		}
-		m = strstr(records, "\"message\":\"") + 11;
+		m = memmem(records, (size_t)(newline - records), "\"message\":\"", 11);
+		assert_non_null(m);
+		m += 11;
 		for (; *m != '"'; m++) {
+			char digits[5] = "";
 			unsigned code;
 
 			if (*m != '\\') {
 				*p++ = *m;
 			} else if (*++m == 'u') {
-				assert_int_equal(sscanf(m + 1, "%4x", &code), 1);
+				memcpy(digits, m + 1, 4); /* sscanf would first measure all that follows */
+				assert_int_equal(sscanf(digits, "%4x", &code), 1);
 				*p++ = (char)code;
 				m += 4;
 			} else {
@@ -866,10 +870,11 @@ static void expect_all_lines(unsigned count)
 		char *newline = strchr(p, '\n');
 
 		assert_non_null(newline);
+		*newline = '\0'; /* or sscanf measures all that follows */
 		assert_int_equal(sscanf(p, "%u %u ", &writer, &number), 2);
 		assert_true(writer <= WRITERS);
 		assert_int_equal(number, next[writer]++);
-		assert_int_equal(strspn(strrchr((*newline = '\0', p), ' ') + 1, "."), number % 90);
+		assert_int_equal(strspn(strrchr(p, ' ') + 1, "."), number % 90);
 		p = newline + 1;
 		lines++;
 	}
