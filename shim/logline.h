@@ -36,7 +36,7 @@ typedef uintptr_t logline_key;
 #define LOGLINE_FILES 16
 
 /*
- * Say what a log file is, when it is recognised. `regular`: a regular file, where one write may hold many records (64 KiB);
+ * Say what a log file is, when it is recognised. `regular`: a regular file, where one write may hold any number of records;
  * else, and without this call, a write holds at most PIPE_BUF bytes where whole records allow it, so that those of several
  * processes on one pipe do not mix. Any thread; signal-safe.
  */

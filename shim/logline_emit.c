@@ -4,7 +4,7 @@
  * Mechanism. Records are formatted one behind the other into a scratch block; a mark behind each says how many of the
  * program's bytes (and of the bytes kept from earlier writes) are dealt with once the output up to there is out. Sending
  * takes as many whole records as one write may hold: PIPE_BUF bytes where several processes may share a pipe (the kernel
- * does not mix such writes), 64 KiB on regular files. When a write fails between two records, the last mark that is out is
+ * does not mix such writes), all that there are on regular files. When a write fails between two records, the last mark that is out is
  * the exact answer to the program, and nothing has to be remembered. When it fails inside a record, the scratch block
  * itself, with the rest of that one record, becomes the file's backlog.
  *
@@ -371,12 +371,11 @@ static void keep_everything(struct logline_writer *w)
 /* How far the next write goes: to a mark's end, as many records as one write may hold, at least one. */
 static uint32_t next_end(const struct logline_writer *w)
 {
-	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : PIPE_BUF;
 	unsigned i = w->marks_sent;
 
-	if (w->used - w->sent <= limit)
+	if (w->used - w->sent <= PIPE_BUF || __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED))
 		return w->used;
-	while (i + 1 < w->marks && w->scratch->marks[i + 1].out_end - w->sent <= limit)
+	while (i + 1 < w->marks && w->scratch->marks[i + 1].out_end - w->sent <= PIPE_BUF)
 		i++;
 	return w->scratch->marks[i].out_end;
 }
@@ -537,12 +536,13 @@ static bool add_record(struct logline_writer *w, const char *bytes, size_t len, 
 	struct logline_mark *m;
 	unsigned how;
 
+	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
 	/* An object over LIMIT_LOG_LINE needs the whole scratch, but no more than that (see the assertions). */
-	if (w->marks == LOGLINE_MARKS || w->used >= limit || w->used + RECORD_BOUND(len) > LOGLINE_SCRATCH) {
+	if (w->marks == LOGLINE_MARKS || w->used >= limit ||
+	    w->used + record_bound(&w->source, len) > LOGLINE_SCRATCH) {
 		if (!logline_send(w) && !(w->forced && logline_writer_begin(w)))
 			return false;
 	}
-	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
 	w->source.time_ns = w->print.time_ns ? w->print.time_ns : w->now.time_ns;
 	w->source.tid = w->print.tid ? w->print.tid : w->now.tid;
 	w->source.partial = !whole;
