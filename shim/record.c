@@ -245,7 +245,7 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 	p = put_rest(p, src);
 	if (src->ctx) {
 		*how |= RECORD_HAS_ID;
-		if (!src->plain && fields_bound(src->ctx))
+		if (!src->plain)
 			p = put_fields(p, src->ctx, 0);
 	}
 	if (src->partial || src->partial_last)
@@ -254,20 +254,23 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 	return (size_t)(p + 2 - out);
 }
 
-/* json_scan_object's callback: owner is the uint32_t of KEY_* bits. */
-static void note_key(void *owner, const char *name, size_t len, char value)
+static __attribute__((noinline)) void compare_key(uint32_t *have, const char *name, size_t len, char value)
 {
-	uint32_t *have = owner, i;
+	uint32_t i;
 
-	if (!len ||
-	    !(record_parts.first_bytes >> ((unsigned char)name[0] & 63) & record_parts.lengths >> (len & 63) & 1))
-		return;
 	for (i = 0; i < record_parts.known_count; i++) {
 		const struct known_key *known = &record_parts.known[i];
 
 		if (known->len == len && (!known->nested || value == '{') && memcmp(name, known->text, len) == 0)
 			*have |= known->bits;
 	}
+}
+
+/* json_scan_object's callback: owner is the uint32_t of KEY_* bits. */
+static void note_key(void *owner, const char *name, size_t len, char value)
+{
+	if (len && (record_parts.first_bytes >> ((unsigned char)name[0] & 63) & record_parts.lengths >> (len & 63) & 1))
+		compare_key(owner, name, len, value);
 }
 
 /* A line that is an object already; 0 when it is none. */
@@ -288,7 +291,9 @@ static size_t splice(const struct record_source *src, const char *line, size_t l
 	memcpy(out, line, brace);
 	p = out + brace;
 	if (src->ctx) {
-		p = put_fields(put_ids(p, src->ctx, have), src->ctx, have);
+		p = put_ids(p, src->ctx, have);
+		if (!src->plain)
+			p = put_fields(p, src->ctx, have);
 		/* Every member came with a comma in front: the first of an object has none. */
 		if (empty && p > out + brace) {
 			memmove(out + brace, out + brace + 1, (size_t)(p - (out + brace)) - 1);

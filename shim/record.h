@@ -36,7 +36,7 @@ struct record_source {
 	uint64_t time_ns;         /* CLOCK_REALTIME when the line was printed */
 	bool partial;             /* the program's line goes on behind this part, or never got its newline */
 	bool partial_last;        /* the last part of a line of which earlier parts were records of their own */
-	bool plain;               /* set by record_bound: the request has no fields */
+	bool plain;               /* the request is known to have no fields; set by record_bound */
 	struct record_memo *memo; /* used and kept up to date; NULL: none */
 };
 
