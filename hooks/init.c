@@ -166,6 +166,48 @@ LAYOUT_START static void unbuffer_python(void)
 		(void)setenv(name, "", 1);
 }
 
+/* Exported by whatever a Go linker made that has C in it. */
+extern void _cgo_topofstack(void) __attribute__((weak));
+
+/* Take ourselves out of a list of objects, separated by spaces or colons, in place. */
+LAYOUT_START static void leave_out_ourselves(char *list)
+{
+	static const char ours[] = "libtraceshim.so";
+	char *from = list, *to = list;
+
+	while (*from != '\0') {
+		size_t len = strcspn(from, " :"), name = len;
+
+		while (name > 0 && from[name - 1] != '/')
+			name--;
+		if (len - name != sizeof(ours) - 1 || memcmp(from + name, ours, sizeof(ours) - 1) != 0) {
+			if (to != list)
+				*to++ = ':';
+			memmove(to, from, len);
+			to += len;
+		}
+		from += len + (from[len] != '\0');
+	}
+	*to = '\0';
+}
+
+/*
+ * A Go program makes its system calls by itself, and copies the environment for its children from where the kernel put it. So nothing
+ * can be added to that when they are started; and a child that is not told which files are the tree's logs would take its own output for
+ * one, which may be a pipe that the program reads. Below somebody who told us it is told with the rest. Where we are the first, its
+ * children are left alone. (Entries cannot be added there, nor should any be taken out: what is behind the last one counts from there.)
+ */
+LAYOUT_START static void leave_children_alone(void)
+{
+	size_t i;
+
+	if (_cgo_topofstack == NULL || config.log_mode == LOG_OFF || config.stdio_files.len > 0)
+		return;
+	for (i = 0; environ != NULL && environ[i] != NULL; i++)
+		if (strncmp(environ[i], "LD_PRELOAD=", 11) == 0)
+			leave_out_ourselves(environ[i] + 11);
+}
+
 /* A copy, because programs write their titles over their names. */
 LAYOUT_START static void describe(const char *program)
 {
@@ -191,6 +233,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 		current_init(program, find_runtime);
 		current_watch_threads(io_end_thread);
 		environment_remember(environ);
+		leave_children_alone();
 		if (forks_unseen())
 			forks_watch();
 		if (config.log_mode != LOG_OFF)

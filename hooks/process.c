@@ -16,12 +16,15 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <wordexp.h>
 
 #include "config.h"
 #include "counters.h"
 #include "current.h"
 #include "environment.h"
 #include "os.h"
+#include "process.h"
 #include "propagate.h"
 #include "ring.h"
 
@@ -224,6 +227,26 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 	return REAL(fexecve)(fd, argv, environment);
 }
 
+EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	CHILD_ENVIRONMENT(envp);
+
+	before_exec();
+	return REAL(execveat)(dir, path, argv, environment, flags);
+}
+
+/* The same by the system calls' numbers. */
+long process_exec(long number, const long arg[6])
+{
+	char *const *given = (char *const *)arg[number == SYS_execve ? 2 : 3];
+	CHILD_ENVIRONMENT(given);
+
+	before_exec();
+	if (number == SYS_execve)
+		return REAL(syscall)(number, arg[0], arg[1], environment);
+	return REAL(syscall)(number, arg[0], arg[1], arg[2], environment, arg[4]);
+}
+
 /* The variadic ones: arguments are counted, then laid out as a vector on the stack, as libc does it. */
 static size_t count_arguments(va_list args)
 {
@@ -322,6 +345,14 @@ EXPORT int system(const char *command)
 {
 	before_shell();
 	return REAL(system)(command);
+}
+
+EXPORT int wordexp(const char *restrict words, wordexp_t *restrict result, int flags)
+{
+	/* Most have nothing for a shell. */
+	if (strpbrk(words, "$`") != NULL)
+		before_shell();
+	return REAL(wordexp)(words, result, flags);
 }
 
 EXPORT FILE *popen(const char *command, const char *mode)

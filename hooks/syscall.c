@@ -13,6 +13,7 @@
 
 #include "current.h"
 #include "os.h"
+#include "process.h"
 #include "ring.h"
 
 /*
@@ -144,6 +145,8 @@ EXPORT long syscall(long number, ...)
 	case SYS_munmap:
 	case SYS_mprotect:
 	case SYS_mremap: return call_on_pages(number, arg);
+	case SYS_execve:
+	case SYS_execveat: return process_exec(number, arg);
 	default: return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	}
 }
