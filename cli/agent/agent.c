@@ -29,7 +29,7 @@
 #include "tree.h"
 #include "../text.h"
 
-enum { POLL_MIN_MS = 2, POLL_MAX_MS = 50, POLL_NONE_MS = 500, FULL_PERCENT = 10 };
+enum { POLL_MIN_MS = 2, POLL_MAX_MS = 50, POLL_NONE_MS = 500, FULL_PERCENT = 10, HELD_PERCENT = 25 };
 enum { REAP_MS = 200, LOOK_MS = 1000, TREE_MS = 250 };
 
 struct agent {
@@ -107,6 +107,7 @@ static struct page *agent_open_page(struct agent *a, const char *address, const 
 static bool agent_open(struct agent *a)
 {
 	const struct settings *s = a->settings;
+	struct sigaction hangup;
 	struct rlimit files;
 	sigset_t ends;
 
@@ -116,6 +117,9 @@ static bool agent_open(struct agent *a)
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
+	/* The end of our terminal; under nohup it means nothing. */
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+		sigaddset(&ends, SIGHUP);
 	sigprocmask(SIG_BLOCK, &ends, NULL);
 	a->signals = signalfd(-1, &ends, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) { /* a descriptor for each ring */
@@ -156,11 +160,11 @@ static void agent_say_ready(const struct agent *a)
 /* One look at everything. Returns how full the fullest ring was. */
 static unsigned agent_drain(struct agent *a, bool all)
 {
-	const struct rings_sink sink = { &a->sinks, sinks_take_span, sinks_take_line };
+	const struct rings_sink sink = { &a->sinks, sinks_take_span, sinks_take_line, sinks_taken, sinks_safe };
 	uint64_t now = agent_clock(CLOCK_MONOTONIC);
 	bool look = all || now >= a->look_ns, reap = all || now >= a->reap_ns;
 	const struct rings_counts *c;
-	unsigned full;
+	struct rings_full full;
 
 	a->sinks.now_ns = now;
 	a->sinks.observed_ns = agent_clock(CLOCK_REALTIME);
@@ -176,8 +180,10 @@ static unsigned agent_drain(struct agent *a, bool all)
 		text_error(
 			"agent: a program finds its ring full and drops spans or lines; a larger TRACESHIM_RING_SIZE helps");
 	}
-	sinks_flush(&a->sinks, all);
-	return full;
+	/* What is read stays in the rings until it is safe, but must not fill them. */
+	sinks_flush(&a->sinks, all || full.held >= HELD_PERCENT);
+	rings_release(a->rings, sinks_safe(&a->sinks));
+	return full.unread;
 }
 
 static void agent_wait(struct agent *a, int ms)

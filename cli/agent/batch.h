@@ -16,7 +16,8 @@ struct batch {
 	unsigned max_count; /* full with so many */
 	unsigned count;
 	size_t bytes;
-	uint64_t since_ns; /* when the first came; whatever clock the caller keeps */
+	uint64_t first_item; /* number of the first item; the caller's */
+	uint64_t since_ns;   /* when the first came; whatever clock the caller keeps */
 	struct batch_group *groups, *last;
 	unsigned group_room, group_count;
 };

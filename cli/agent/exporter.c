@@ -1,11 +1,15 @@
 /*
- * A line of requests (struct request) in memory, and behind it the spool: once anything is on disk, what comes goes to disk too, so
- * the order is that of arrival throughout. One request is on its way at a time; so a trace's spans arrive in order, and a
- * request that fails holds up the rest instead of being overtaken. A request taken from disk stays there until it is done with.
+ * A line of requests. Each is written to the spool when it comes and removed when it is done with, so an agent that is killed
+ * loses none; the first in line are in memory besides (struct request), as many as the queue may hold, so that a back end that keeps
+ * up costs no reading. One request is on its way at a time; so a trace's spans arrive in order, and a request that fails holds up
+ * the rest instead of being overtaken. Where the disk takes nothing, memory has to do, as long as it lasts.
  *
  * What is tried again: 429, 502, 503, 504, and everything that is not an answer (refused, cut, timed out, not HTTP). Delays
  * double from retry_ms to 32 times that, each drawn from its upper half, so that many agents do not come back at once; a
  * Retry-After is obeyed instead (up to an hour). What is not tried again: any other answer; its items are counted as refused.
+ * A request at which a back end breaks off each time would hold up the line for ever: after CUTS_MAX times in a row an empty one is
+ * sent instead, and where that is answered twice while the request between is cut off again, it is the request's fault, and it is
+ * dropped. A back end that cannot be reached, says that it is busy, or is silent, is waited for without end.
  * Everything that goes on (a back end that is down, refuses, a full disk) is told once when it begins and once when it ends.
  *
  * Memory: queue_items items and MEMORY_MAX bytes, and the request on its way.
@@ -24,12 +28,14 @@
 #include "../text.h"
 
 enum { MEMORY_MAX = 16 * 1024 * 1024, ANSWER_MAX = 64 * 1024, RETRY_AFTER_MAX_S = 3600, DELAY_DOUBLINGS = 5 };
+enum { CUTS_MAX = 5, PROOFS_MAX = 2 };
 
 struct request {
 	struct request *next;
 	uint64_t number; /* place in the order */
 	size_t len;
 	unsigned items;
+	bool spooled; /* on disk as well */
 	char bytes[];
 };
 
@@ -40,7 +46,8 @@ enum trouble {
 	TROUBLE_PARTIAL = 4,
 	TROUBLE_SPOOL = 8,
 	TROUBLE_DROPPED = 16,
-	TROUBLE_WARNED = 32
+	TROUBLE_WARNED = 32,
+	TROUBLE_POISON = 64
 };
 
 struct exporter {
@@ -53,10 +60,14 @@ struct exporter {
 	unsigned memory_items;
 	size_t memory_bytes;
 	struct spool spool;
-	uint64_t next;        /* number */
-	struct request *sent; /* on its way, or to be tried again */
-	bool sent_is_spooled, on_its_way;
+	uint64_t next;         /* number */
+	struct request *sent;  /* on its way, or to be tried again */
+	size_t unread;         /* requests that are on disk only */
+	bool on_its_way, asks; /* asks: it is the empty one */
 	unsigned attempts;
+	unsigned cuts,
+		proofs; /* times that the request was cut off; of these, times between which the empty one was answered */
+	bool answers;   /* the empty one just was */
 	uint64_t due_ns;
 	unsigned told;
 	char *answer;
@@ -146,6 +157,7 @@ struct exporter *exporter_open(CURLM *multi, const struct exporter_settings *set
 		return NULL;
 	}
 	e->next = e->spool.next;
+	e->unread = e->spool.count;
 	for (size_t i = 0; i < e->spool.count; i++)
 		e->counts.waiting += e->spool.entries[i].items;
 	return e;
@@ -204,45 +216,49 @@ static void exporter_keep(struct exporter *e, struct request *r)
 	e->counts.waiting += r->items;
 }
 
-/* To disk; true when it is there (or lost: told and counted), false when memory has to do. */
-static bool exporter_spool(struct exporter *e, const struct request *r)
+static enum spool_result exporter_spool(struct exporter *e, struct request *r)
 {
+	enum spool_result result =
+		e->spool.dir < 0 ? SPOOL_FULL : spool_add(&e->spool, r->bytes, r->len, r->items, r->number);
 	char what[160];
 
-	switch (e->spool.dir < 0 ? SPOOL_FAILED : spool_add(&e->spool, r->bytes, r->len, r->items, r->number)) {
-	case SPOOL_OK: e->counts.waiting += r->items; return true;
-	case SPOOL_FULL: exporter_drop(e, r->items, "the spool is full"); return true;
-	default: break;
-	}
-	if (e->spool.dir >= 0) {
+	r->spooled = result == SPOOL_OK;
+	if (result == SPOOL_FAILED) {
 		snprintf(what, sizeof(what), "requests cannot be kept on disk: %s", strerror(errno));
 		exporter_tell(e, TROUBLE_SPOOL, what);
 	}
-	/* Only the end of the line may be in memory again, or the order would be lost. */
-	if (e->spool.count || e->memory_bytes + r->len > MEMORY_MAX) {
-		exporter_drop(e, r->items, "there is no more room for what waits");
-		return true;
-	}
-	return false;
+	return result;
 }
 
 void exporter_take(struct exporter *e, const void *bytes, size_t len, unsigned items)
 {
 	struct request *r = exporter_pack(e, bytes, len, items);
+	enum spool_result result;
 
 	if (!r) {
 		exporter_drop(e, items, "there is no memory");
 		return;
 	}
 	r->number = e->next++;
-	/* A first request is always taken, or a queue smaller than a batch would write each to disk. */
-	if (!e->spool.count && (!e->first || e->memory_items + items <= e->s.queue_items) &&
-	    e->memory_bytes + r->len <= MEMORY_MAX)
+	result = exporter_spool(e, r);
+	/* Only the begin of the line may be in memory, or the order would be lost. A first request is always taken. */
+	if (!e->unread && (!e->first || e->memory_items + items <= e->s.queue_items) &&
+	    e->memory_bytes + r->len <= MEMORY_MAX) {
 		exporter_keep(e, r);
-	else if (exporter_spool(e, r))
-		free(r);
-	else
+		return;
+	}
+	if (result == SPOOL_OK) {
+		e->unread++;
+		e->counts.waiting += items;
+	} else if (result == SPOOL_FULL && e->spool.dir >= 0) {
+		exporter_drop(e, items, "the spool is full");
+	} else if (!e->unread && e->memory_bytes + r->len <= MEMORY_MAX) {
 		exporter_keep(e, r);
+		return;
+	} else {
+		exporter_drop(e, items, "there is no more room for what waits");
+	}
+	free(r);
 }
 
 /* The next in line is to be sent. */
@@ -252,7 +268,8 @@ static bool exporter_fetch(struct exporter *e)
 	size_t len = 0;
 	void *bytes;
 
-	e->attempts = 0;
+	e->attempts = e->cuts = e->proofs = 0;
+	e->answers = false;
 	if (r) {
 		e->first = r->next;
 		if (!e->first)
@@ -260,20 +277,21 @@ static bool exporter_fetch(struct exporter *e)
 		e->memory_items -= r->items;
 		e->memory_bytes -= r->len;
 		e->sent = r;
-		e->sent_is_spooled = false;
 		return true;
 	}
-	while (e->spool.count) {
+	while (e->unread) {
 		const struct spool_entry *entry = spool_oldest(&e->spool);
 
+		e->unread--;
 		bytes = spool_read(&e->spool, &len);
 		r = bytes ? malloc(sizeof(*r) + len) : NULL;
 		if (r) {
-			*r = (struct request){ .len = len, .items = entry->items };
+			*r = (struct request){
+				.len = len, .items = entry->items, .number = entry->number, .spooled = true
+			};
 			memcpy(r->bytes, bytes, len);
 			free(bytes);
 			e->sent = r;
-			e->sent_is_spooled = true;
 			return true;
 		}
 		free(bytes);
@@ -287,6 +305,7 @@ static bool exporter_fetch(struct exporter *e)
 int exporter_step(struct exporter *e, uint64_t now_ns)
 {
 	const char *bytes;
+	size_t len;
 	bool gzip;
 
 	if (e->on_its_way)
@@ -295,14 +314,16 @@ int exporter_step(struct exporter *e, uint64_t now_ns)
 		return -1;
 	if (e->attempts && now_ns < e->due_ns)
 		return (int)((e->due_ns - now_ns) / 1000000) + 1;
+	e->asks = e->cuts >= CUTS_MAX && !e->answers;
+	bytes = e->asks ? e->s.empty : e->sent->bytes;
+	len = e->asks ? strlen(e->s.empty) : e->sent->len;
 	/* What is on disk may have been packed under another setting. */
-	bytes = e->sent->bytes;
-	gzip = e->sent->len > 2 && memcmp(bytes, "\x1f\x8b", 2) == 0;
+	gzip = len > 2 && memcmp(bytes, "\x1f\x8b", 2) == 0;
 	e->answer_len = 0;
 	e->error[0] = '\0';
 	curl_easy_setopt(e->easy, CURLOPT_HTTPHEADER, gzip ? e->headers_gzip : e->headers);
 	curl_easy_setopt(e->easy, CURLOPT_POSTFIELDS, bytes);
-	curl_easy_setopt(e->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)e->sent->len);
+	curl_easy_setopt(e->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
 	e->on_its_way = curl_multi_add_handle(e->multi, e->easy) == CURLM_OK;
 	return e->on_its_way ? -1 : 1000;
 }
@@ -310,7 +331,7 @@ int exporter_step(struct exporter *e, uint64_t now_ns)
 static void exporter_finish(struct exporter *e)
 {
 	e->counts.waiting -= e->sent->items;
-	if (e->sent_is_spooled)
+	if (e->sent->spooled)
 		spool_remove(&e->spool);
 	free(e->sent);
 	e->sent = NULL;
@@ -388,23 +409,65 @@ static void exporter_repeat(struct exporter *e, const char *why, long after_s, u
 	exporter_tell(e, TROUBLE_UNREACHABLE, what);
 }
 
+/* The connection was there, and the request, or a part of it, gone out: the other end broke off. */
+static bool exporter_was_cut(const struct exporter *e, CURLcode result, long status)
+{
+	long went_out = 0;
+
+	curl_easy_getinfo(e->easy, CURLINFO_REQUEST_SIZE, &went_out);
+	return status == 502 || (result != CURLE_OK && result != CURLE_OPERATION_TIMEDOUT && went_out > 0);
+}
+
+/* It failed, and may be tried again. False: it is the request that is at fault, and it is given up. */
+static bool exporter_judge(struct exporter *e, bool cut)
+{
+	char what[160];
+
+	if (!cut || e->asks) { /* it is the back end that is in trouble */
+		e->cuts = cut ? e->cuts : 0;
+		e->proofs = 0;
+		return true;
+	}
+	e->cuts += e->cuts < CUTS_MAX;
+	e->proofs += e->answers;
+	e->answers = false;
+	if (e->proofs < PROOFS_MAX)
+		return true;
+	snprintf(what, sizeof(what),
+	         "the back end breaks off at a request each time, and answers others; it is dropped (%u %s)",
+	         e->sent->items, e->s.items);
+	exporter_tell(e, TROUBLE_POISON, what);
+	e->counts.dropped += e->sent->items;
+	exporter_finish(e);
+	return false;
+}
+
 void exporter_done(struct exporter *e, CURLcode result, uint64_t now_ns)
 {
+	bool again, cut;
 	curl_off_t after = 0;
 	long status = 0;
 	char why[64];
 
 	curl_easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(e->easy, CURLINFO_RETRY_AFTER, &after);
+	cut = exporter_was_cut(e, result, status);
+	again = result != CURLE_OK || status == 429 || (status >= 502 && status <= 504);
 	curl_multi_remove_handle(e->multi, e->easy);
 	e->on_its_way = false;
-	if (result != CURLE_OK) {
-		exporter_repeat(e, e->error[0] ? e->error : curl_easy_strerror(result), 0, now_ns);
+	if (again) {
+		snprintf(why, sizeof(why), "the back end answers %ld", status);
+		if (exporter_judge(e, cut))
+			exporter_repeat(e,
+			                result == CURLE_OK ? why :
+			                e->error[0]        ? e->error :
+			                                     curl_easy_strerror(result),
+			                (long)after, now_ns);
+	} else if (e->asks) { /* whatever it says: it speaks */
+		e->answers = true;
+		e->due_ns = now_ns;
 	} else if (status >= 200 && status < 300) {
 		exporter_accept(e);
-	} else if (status == 429 || (status >= 502 && status <= 504)) {
-		snprintf(why, sizeof(why), "the back end answers %ld", status);
-		exporter_repeat(e, why, (long)after, now_ns);
 	} else {
 		exporter_refuse(e, status);
 	}
@@ -412,7 +475,7 @@ void exporter_done(struct exporter *e, CURLcode result, uint64_t now_ns)
 
 bool exporter_is_idle(const struct exporter *e)
 {
-	return !e->sent && !e->first && !e->spool.count;
+	return !e->sent && !e->first && !e->unread;
 }
 
 bool exporter_is_failing(const struct exporter *e)
@@ -425,21 +488,19 @@ const struct exporter_counts *exporter_counts(const struct exporter *e)
 	return &e->counts;
 }
 
-/* What is in memory goes to disk. Its numbers are lower than those of what is there: the next agent sends it first. */
+/* What is in memory only goes to disk. Its numbers say where it belongs: the next agent sends it in its place. */
 static void exporter_save(struct exporter *e)
 {
 	struct request *r;
 
-	if (e->sent && !e->sent_is_spooled) {
+	if (e->sent) {
 		e->sent->next = e->first;
 		e->first = e->sent;
-	} else {
-		free(e->sent);
 	}
 	e->sent = NULL;
 	while ((r = e->first)) {
 		e->first = r->next;
-		if (e->spool.dir < 0 || spool_add(&e->spool, r->bytes, r->len, r->items, r->number) != SPOOL_OK) {
+		if (!r->spooled && exporter_spool(e, r) != SPOOL_OK) {
 			e->counts.waiting -= r->items;
 			exporter_drop(e, r->items, "what could not be sent cannot be kept either");
 		}

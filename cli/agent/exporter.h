@@ -1,5 +1,5 @@
 /*
- * One back end: requests wait in line, in memory and behind that on disk, and go out one after the other.
+ * One back end: requests wait in line, on disk and the first of them in memory too, and go out one after the other.
  */
 #ifndef TRACESHIM_AGENT_EXPORTER_H
 #define TRACESHIM_AGENT_EXPORTER_H
@@ -13,6 +13,7 @@ struct exporter_settings {
 	const char *name;  /* traces, logs, loki: for messages and the spool's files */
 	const char *items; /* what it sends, for messages */
 	const char *url;
+	const char *empty;          /* a request without items: asks whether the back end answers at all */
 	const char *const *headers; /* "Name: value"..., NULL at the end; may be NULL */
 	bool gzip;
 	const char *certificate, *client_certificate, *client_key; /* files; NULL */

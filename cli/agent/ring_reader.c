@@ -63,6 +63,14 @@ uint64_t ring_reader_waiting(const struct ring_reader *r)
 	return waiting <= r->capacity ? waiting : r->capacity;
 }
 
+static bool reader_is_zero(const uint8_t *bytes, size_t len)
+{
+	while (len--)
+		if (*bytes++)
+			return false;
+	return true;
+}
+
 static enum ring_read reader_take_span(struct ring_reader *r)
 {
 	const struct ring_span *span = (const void *)r->entry;
@@ -83,6 +91,10 @@ static enum ring_read reader_take_span(struct ring_reader *r)
 		r->span.span.method = RING_METHOD_other;
 	if (r->span.span.error >= RING_ERROR_COUNT)
 		r->span.span.error = RING_ERROR_closed;
+	/* Without ids it is no span; a back end may refuse a whole request for one. */
+	if (reader_is_zero(span->trace_id, sizeof(span->trace_id)) ||
+	    reader_is_zero(span->span_id, sizeof(span->span_id)))
+		return RING_READ_PASSED;
 	if (span->span_kind != RING_SPAN_SERVER && span->span_kind != RING_SPAN_CLIENT)
 		return RING_READ_PASSED;
 	return RING_READ_SPAN;
@@ -137,7 +149,7 @@ enum ring_read ring_reader_next(struct ring_reader *r)
 	return result;
 }
 
-void ring_reader_release(struct ring_reader *r)
+void ring_reader_release(struct ring_reader *r, uint64_t up_to)
 {
-	__atomic_store_n(&r->header->tail, r->tail, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->header->tail, up_to, __ATOMIC_RELEASE);
 }

@@ -39,7 +39,7 @@ struct ring_reader {
 	struct ring_header *header; /* shared with the writer */
 	const uint8_t *area;        /* shared with the writer */
 	uint64_t capacity;          /* ours, checked once */
-	uint64_t tail;              /* ours; published by ring_reader_release */
+	uint64_t tail;              /* ours: what was read; what of it is done with is told by ring_reader_release */
 	bool dead;                  /* set by the owner when the writer is known to be dead: `held` counts then */
 	uint64_t entry[RING_ENTRY_MAX / sizeof(uint64_t)]; /* the copy of the entry that is looked at */
 	struct ring_span_read span;                        /* with RING_READ_SPAN */
@@ -56,8 +56,8 @@ bool ring_reader_begin(struct ring_reader *r, void *mapping, size_t size, struct
 /* The next entry. What it shows lives until the next call. */
 enum ring_read ring_reader_next(struct ring_reader *r);
 
-/* Give the writer the room of all that was read. */
-void ring_reader_release(struct ring_reader *r);
+/* Give the writer the room of what was read up to this position, which is not asked for again: r->tail, or one that it had before. */
+void ring_reader_release(struct ring_reader *r, uint64_t up_to);
 
 /* Bytes that wait in the ring; at most its capacity. */
 uint64_t ring_reader_waiting(const struct ring_reader *r);

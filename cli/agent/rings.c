@@ -9,6 +9,11 @@
  * Processes are told from later ones of the same pid by their start time. A process that is not seen in /proc is dead: so an
  * agent must see the processes of its guests (one PID namespace).
  *
+ * What was read stays in its ring (the published tail does not move, the file of a dead process is not removed) until it is in a
+ * back end's hands, in the spool or in a file: an agent that is killed loses nothing, the next one reads it again. Of each ring some
+ * positions are known, with how many items had been handed over by then, so that the tail follows also where reading never
+ * pauses; what was sent and is behind the last of these is sent again by the next agent.
+ *
  * Memory: one struct (24 KiB for the copied entry) and one mapping a ring, RINGS_MAX of them; more have to wait.
  */
 #include "rings.h"
@@ -31,6 +36,14 @@
 #include "../text.h"
 
 enum { RINGS_MAX = 8192 };
+/* Rings of the dead that are kept for what was read of them; each takes a descriptor. */
+enum { FINISHED_MAX = 64 };
+/* So many positions are remembered, each so far behind the last: a part of the ring. */
+enum { MARKS = 16, MARK_PARTS = 64 };
+
+struct ring_mark {
+	uint64_t position, item; /* items handed over with the last entry before it */
+};
 
 struct ring {
 	struct ring *next;
@@ -42,7 +55,12 @@ struct ring {
 	int pid;
 	uint64_t start_ticks;
 	uint64_t spans_dropped, lines_dropped; /* as counted last */
-	bool dead, ended, broken, waiting;
+	uint64_t released;                     /* position up to which the writer has its room back */
+	uint64_t read_item;                    /* how many items had been handed over with the last of what was read */
+	uint64_t safe;                         /* a position at which all that was handed over was safe */
+	struct ring_mark marks[MARKS];         /* earlier positions that are not, in order */
+	unsigned mark_count;
+	bool dead, ended, broken, waiting, finished;
 	char name[64];
 };
 
@@ -220,8 +238,11 @@ static void rings_add(struct rings *r, const char *name)
 	ring->fd = openat(r->dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (ring->fd < 0 || fstat(ring->fd, &st) != 0 || !S_ISREG(st.st_mode) ||
 	    flock(ring->fd, LOCK_EX | LOCK_NB) != 0) {
-		/* Of another user, or served by another agent: which may end, so it is looked at again. */
-		if (ring->fd < 0 && errno != ENOENT) {
+		/*
+		 * Of another user. One that is served by another agent, or for which there is no descriptor or memory now,
+		 * is looked at again.
+		 */
+		if (ring->fd < 0 && (errno == EACCES || errno == EPERM || errno == ELOOP || errno == EISDIR)) {
 			rings_remember_alien(r, name);
 			r->counts.refused++;
 		}
@@ -239,6 +260,7 @@ static void rings_add(struct rings *r, const char *name)
 		rings_free(ring);
 		return;
 	}
+	ring->released = ring->safe = ring->reader.tail;
 	ring->pid = header.pid;
 	ring->start_ticks = header.start_ticks;
 	ring->origin = origin_take(&header);
@@ -249,6 +271,23 @@ static void rings_add(struct rings *r, const char *name)
 	*r->last = ring;
 	r->last = &ring->next;
 	r->count++;
+}
+
+static bool rings_has_suffix(const char *name, const char *suffix)
+{
+	size_t len = strlen(name), suffix_len = strlen(suffix);
+
+	return len > suffix_len && name[0] != '.' && strcmp(name + len - suffix_len, suffix) == 0;
+}
+
+/* A ring that was being made (shim/ring.c) when its process was killed: it never got its name. */
+static void rings_sweep(const struct rings *r, const char *name)
+{
+	unsigned long long ticks;
+	int pid;
+
+	if (sscanf(name, "%d-%llu-", &pid, &ticks) == 2 && !process_runs(pid, ticks))
+		(void)unlinkat(r->dir, name, 0);
 }
 
 void rings_find(struct rings *r, bool look)
@@ -270,12 +309,27 @@ void rings_find(struct rings *r, bool look)
 		return;
 	}
 	while ((entry = readdir(dir))) {
-		size_t len = strlen(entry->d_name), suffix = strlen(RING_SUFFIX);
-
-		if (len > suffix && entry->d_name[0] != '.' && strcmp(entry->d_name + len - suffix, RING_SUFFIX) == 0)
+		if (rings_has_suffix(entry->d_name, RING_SUFFIX))
 			rings_add(r, entry->d_name);
+		else if (rings_has_suffix(entry->d_name, RING_SUFFIX ".new"))
+			rings_sweep(r, entry->d_name);
 	}
 	closedir(dir);
+}
+
+/* An item was handed over: up to where the ring is read with it, and what must be safe for that to be given back. */
+static void rings_note(struct ring *ring, const struct rings_sink *sink)
+{
+	struct ring_mark *last = ring->mark_count ? &ring->marks[ring->mark_count - 1] : NULL;
+	uint64_t tail = ring->reader.tail;
+
+	ring->read_item = sink->taken(sink->owner);
+	if (sink->safe(sink->owner) == ring->read_item) {
+		ring->safe = tail;
+		ring->mark_count = 0;
+	} else if (ring->mark_count < MARKS && (!last || tail - last->position >= ring->reader.capacity / MARK_PARTS)) {
+		ring->marks[ring->mark_count++] = (struct ring_mark){ tail, ring->read_item };
+	}
 }
 
 /* One ring; returns how full it was, in percent. Only the ring's own bytes are read under the guard, so a jump loses nothing. */
@@ -297,9 +351,11 @@ static unsigned rings_drain_one(struct rings *r, struct ring *ring, const struct
 		if (read == RING_READ_SPAN) {
 			r->counts.spans++;
 			sink->span(sink->owner, ring->origin, &reader->span);
+			rings_note(ring, sink);
 		} else if (read == RING_READ_LINE) {
 			r->counts.lines++;
 			sink->line(sink->owner, ring->origin, &reader->line);
+			rings_note(ring, sink);
 		} else if (read == RING_READ_PASSED) {
 			r->counts.passed += reader->contradiction;
 		} else {
@@ -307,7 +363,6 @@ static unsigned rings_drain_one(struct rings *r, struct ring *ring, const struct
 		}
 	}
 	rings_may_fault = 1;
-	ring_reader_release(reader);
 	dropped = __atomic_load_n(&reader->header->spans_dropped, __ATOMIC_RELAXED);
 	r->counts.spans_dropped += dropped - ring->spans_dropped;
 	ring->spans_dropped = dropped;
@@ -342,24 +397,78 @@ static void rings_set_aside(struct rings *r, struct ring *ring)
 	r->counts.bad++;
 }
 
-unsigned rings_drain(struct rings *r, const struct rings_sink *sink, bool reap)
+struct rings_full rings_drain(struct rings *r, const struct rings_sink *sink, bool reap)
 {
-	struct ring **at = &r->first, *ring;
-	unsigned fullest = 0, full;
+	struct rings_full full = { 0 };
+	unsigned finished = 0, percent;
 
 	r->counts.live = 0;
-	while ((ring = *at)) {
+	for (struct ring *ring = r->first; ring; ring = ring->next) {
 		bool ended;
 
 		/* Asked before the last look: what a process wrote before it died is then seen. */
 		if (reap && !ring->dead)
 			ring->dead = !process_runs(ring->pid, ring->start_ticks);
+		r->counts.live += !ring->dead;
+		finished += ring->finished;
+		if (ring->finished)
+			continue;
 		/* The same with `ended`, which the last drain saw. */
 		ended = ring->ended;
-		full = rings_drain_guarded(r, ring, sink);
-		fullest = full > fullest ? full : fullest;
-		r->counts.live += !ring->dead;
-		if (!ring->broken && ((!ring->dead && !ended) || ring->waiting)) {
+		percent = rings_drain_guarded(r, ring, sink);
+		full.unread = percent > full.unread ? percent : full.unread;
+		percent = (unsigned)((ring->reader.tail - ring->released) * 100 / ring->reader.capacity);
+		full.held = percent > full.held ? percent : full.held;
+		ring->finished = ring->broken || ((ring->dead || ended) && !ring->waiting);
+	}
+	if (finished > FINISHED_MAX)
+		full.held = 100;
+	return full;
+}
+
+/* Up to where the writer may have its room back. */
+static uint64_t rings_safe_position(struct ring *ring, uint64_t safe)
+{
+	unsigned passed = 0;
+
+	if (safe >= ring->read_item) {
+		ring->mark_count = 0;
+		return ring->reader.tail;
+	}
+	while (passed < ring->mark_count && ring->marks[passed].item <= safe)
+		ring->safe = ring->marks[passed++].position;
+	ring->mark_count -= passed;
+	memmove(ring->marks, ring->marks + passed, ring->mark_count * sizeof(ring->marks[0]));
+	return ring->safe;
+}
+
+/* One that has vanished meanwhile is found broken by the next drain. */
+static void rings_release_to(struct ring *ring, uint64_t position)
+{
+	ring->released = position;
+	if (sigsetjmp(rings_fault_exit, 1) == 0) {
+		rings_may_fault = 1;
+		ring_reader_release(&ring->reader, position);
+	}
+	rings_may_fault = 0;
+}
+
+static void rings_release_one(struct ring *ring, uint64_t safe)
+{
+	uint64_t position = rings_safe_position(ring, safe);
+
+	if (position - ring->released <= ring->reader.capacity && position != ring->released)
+		rings_release_to(ring, position);
+}
+
+void rings_release(struct rings *r, uint64_t safe)
+{
+	struct ring **at = &r->first, *ring;
+
+	while ((ring = *at)) {
+		if (!ring->broken)
+			rings_release_one(ring, safe);
+		if (!ring->finished || safe < ring->read_item) {
 			at = &ring->next;
 			continue;
 		}
@@ -373,7 +482,6 @@ unsigned rings_drain(struct rings *r, const struct rings_sink *sink, bool reap)
 		r->count--;
 		rings_free(ring);
 	}
-	return fullest;
 }
 
 bool rings_have_live(const struct rings *r)

@@ -15,6 +15,8 @@ struct rings_sink {
 	void *owner;
 	void (*span)(void *owner, struct origin *origin, const struct ring_span_read *span);
 	void (*line)(void *owner, struct origin *origin, const struct ring_line_read *line);
+	uint64_t (*taken)(void *owner); /* how many were handed over so far */
+	uint64_t (*safe)(void *owner);  /* how many of these, from the first, the end of this process cannot touch */
 };
 
 struct rings_counts {
@@ -40,12 +42,22 @@ int rings_descriptor(const struct rings *r);
 /* Look for new rings, if the folder changed or `look` says so. */
 void rings_find(struct rings *r, bool look);
 
+/* How full the fullest ring was, in percent: of what had not been read, and of what is read and still in nobody's safe hands. */
+struct rings_full {
+	unsigned unread, held;
+};
+
 /*
- * Read what waits, from all of them. Rings whose process has ended are read to their end and removed, if `reap` says so
- * (that asks the system for each process).
- * Returns how full the fullest one was, in percent.
+ * Read what waits, from all of them. Rings whose process has ended are read to their end, if `reap` says so (that asks the system
+ * for each process). What was read stays in the rings until rings_release.
  */
-unsigned rings_drain(struct rings *r, const struct rings_sink *sink, bool reap);
+struct rings_full rings_drain(struct rings *r, const struct rings_sink *sink, bool reap);
+
+/*
+ * The first `safe` of all that were handed over are where the end of this process cannot touch them: their room is given back, and
+ * the rings of the dead that hold no others are removed.
+ */
+void rings_release(struct rings *r, uint64_t safe);
 
 /* Is there one whose process lives? */
 bool rings_have_live(const struct rings *r);

@@ -17,12 +17,13 @@
 enum { FILE_DELAY_NS = 100 * 1000 * 1000, FILE_BATCH = 512 };
 
 static bool sink_open(struct sinks *s, struct sink *sink, const struct settings_target *t, const char *name,
-                      const char *items)
+                      const char *items, const char *empty)
 {
 	struct exporter_settings e = {
 		.name = name,
 		.items = items,
 		.url = t->url,
+		.empty = empty,
 		.headers = (const char *const *)t->headers,
 		.gzip = t->gzip,
 		.certificate = t->certificate,
@@ -87,9 +88,9 @@ bool sinks_open(struct sinks *s, const struct settings *settings, CURLM *multi)
 		if (!s->store)
 			return false;
 	}
-	return sink_open(s, &s->traces, &settings->traces, "traces", "spans") &&
-	       sink_open(s, &s->logs, &settings->logs, "logs", "lines") &&
-	       sink_open(s, &s->loki, &settings->loki, "loki", "lines");
+	return sink_open(s, &s->traces, &settings->traces, "traces", "spans", "{\"resourceSpans\":[]}") &&
+	       sink_open(s, &s->logs, &settings->logs, "logs", "lines", "{\"resourceLogs\":[]}") &&
+	       sink_open(s, &s->loki, &settings->loki, "loki", "lines", "{\"streams\":[]}");
 }
 
 static void sinks_send(struct sinks *s, struct sink *sink)
@@ -125,6 +126,8 @@ static void sinks_batch(struct sinks *s, struct batch *batch, struct origin *ori
 {
 	struct buffer *to = batch_add(batch, origin, s->now_ns);
 
+	if (!batch->count)
+		batch->first_item = s->taken - 1;
 	if (!to) {
 		s->no_memory++;
 		return;
@@ -155,6 +158,7 @@ void sinks_take_span(void *owner, struct origin *origin, const struct ring_span_
 {
 	struct sinks *s = owner;
 
+	s->taken++;
 	if (s->metrics)
 		metrics_take(s->metrics, origin, span);
 	if (!sampler_takes(&s->settings->sampler, &span->span)) {
@@ -174,6 +178,7 @@ void sinks_take_line(void *owner, struct origin *origin, const struct ring_line_
 {
 	struct sinks *s = owner;
 
+	s->taken++;
 	if (s->store)
 		store_take_line(s->store, origin, line);
 	if (s->logs.exporter || s->have_file) {
@@ -186,6 +191,26 @@ void sinks_take_line(void *owner, struct origin *origin, const struct ring_line_
 		loki_put_line(&s->item, line);
 		sinks_deliver(s, &s->loki, NULL, origin);
 	}
+}
+
+uint64_t sinks_taken(void *owner)
+{
+	const struct sinks *s = owner;
+
+	return s->taken;
+}
+
+uint64_t sinks_safe(void *owner)
+{
+	const struct sinks *s = owner;
+	const struct batch *batches[] = { &s->traces.batch, &s->logs.batch, &s->loki.batch, &s->file_spans,
+		                          &s->file_lines };
+	uint64_t safe = s->taken;
+
+	for (unsigned i = 0; i < sizeof(batches) / sizeof(batches[0]); i++)
+		if (batches[i]->count && batches[i]->first_item < safe)
+			safe = batches[i]->first_item;
+	return safe;
 }
 
 void sinks_flush(struct sinks *s, bool all)

@@ -31,6 +31,7 @@ struct sinks {
 	struct metrics *metrics; /* NULL: not wanted */
 	struct store *store;     /* NULL: not wanted */
 	struct buffer item, request;
+	uint64_t taken;       /* spans and lines that were handed to us */
 	uint64_t now_ns;      /* monotonic, as of the current pass */
 	uint64_t observed_ns; /* the wall's */
 	uint64_t unsampled, no_memory;
@@ -42,6 +43,12 @@ bool sinks_open(struct sinks *s, const struct settings *settings, CURLM *multi);
 
 void sinks_take_span(void *owner, struct origin *origin, const struct ring_span_read *span);
 void sinks_take_line(void *owner, struct origin *origin, const struct ring_line_read *line);
+
+/* How many spans and lines have been handed to us. */
+uint64_t sinks_taken(void *owner);
+
+/* How many of these, from the first on, are done with: written, or with the exporters, who keep them on disk. */
+uint64_t sinks_safe(void *owner);
 
 /* Close the batches whose time has come, or all. */
 void sinks_flush(struct sinks *s, bool all);

@@ -10,11 +10,27 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../text.h"
 
 enum { REST_MAX = 32 * 1024 * 1024 };
+
+/* An agent that was killed while it wrote may have left a line unfinished: what comes is not to be a part of that. */
+static void span_file_end_line(const struct span_file *f)
+{
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+	char last;
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) == 1 &&
+	    last != '\n')
+		(void)!write(f->fd, "\n", 1);
+	close(fd);
+}
 
 bool span_file_open(struct span_file *f, const char *path)
 {
@@ -25,8 +41,11 @@ bool span_file_open(struct span_file *f, const char *path)
 		text_error("agent: %s cannot be written: %s", path, strerror(errno));
 		return false;
 	}
-	if (flock(f->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+	if (flock(f->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+		if (strcmp(path, "-") != 0)
+			span_file_end_line(f);
 		return true;
+	}
 	text_error("agent: another agent writes %s", path);
 	close(f->fd);
 	return false;

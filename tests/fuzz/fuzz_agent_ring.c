@@ -79,6 +79,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			require_text(&json);
 		}
 	}
-	ring_reader_release(&reader);
+	ring_reader_release(&reader, reader.tail);
 	return 0;
 }

@@ -65,7 +65,7 @@ eventually() {
 receive() {
     port=${port:-$(free_port)}
     url=http://127.0.0.1:$port
-    "$here/otlp_receiver.py" "$port" "$got" "$@" >>"$tmp/receiver.err" 2>&1 3>&- &
+    "$here/otlp_receiver.py" "$port" "$got" "$@" >>"$tmp/receiver.err" 2>&1 3>&- 5>&- &
     receiver=$!
     started+=("$receiver")
     eventually eval "(exec 4<>/dev/tcp/127.0.0.1/$port)"

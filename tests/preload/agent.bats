@@ -311,6 +311,7 @@ teardown() {
     agent --ui 127.0.0.1:0
     page=$(grep -o 'http://[^ ]*' "$tmp/agent.err")
     "$writer" "$run_dir" spans=30 lines=30
+    eventually no_rings
     "$writer" "$run_dir" spans=3 first=100 status=503 service=other
     eventually no_rings
     curl -sf "$page"api/requests | jq -e '.requests | length == 33 and .[0].service == "other" and .[0].status == 503'

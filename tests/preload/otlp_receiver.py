@@ -15,6 +15,7 @@ last for all that follow (default 200):
     junk               200 with a body that is not JSON
     partial:N          200, with N items rejected
     reset-after-take   taken, and then closed without an answer
+    cut-at:TEXT        cut where TEXT is in the body, else 200
 """
 import email.utils
 import gzip
@@ -150,7 +151,7 @@ def read_otlp(body, spans):
             for item in scope[inner]:
                 got = check_span(item) if spans else check_line(item)
                 taken.append({**item, 'attributes': got, 'resource': of})
-    need(taken, 'nothing in it')
+    need(taken or body == {outer: []}, 'nothing in it')  # without items: a question whether we answer
     return taken
 
 
@@ -212,9 +213,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.write('wrong', f'{self.path}: {type(error).__name__} {error}')
         with server.lock:
             step = server.steps.pop(0) if len(server.steps) > 1 else server.steps[0]
+        if step.startswith('cut-at:'):
+            step = 'cut' if step[7:] in json.dumps(items) else '200'
         headers = {k: v for k, v in self.headers.items() if k.lower().startswith(('x-', 'authorization', 'user-agent'))}
         server.write('requests', json.dumps({'path': self.path, 'step': step, 'items': len(items), 'headers': headers}))
-        if step in ('200', '204', 'junk', 'reset-after-take') or step.startswith('partial'):
+        if items and (step in ('200', '204', 'junk', 'reset-after-take') or step.startswith('partial')):
             server.write(name or 'wrong', '\n'.join(json.dumps(item) for item in items))
         self.act(step)
 

@@ -45,6 +45,7 @@ static struct ring_span *add_span(const char *target)
 	memset(s, 0, size);
 	s->entry = (struct ring_entry){ .size = (uint32_t)size, .kind = RING_SPAN, .fixed = sizeof(*s) };
 	s->span_kind = RING_SPAN_SERVER;
+	s->trace_id[15] = s->span_id[7] = 1;
 	s->text[RING_TEXT_TARGET] = (uint16_t)strlen(target);
 	memcpy(s + 1, target, strlen(target));
 	header->head += size;
@@ -68,7 +69,7 @@ static void test_entries_come_out_in_order_and_their_room_is_given_back(void **s
 	assert_span("/two");
 	assert_int_equal(ring_reader_next(&reader), RING_READ_EMPTY);
 	assert_int_equal(header->tail, 0);
-	ring_reader_release(&reader);
+	ring_reader_release(&reader, reader.tail);
 	assert_int_equal(header->tail, header->head);
 }
 
@@ -115,7 +116,7 @@ static void test_what_was_held_counts_when_the_writer_is_dead(void **state)
 	assert_span("/held");
 	assert_int_equal(ring_reader_next(&reader), RING_READ_EMPTY);
 	/* the next reader finds that all is read */
-	ring_reader_release(&reader);
+	ring_reader_release(&reader, reader.tail);
 	assert_true(begin());
 	assert_int_equal(ring_reader_next(&reader), RING_READ_EMPTY);
 	/* held that cannot be is not believed */
@@ -199,11 +200,13 @@ static void test_entries_that_contradict_themselves_are_passed_over(void **state
 	s = add_span("/texts longer than the entry");
 	s->text[RING_TEXT_HOST] = 60000;
 	add_span("/kind")->span_kind = 9;
+	add_span("/no trace")->trace_id[15] = 0;
+	add_span("/no id")->span_id[7] = 0;
 	add_span("/short")->entry.fixed = sizeof(*s) - 8;
 	add_span("/unknown")->entry.kind = 77;
 	add_span("/good");
 	assert_true(begin());
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 5; i++) {
 		assert_int_equal(ring_reader_next(&reader), RING_READ_PASSED);
 		assert_true(reader.contradiction);
 	}
