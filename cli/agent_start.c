@@ -180,8 +180,10 @@ bool agent_start_beside(const struct agent_wish *wish)
 	if (!agent_choose_folder(folder, &made))
 		return false;
 	fd = agent_fork(wish, folder, made);
-	if (fd >= 0 && agent_is_ready(fd))
+	if (fd >= 0 && agent_is_ready(fd)) {
+		unsetenv("TRACESHIM_TOKEN"); /* the program need not know it */
 		return setenv("TRACESHIM_RUN_DIR", folder, 1) == 0 && setenv("TRACESHIM_EXPORT", "traces,logs", 0) == 0;
+	}
 	if (fd < 0)
 		text_error("run: the agent cannot be started: %s", strerror(errno));
 	else

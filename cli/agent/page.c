@@ -31,6 +31,7 @@ struct page {
 	struct MHD_Daemon *daemon;
 	bool loopback;
 	char url[160];
+	char cookie[32]; /* its name: cookies are shared by all ports of a host */
 };
 
 static bool page_parse_address(const char *text, struct sockaddr_storage *address, socklen_t *len)
@@ -81,7 +82,7 @@ static bool page_is_known(const struct page *p, struct MHD_Connection *c, bool *
 		return true;
 	if (given && page_same(given, p->s.token))
 		return *by_url = true;
-	given = MHD_lookup_connection_value(c, MHD_COOKIE_KIND, "traceshim_token");
+	given = MHD_lookup_connection_value(c, MHD_COOKIE_KIND, p->cookie);
 	if (given && page_same(given, p->s.token))
 		return true;
 	given = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
@@ -120,7 +121,7 @@ static enum MHD_Result page_answer(const struct page *p, struct MHD_Connection *
 	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
 	MHD_add_response_header(r, "Cache-Control", "no-store");
 	if (keep_token) {
-		snprintf(cookie, sizeof(cookie), "traceshim_token=%s; HttpOnly; SameSite=Strict; Path=/", p->s.token);
+		snprintf(cookie, sizeof(cookie), "%s=%s; HttpOnly; SameSite=Strict; Path=/", p->cookie, p->s.token);
 		MHD_add_response_header(r, "Set-Cookie", cookie);
 	}
 	result = MHD_queue_response(c, status, r);
@@ -258,6 +259,7 @@ static int page_listen(struct page *p, const char *address)
 	(void)getsockname(fd, (struct sockaddr *)&where, &len);
 	(void)getnameinfo((struct sockaddr *)&where, len, host, sizeof(host), port, sizeof(port),
 	                  NI_NUMERICHOST | NI_NUMERICSERV);
+	snprintf(p->cookie, sizeof(p->cookie), "traceshim_token_%.8s", port);
 	snprintf(p->url, sizeof(p->url), strchr(host, ':') ? "http://[%.64s]:%s/" : "http://%.64s:%s/", host, port);
 	return fd;
 }

@@ -29,7 +29,8 @@ const char settings_help[] =
 	"  --spans FILE         append OTLP JSON lines to FILE ('-': standard output)\n"
 	"  --ui [ADDR:PORT]     a page to look at (default 127.0.0.1:4319), and /metrics for Prometheus\n"
 	"  --metrics ADDR:PORT  /metrics only\n"
-	"  --token TOKEN        what visitors must know; needed where ADDR is not loopback\n"
+	"  --token TOKEN        what visitors must know; needed where ADDR is not loopback (others can read\n"
+	"                       an option: rather set TRACESHIM_TOKEN)\n"
 	"  --run-dir DIR        the folder of the rings (TRACESHIM_RUN_DIR, default /tmp/traceshim)\n"
 	"  --spool DIR          what waits for a back end (default: a folder in that of the rings)\n"
 	"  --spool-max MIB      and how much of it at most (1024)\n"
@@ -304,6 +305,19 @@ static bool apply_url(const char *name, const char **out)
 	return false;
 }
 
+/* It goes through addresses and cookies as it is, and an empty one would be no secret. */
+static bool apply_token(struct settings *s, const char *token)
+{
+	static const char allowed[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~";
+	size_t len = strlen(token);
+
+	s->token = token;
+	if (len >= 1 && len <= SETTINGS_TOKEN_MAX && strspn(token, allowed) == len)
+		return true;
+	text_error("agent: a token is 1 to %d letters, digits and any of -._~", SETTINGS_TOKEN_MAX);
+	return false;
+}
+
 static bool apply(struct settings *s, struct given *given, int option, char **argv)
 {
 	unsigned value = 0;
@@ -323,7 +337,7 @@ static bool apply(struct settings *s, struct given *given, int option, char **ar
 			s->ui = "127.0.0.1:4319";
 		break;
 	case OPTION_METRICS: s->metrics = optarg; break;
-	case OPTION_TOKEN: s->token = optarg; break;
+	case OPTION_TOKEN: return apply_token(s, optarg);
 	case OPTION_RUN_DIR: s->run_dir = optarg; break;
 	case OPTION_SPOOL:
 		free(s->spool_dir);
@@ -373,6 +387,8 @@ enum settings_result settings_read(struct settings *s, int argc, char **argv)
 		text_error("agent: '%s' is no option; see `traceshim agent --help`", argv[optind]);
 		return SETTINGS_WRONG;
 	}
+	if (!s->token && variable("TRACESHIM_TOKEN") && !apply_token(s, variable("TRACESHIM_TOKEN")))
+		return SETTINGS_WRONG;
 	if (!s->run_dir)
 		s->run_dir = status_run_dir();
 	read_batches(&s->traces, "OTEL_BSP_", 5000);

@@ -9,7 +9,7 @@
 
 #include "sampler.h"
 
-enum { SETTINGS_HEADERS_MAX = 32 };
+enum { SETTINGS_HEADERS_MAX = 32, SETTINGS_TOKEN_MAX = 200 };
 
 /* One back end. */
 struct settings_target {

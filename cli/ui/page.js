@@ -49,7 +49,7 @@ function requestRow(span) {
 	const open = () => { location.hash = `trace/${span.trace}`; };
 
 	row.tabIndex = 0;
-	row.append(element('td', '', clock(span.start)), element('td', '', span.service),
+	row.append(element('td', '', clock(span.start)), element('td', 'service', span.service),
 		element('td', 'wide', span.route ? `${request(span)}  (${span.path})` : request(span)),
 		element('td', span.isError ? 'bad' : '', span.error && !/^\d/.test(span.error) ? span.error : span.status || ''),
 		element('td', 'number', duration(since(span.start, span.end))), element('td', 'dim', span.trace.slice(0, 8)));
@@ -90,10 +90,20 @@ async function showRequests() {
 	const body = byId('list').tBodies[0];
 	const focused = [...body.rows].indexOf(document.activeElement);
 
+	/* They come in the order of arrival, which is not quite that of time where programs leave them in rings of their own. */
+	requests.sort((a, b) => (BigInt(a.start) < BigInt(b.start) ? 1 : -1));
 	body.replaceChildren(...requests.map(requestRow));
 	if (focused >= 0 && body.rows[focused])
 		body.rows[focused].focus();
 	byId('nothing').hidden = requests.length > 0;
+}
+
+function groupBy(things, key) {
+	const groups = new Map();
+
+	for (const one of things)
+		groups.has(one[key]) ? groups.get(one[key]).push(one) : groups.set(one[key], [one]);
+	return (name) => groups.get(name) || [];
 }
 
 /* Spans as a tree in order of start, each with its lines; what hangs on nothing (or on itself) is a root. */
@@ -101,13 +111,15 @@ function order(spans, lines) {
 	const rows = [];
 	const known = new Set(spans.map((span) => span.span));
 	const done = new Set();
+	const linesOf = groupBy(lines, 'span');
+	const spansBelow = groupBy(spans, 'parent');
 	const add = (span, depth) => {
 		if (done.has(span))
 			return;
 		done.add(span);
 		rows.push({ span, depth });
-		const below = [...lines.filter((line) => line.span === span.span).map((line) => ({ line, at: BigInt(line.time) })),
-			...spans.filter((other) => other.parent === span.span && other !== span).map((other) => ({ other, at: BigInt(other.start) }))];
+		const below = [...linesOf(span.span).map((line) => ({ line, at: BigInt(line.time) })),
+			...spansBelow(span.span).map((other) => ({ other, at: BigInt(other.start) }))];
 
 		below.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
 		for (const one of below) {
@@ -173,7 +185,7 @@ async function showOverview() {
 	byId('routes').tBodies[0].replaceChildren(...routes.map((route) => {
 		const row = element('tr');
 
-		row.append(element('td', '', route.service), element('td', 'wide', [route.method, route.route].filter(Boolean).join(' ')),
+		row.append(element('td', 'service', route.service), element('td', 'wide', [route.method, route.route].filter(Boolean).join(' ')),
 			element('td', 'number', route.count), element('td', route.errors ? 'number bad' : 'number', route.errors),
 			...['p50', 'p95', 'max'].map((name) => element('td', 'number', duration(Number(route[name]) / 1e6))));
 		return row;
@@ -205,6 +217,9 @@ async function show() {
 		timer = setTimeout(show, 1000);
 }
 
+/* The token is in a cookie by now: it need not stand in the address, and so in histories and in what people copy. */
+if (new URLSearchParams(location.search).has('token'))
+	history.replaceState(null, '', location.pathname + location.hash);
 addEventListener('hashchange', show);
 byId('filter').addEventListener('input', show);
 byId('filter').addEventListener('submit', (event) => event.preventDefault());

@@ -343,4 +343,19 @@ teardown() {
     curl -sf -b "$tmp/jar" "$page"api/requests | jq -e '.requests == []'
     curl -sf -H 'Authorization: Bearer secret' "$page"api/requests | jq -e '.requests == []'
     stop_agent
+    # One that is empty is none, and one that a cookie or an address would change lets nobody in.
+    for wrong in '' 'a b' $'a\r\nb' 'a;b' "$(printf '%0201d' 0)"; do
+        run "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0 --token "$wrong"
+        [ "$status" -eq 2 ]
+        [[ $output == *"a token is 1 to 200"* ]]
+    done
+}
+
+@test "a token may be given where others cannot read it, and the program does not get it" {
+    unset TRACESHIM_RUN_DIR
+    export TMPDIR=$tmp
+    TRACESHIM_TOKEN=quiet "$traceshim" run --log off --ui=0.0.0.0:0 -- sh -c 'env | grep -c ^TRACESHIM_TOKEN; url=$(grep -o "http://[^ ?]*" "$0" | sed s/0.0.0.0/127.0.0.1/);
+        LD_PRELOAD= curl -s -o /dev/null -w "%{http_code} " "$url"; LD_PRELOAD= curl -s -o /dev/null -w "%{http_code}\n" -H "Authorization: Bearer quiet" "$url"' \
+        "$tmp/err" >"$tmp/out" 2>"$tmp/err" 3>&-
+    [ "$(tr '\n' ' ' <"$tmp/out")" = "0 401 200 " ]
 }

@@ -2,11 +2,12 @@
  * A guest for the agent's tests that leaves spans and lines in a ring as shim/ring_format.h says, and knows what it left.
  *
  *   ring_writer FOLDER [spans=N] [lines=N] [capacity=BYTES] [service=NAME] [end=exit|kill|stay|mark] [full=wait|drop]
- *               [first=N] [status=N] [held=1]
+ *               [first=N] [status=N] [held=1] [trace=N] [ms=N] [mark=TEXT]
  *
  * Span i (from `first`) has the trace id whose last 8 bytes are i, and is followed by its line. `exit` is a process that ends without a word,
  * `mark` one that says so in the ring, `stay` waits for the end of standard input. held=1 leaves the last span as a process does that
- * is killed inside of write. Prints what it wrote: "SPANS LINES DROPPED".
+ * is killed inside of write. trace=N: all are of that trace, and span i is below span i-1; ms=N: each took so long; mark=TEXT is in each
+ * path and line. Prints what it wrote: "SPANS LINES DROPPED".
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +25,8 @@ static struct ring_header *header;
 static uint8_t *area;
 static unsigned long dropped;
 static bool wait_when_full = true;
+static unsigned long trace, ms;
+static const char *mark = "";
 
 static uint64_t now(void)
 {
@@ -116,13 +119,14 @@ static void put_id(uint8_t *id, size_t len, uint64_t number)
 
 static bool put_span(uint64_t i, unsigned status, bool held)
 {
-	char target[64];
+	char target[600];
 	const char *texts[RING_TEXT_COUNT] = { "", target, "shop.test:8080", "test/1.0", "", "/item/{id}", "" };
 	size_t size = sizeof(struct ring_span), at = size;
 	struct ring_span *span;
 	uint64_t end;
 
-	snprintf(target, sizeof(target), "/item/%llu?sig=secret&n=%llu", (unsigned long long)i, (unsigned long long)i);
+	snprintf(target, sizeof(target), "/item/%llu%.500s?sig=secret&n=%llu", (unsigned long long)i, mark,
+	         (unsigned long long)i);
 	for (unsigned t = 0; t < RING_TEXT_COUNT; t++)
 		size += strlen(texts[t]);
 	span = entry_begin(size, &end);
@@ -131,13 +135,15 @@ static bool put_span(uint64_t i, unsigned status, bool held)
 	span->entry.kind = RING_SPAN;
 	span->entry.fixed = sizeof(*span);
 	span->end_ns = now();
-	span->start_ns = span->end_ns - 1500000;
+	span->start_ns = span->end_ns - (ms ? ms * 1000000 : 1500000);
 	span->first_byte_ns = span->end_ns - 500000;
 	span->bytes_in = 300;
 	span->bytes_out = 2000;
-	put_id(span->trace_id, 16, i);
+	put_id(span->trace_id, 16, trace ? trace : i);
 	span->trace_id[0] = 0xab;
 	put_id(span->span_id, 8, i + 1);
+	if (trace && i > 1)
+		put_id(span->parent_id, 8, i);
 	span->flags = RING_FLAG_SAMPLED | RING_FLAG_PEER;
 	span->tid = (uint32_t)getpid();
 	span->status = (uint16_t)status;
@@ -158,17 +164,17 @@ static bool put_span(uint64_t i, unsigned status, bool held)
 static bool put_line(uint64_t i)
 {
 	struct ring_line *line;
-	char text[80];
+	char text[700];
 	uint64_t end;
 
-	snprintf(text, sizeof(text), "item %llu: \"looked\" at\tit", (unsigned long long)i);
+	snprintf(text, sizeof(text), "item %llu: \"looked\" at\tit%.500s", (unsigned long long)i, mark);
 	line = entry_begin(sizeof(*line) + strlen(text), &end);
 	if (!line)
 		return false;
 	line->entry.kind = RING_LINE;
 	line->entry.fixed = sizeof(*line);
-	line->time_ns = now() - 1000000;
-	put_id(line->trace_id, 16, i);
+	line->time_ns = now() - (ms ? ms - 1 : 1) * 1000000; /* behind its span's start */
+	put_id(line->trace_id, 16, trace ? trace : i);
 	line->trace_id[0] = 0xab;
 	put_id(line->span_id, 8, i + 1);
 	line->tid = (uint32_t)getpid();
@@ -202,6 +208,9 @@ int main(int argc, char **argv)
 	spans = strtoul(option(argc, argv, "spans", "1"), NULL, 10);
 	lines = strtoul(option(argc, argv, "lines", "0"), NULL, 10);
 	first = strtoul(option(argc, argv, "first", "1"), NULL, 10);
+	trace = strtoul(option(argc, argv, "trace", "0"), NULL, 10);
+	ms = strtoul(option(argc, argv, "ms", "0"), NULL, 10);
+	mark = option(argc, argv, "mark", "");
 	end = option(argc, argv, "end", "exit");
 	wait_when_full = strcmp(option(argc, argv, "full", "wait"), "wait") == 0;
 	make_ring(argv[1], (uint32_t)strtoul(option(argc, argv, "capacity", "1048576"), NULL, 10),
