@@ -59,9 +59,9 @@ void buffer_put_hex(struct buffer *b, const uint8_t *bytes, size_t len)
 	}
 }
 
-/* Bytes of the UTF-8 character at `s`, which is none of ASCII; 0 when it is no character. */
-static size_t buffer_utf8(const unsigned char *s, size_t len)
+size_t buffer_utf8(const char *bytes, size_t len)
 {
+	const unsigned char *s = (const unsigned char *)bytes;
 	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
 	size_t n = s[0] >= 0xf5 ? 0 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
 	uint32_t code;
@@ -104,7 +104,7 @@ void buffer_put_json(struct buffer *b, const char *bytes, size_t len)
 			at++;
 			continue;
 		}
-		n = s[at] >= 0x80 ? buffer_utf8(s + at, len - at) : 0;
+		n = s[at] >= 0x80 ? buffer_utf8(bytes + at, len - at) : 0;
 		if (n) {
 			at += n;
 			continue;

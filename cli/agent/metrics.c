@@ -69,6 +69,24 @@ static struct metrics_series *metrics_find(struct metrics *m, const struct metri
 	}
 }
 
+/* As it will be shown: what is neither printable nor UTF-8 is a '?'. Two names that look the same must be one series. */
+static void metrics_copy(char *to, size_t room, const char *from, size_t len)
+{
+	size_t used = 0, n;
+
+	for (size_t at = 0; at < len; at += n) {
+		bool ascii = from[at] >= 0x20 && from[at] < 0x7f;
+
+		n = ascii ? 1 : (unsigned char)from[at] >= 0x80 ? buffer_utf8(from + at, len - at) : 0;
+		if (used + (n ? n : 1) >= room)
+			break;
+		memcpy(to + used, n ? from + at : "?", n ? n : 1);
+		n = n ? n : 1;
+		used += n;
+	}
+	to[used] = '\0';
+}
+
 void metrics_take(struct metrics *m, const struct origin *origin, const struct ring_span_read *span)
 {
 	struct ring_view route = span->text[RING_TEXT_ROUTE];
@@ -78,10 +96,9 @@ void metrics_take(struct metrics *m, const struct origin *origin, const struct r
 	char error[24];
 	unsigned i = 0;
 
-	snprintf(key.service, sizeof(key.service), "%s", origin->service);
+	metrics_copy(key.service, sizeof(key.service), origin->service, strlen(origin->service));
 	snprintf(key.method, sizeof(key.method), "%s", semconv_method(span));
-	snprintf(key.route, sizeof(key.route), "%.*s", (int)(route.len < 1024 ? route.len : 1024),
-	         route.at ? route.at : "");
+	metrics_copy(key.route, sizeof(key.route), route.at, route.len);
 	snprintf(key.error, sizeof(key.error), "%s", semconv_error_type(&span->span, error));
 	s = metrics_find(m, &key, m->count < METRICS_MAX);
 	if (!s && key.route[0]) {
@@ -99,7 +116,7 @@ void metrics_take(struct metrics *m, const struct origin *origin, const struct r
 	s->sum_s += (double)ns / 1e9;
 }
 
-/* A label's value: \, " and newline escaped; what is no printable ASCII replaced. */
+/* A label's value: \ and " escaped; there is nothing else that would have to be (metrics_copy). */
 static void metrics_put_label(struct buffer *out, const char *name, const char *value)
 {
 	buffer_put_text(out, name);
@@ -107,7 +124,7 @@ static void metrics_put_label(struct buffer *out, const char *name, const char *
 	for (const char *c = value; *c; c++) {
 		if (*c == '\\' || *c == '"')
 			buffer_put(out, "\\", 1);
-		buffer_put(out, *c >= 0x20 && *c < 0x7f ? c : "?", 1);
+		buffer_put(out, c, 1);
 	}
 	buffer_put(out, "\"", 1);
 }

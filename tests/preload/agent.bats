@@ -299,11 +299,19 @@ teardown() {
     page=$(grep -o 'http://[^ ]*' "$tmp/agent.err")
     "$writer" "$run_dir" spans=40 service='sh"op'
     "$writer" "$run_dir" spans=2 status=503
+    "$writer" "$run_dir" spans=1 service=$'caf\xc3\xa9'
+    "$writer" "$run_dir" spans=1 service=$'caf\xc3\xa8'
+    "$writer" "$run_dir" spans=1 service=$'caf\xff\n{}'
+    "$writer" "$run_dir" spans=1 service=$'caf\xfe\n{}' mark=$'\xff'
     eventually no_rings
     curl -sf "$page"metrics >"$tmp/metrics"
     grep -qF 'http_server_request_duration_seconds_count{service_name="sh\"op",http_request_method="GET",http_route="/item/{id}",http_response_status_code="200",error_type=""} 40' "$tmp/metrics"
     grep -qF 'service_name="writer",http_request_method="GET",http_route="/item/{id}",http_response_status_code="503",error_type="503",le="+Inf"} 2' "$tmp/metrics"
-    grep -qx 'traceshim_agent_spans_unsampled_total 42' "$tmp/metrics"
+    grep -qF $'count{service_name="caf\xc3\xa9",' "$tmp/metrics"
+    grep -qF $'count{service_name="caf\xc3\xa8",' "$tmp/metrics"
+    [ -z "$(grep -v '^#' "$tmp/metrics" | sed 's/ [^ ]*$//' | sort | uniq -d)" ] # each series once, or Prometheus takes none
+    promtool check metrics <"$tmp/metrics"
+    grep -qx 'traceshim_agent_spans_unsampled_total 46' "$tmp/metrics"
     stop_agent
 }
 
@@ -345,7 +353,7 @@ teardown() {
     stop_agent
     # One that is empty is none, and one that a cookie or an address would change lets nobody in.
     for wrong in '' 'a b' $'a\r\nb' 'a;b' "$(printf '%0201d' 0)"; do
-        run "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0 --token "$wrong"
+        run timeout 20 "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0 --token "$wrong"
         [ "$status" -eq 2 ]
         [[ $output == *"a token is 1 to 200"* ]]
     done
@@ -354,6 +362,7 @@ teardown() {
 @test "a token may be given where others cannot read it, and the program does not get it" {
     unset TRACESHIM_RUN_DIR
     export TMPDIR=$tmp
+    # shellcheck disable=SC2094 # the program reads what the agent has said by then
     TRACESHIM_TOKEN=quiet "$traceshim" run --log off --ui=0.0.0.0:0 -- sh -c 'env | grep -c ^TRACESHIM_TOKEN; url=$(grep -o "http://[^ ?]*" "$0" | sed s/0.0.0.0/127.0.0.1/);
         LD_PRELOAD= curl -s -o /dev/null -w "%{http_code} " "$url"; LD_PRELOAD= curl -s -o /dev/null -w "%{http_code}\n" -H "Authorization: Bearer quiet" "$url"' \
         "$tmp/err" >"$tmp/out" 2>"$tmp/err" 3>&-
