@@ -15,6 +15,7 @@
 
 #include "conn.h"
 #include "counters.h"
+#include "current.h"
 #include "layout.h"
 #include "logfiles.h"
 #include "os.h"
@@ -151,6 +152,8 @@ static uint64_t learn_socket(int fd)
 	len = sizeof(peer);
 	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
 		return FD_STREAM;
+	if (current_is_blind())
+		return FD_NOTHING; /* handed to a worker of a cluster, say: its requests are told by the runtime */
 	stream_prepare();
 	conn = conn_new(CONN_UNDECIDED);
 	return conn == NULL ? FD_NOTHING : (uint64_t)(uintptr_t)conn | FD_CONN;
