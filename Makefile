@@ -174,7 +174,7 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld s
 
 # The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
 # the base, and a function around the other parts, in this order. Its last line is a seal (hooks/node_companion.c).
-COMPANION := $(patsubst %,hooks/companion/%.cjs,base storage contexts lines files calls pools streams servers watch)
+COMPANION := $(patsubst %,hooks/companion/%.cjs,base storage contexts lines files calls pools streams servers spans routes watch)
 
 $(BUILD)/traceshim.cjs: $(COMPANION) Makefile VERSION
 	$(call say,JOIN,$@)

@@ -36,6 +36,7 @@ struct napi_module {
 
 #define NAPI_AUTO_LENGTH ((size_t)-1)
 #define NAPI_INT32_ARRAY 5 /* napi_typedarray_type */
+#define NAPI_FLOAT64_ARRAY 8
 
 /* X(result, name, parameters) */
 /* clang-format off */

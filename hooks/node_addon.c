@@ -15,6 +15,7 @@
 #include "logfiles.h"
 #include "managed.h"
 #include "node_addon.h"
+#include "node_spans.h"
 #include "os.h"
 #include "pool.h"
 #include "propagate.h"
@@ -148,7 +149,7 @@ static napi_value call_fields(napi_env env, napi_info info)
 		return NULL;
 	if (napi.napi_get_value_string_latin1(env, argv[1], room->head, HEAD_ROOM, &len) == 0) {
 		_Static_assert(sizeof(room->out) >= LIMIT_INJECTION, "an insertion fits");
-		len = managed_call(slot, room->head, len, host, host_len, room->out);
+		len = managed_call(slot, room->head, len, host, host_len, room->out, NULL);
 		if (len > 0 && napi.napi_create_string_latin1(env, room->out, len, &result) != 0)
 			result = NULL;
 	}
@@ -184,6 +185,7 @@ static void environment_ends(void *arg)
 {
 	(void)arg;
 	thread_words = NULL;
+	node_spans_end();
 	managed_end();
 }
 
@@ -266,6 +268,8 @@ napi_value node_addon_register(napi_env env, napi_value exports)
 		    napi.napi_set_named_property(env, exports, functions[i].name, function) != 0)
 			return exports;
 	}
+	if (config.export_traces)
+		node_spans_register(env, exports);
 	counters_publish();
 	return exports;
 }

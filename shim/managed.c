@@ -28,6 +28,7 @@
 #include "pool.h"
 #include "propagate.h"
 #include "request.h"
+#include "span.h"
 
 /* Streams that have something queued at a time: stdout and stderr, and two more. */
 #define QUEUED_STREAMS 4
@@ -166,6 +167,7 @@ int32_t managed_open(const char *fields, size_t len)
 	if (m == NULL)
 		return MANAGED_NOBODY;
 	count_requests(m);
+	current_serve(); /* its connections may have been accepted elsewhere */
 	if (m->free_count == 0 && m->opened == MANAGED_SLOTS) {
 		counters_count(no_memory_skipped);
 		return MANAGED_NOBODY;
@@ -190,6 +192,14 @@ struct request *managed_request(int32_t slot)
 	const struct managed *m = managed;
 
 	return m != NULL && slot > 0 && slot < MANAGED_SLOTS && (uint32_t)slot < m->opened ? m->slots[slot] : NULL;
+}
+
+void managed_adopt(int32_t slot)
+{
+	struct request *r = managed_request(slot);
+
+	if (r != NULL)
+		r->origin = REQUEST_AMBIENT;
 }
 
 void managed_close(int32_t slot)
@@ -357,12 +367,27 @@ static struct request *ambient_caller(void)
 		return request_ref(caller);
 	if (current_serves() || !config.root || (caller = request_new()) == NULL)
 		return NULL;
+	caller->origin = REQUEST_LOCAL;
 	propagate_fresh(&caller->ctx);
 	request_advance(caller, REQUEST_LIVE);
 	return caller;
 }
 
-size_t managed_call(int32_t slot, const char *fields, size_t len, const char *host, size_t host_len, char *out)
+/* What the call's span has to know of it. */
+static void tell_call(struct managed_called *called, const struct request *caller, const uint8_t span_id[8])
+{
+	const struct trace_context *ctx = &caller->ctx;
+	size_t len = ctx->tracestate.len;
+
+	span_describe_call(&called->ids, caller, span_id);
+	called->tracestate_len = (uint16_t)(len < sizeof(called->tracestate) ? len : sizeof(called->tracestate));
+	if (called->tracestate_len > 0)
+		memcpy(called->tracestate, ctx->text.data + ctx->tracestate.off, called->tracestate_len);
+	called->known = true;
+}
+
+size_t managed_call(int32_t slot, const char *fields, size_t len, const char *host, size_t host_len, char *out,
+                    struct managed_called *called)
 {
 	struct request *caller = request_ref(managed_request(slot));
 	const char *at = fields, *value;
@@ -374,17 +399,22 @@ size_t managed_call(int32_t slot, const char *fields, size_t len, const char *ho
 	counters_count(calls);
 	while (next_field(&at, fields + len, name, &name_len, &value, &value_len))
 		own |= propagate_own_header(name, name_len);
+	if (called != NULL)
+		called->known = false;
 	if (caller == NULL)
 		caller = ambient_caller();
 	if (own & PROPAGATE_HAS_TRACE) {
 		counters_count(calls_own_headers);
 	} else if (caller == NULL) {
 		counters_count(calls_unknown);
-	} else if (config.propagate_hosts.len > 0 && !config_host_allowed(host, host_len)) {
-		counters_count(calls_not_allowed);
 	} else {
 		ids_generate_span(span_id);
-		n = propagate_format_headers(&caller->ctx, span_id, own, out);
+		if (called != NULL)
+			tell_call(called, caller, span_id);
+		if (config.propagate_hosts.len > 0 && !config_host_allowed(host, host_len))
+			counters_count(calls_not_allowed);
+		else
+			n = propagate_format_headers(&caller->ctx, span_id, own, out);
 		if (n > 0)
 			counters_count(calls_injected);
 	}

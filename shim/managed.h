@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "conn.h"
 #include "logline.h"
 
 struct request;
@@ -85,8 +86,22 @@ size_t managed_stamp(enum record_stream stream, int32_t slot, const char *lines,
 /*
  * Head lines for an outgoing call of `slot`, as propagate_format_headers makes them. fields: the head that the program made,
  * "name: value\r\n" or "\n" each. host: where it goes, "name" or "name:port". out: LIMIT_INJECTION bytes.
+ * called: NULL, or filled with what the call's span is to be, where it is to have one.
  * Returns their length; 0: none (counted why).
  */
-size_t managed_call(int32_t slot, const char *fields, size_t len, const char *host, size_t host_len, char *out);
+struct managed_called {
+	bool known; /* else: whose it is is not known, or its span is somebody else's, who put a trace into the head */
+	uint16_t tracestate_len;
+	struct span_ids ids;
+	char tracestate[LIMIT_TRACESTATE];
+};
+size_t managed_call(int32_t slot, const char *fields, size_t len, const char *host, size_t host_len, char *out,
+                    struct managed_called *called);
+
+/*
+ * The request of this slot has a span of another tracer's, which is our parent-id: its calls are that one's children, as
+ * nobody records ours.
+ */
+void managed_adopt(int32_t slot);
 
 #endif

@@ -64,8 +64,7 @@ static uint32_t forks_now(void)
 	return __atomic_load_n(&forks, __ATOMIC_RELAXED);
 }
 
-/* What the clock of the day says when the monotonic one says `now`. */
-static uint64_t day_time(uint64_t now)
+uint64_t span_day_time(uint64_t now)
 {
 	static uint64_t difference, asked_ns; /* atomic; two threads that ask at once write nearly the same */
 
@@ -95,7 +94,7 @@ static struct span *span_new(enum ring_span_kind kind, uint64_t now)
 	span->used = LINE_ROOM;
 	span->forks = forks_now();
 	span->start_ns = now;
-	span->record.start_ns = day_time(now);
+	span->record.start_ns = span_day_time(now);
 	span->record.span_kind = (uint8_t)kind;
 	return span;
 }
@@ -137,6 +136,16 @@ static void ask_peer(struct span_conn *known, int fd)
 			memset(known->peer + 4, 0, 12);
 		}
 	}
+}
+
+bool span_ask_peer(struct span_peer *peer, int fd)
+{
+	struct span_conn known = { 0 };
+
+	ask_peer(&known, fd);
+	*peer = (struct span_peer){ known.peer_known == 2, known.peer_v6, known.peer_port, { 0 } };
+	memcpy(peer->address, known.peer, sizeof(peer->address));
+	return known.peer_known != 0;
 }
 
 bool span_know_conn(struct conn *conn, int fd)

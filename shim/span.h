@@ -73,6 +73,18 @@ void span_raw_end(struct conn *conn);
 /* The connection dies. */
 void span_forget_conn(struct conn *conn);
 
+/* Who is at the other end of this socket? false: nobody yet. For connections that are not looked at here. */
+struct span_peer {
+	bool internet; /* else there is no address to show */
+	bool v6;
+	uint16_t port;
+	uint8_t address[16]; /* IPv4 in the first 4 */
+};
+bool span_ask_peer(struct span_peer *peer, int fd);
+
+/* What the clock of the day says when the monotonic one says `now`, which is about now. */
+uint64_t span_day_time(uint64_t now);
+
 /* The process is about to fork: from here on a copy of each open exchange may be answered elsewhere. Needs no lock. */
 void span_forking(void);
 

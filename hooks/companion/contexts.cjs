@@ -164,6 +164,10 @@ function openSlot(request) {
 		const trace = traceOfSdk();
 		if (trace !== undefined) {
 			opened(request, native.open("traceparent:" + trace + "\n" + fieldsOf(head, "traceparent")));
+			if (isTraced) {
+				request.adopted = true;
+				native.adopt(request.slot);
+			}
 			return;
 		}
 	} catch {

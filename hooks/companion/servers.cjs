@@ -94,6 +94,9 @@ function upgraded(original, server, args, message, socket) {
 	begun.answered = true;
 	unanswered--;
 	begun.of = begun;
+	if (isTraced) {
+		traceUpgrade(begun, message, socket);
+	}
 	return storage.run(begun, apply, original, server, args);
 }
 
@@ -110,5 +113,8 @@ function streamed(original, server, args, stream, headers) {
 		}
 		return apply(end, this, arguments);
 	});
+	if (isTraced) {
+		traceStream(begun, stream, headers, head);
+	}
 	return storage.run(begun, apply, original, server, args);
 }

@@ -20,10 +20,17 @@ function prepare() {
 		watchServers(http);
 		watchResponses(http);
 		watchCalls(http);
+		if (isTraced) {
+			watchSpans(http);
+		}
 		watchFileStreams(require("fs").WriteStream);
 		watchOnce(watchStreams, require("stream"));
 		watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
 		watchOnce(watchChildren, require("child_process"));
+		/* An ES module that imports it does not come by _load. */
+		if (process.moduleLoadList.includes("NativeModule http2")) {
+			watchOnce(loaders.http2, require("http2"));
+		}
 		replace(AsyncLocalStorage, "bind", (original) => function bind() {
 			return bindExplicitly(original, this, arguments);
 		});
@@ -231,8 +238,11 @@ watchStandardStream("stderr", 2);
 watchFiles();
 watchModules();
 watchUndici();
+if (isTraced) {
+	watchSpansEarly();
+}
 process.on("uncaughtExceptionMonitor", nameCrash);
-subscribe("http.server.request.start", served);
+subscribe("http.server.request.start", isTraced ? servedAndTraced : served);
 subscribe("net.client.socket", prepare);
 subscribe("worker_threads", watchWorker);
 subscribe("net.server.socket", ({ socket }) => {

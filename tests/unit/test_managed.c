@@ -334,7 +334,7 @@ CORE_TEST(a_stamped_line_over_the_limit_is_cut_into_parts_and_nothing_is_lost)
 
 static size_t call(int32_t slot, const char *fields, const char *host)
 {
-	size_t n = managed_call(slot, fields, strlen(fields), host, strlen(host), out);
+	size_t n = managed_call(slot, fields, strlen(fields), host, strlen(host), out, NULL);
 
 	out[n] = '\0';
 	return n;
