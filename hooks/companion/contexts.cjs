@@ -230,10 +230,25 @@ function runIn(request, original, self, args) {
 		storage.run(store, apply, original, self, args);
 }
 
+/*
+ * Node's own listener for the end of a request that was answered before that (since Node 24). It is about the connection alone, and
+ * to enter a context and leave it again is dear there.
+ */
+let clearIncoming;
+
+function isNodes(listener) {
+	if (clearIncoming === undefined && typeof listener === "function" && listener.name === "clearIncoming" &&
+		String(listener).includes("parser.incoming")) {
+		clearIncoming = listener;
+	}
+	return listener === clearIncoming;
+}
+
 /* Most events have no listener, and then there is nothing to name; but an error has a crash, which is named. */
 function isHeard(emitter, type) {
 	const listeners = emitter._events;
-	return type === "error" || (listeners !== undefined && listeners[type] !== undefined);
+	const listener = listeners === undefined ? undefined : listeners[type];
+	return type === "error" || (listener !== undefined && !(type === "end" && isNodes(listener)));
 }
 
 /*
@@ -243,7 +258,7 @@ function isHeard(emitter, type) {
 function bindEmit(upper) {
 	return function emit(type) {
 		const bound = Attach.get(this);
-		if (bound === undefined || storage.getStore() === (bound === null ? undefined : bound) || !isHeard(this, type)) {
+		if (bound === undefined || !isHeard(this, type) || storage.getStore() === (bound === null ? undefined : bound)) {
 			return apply(upper.emit, this, arguments);
 		}
 		const args = [];

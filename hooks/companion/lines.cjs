@@ -58,14 +58,19 @@ function isOneEvent(chunk, handler) {
  * is marked there; all others come from nobody (a buffer is the program's, which may write it for several requests). pipe()
  * writes a chunk and nothing else, and leaves a listener behind.
  */
+function isPiped(stream, count) {
+	const listeners = stream._events;
+	return count === 1 && listeners !== undefined && listeners.unpipe !== undefined;
+}
+
+function runForOwner(write, stream, chunk) {
+	const owner = chunk instanceof Uint8Array ? Attach.get(chunk) : undefined;
+	return runIn(owner instanceof Request ? owner : null, write, stream, [chunk]);
+}
+
 function byOwner(original) {
 	return function write(chunk) {
-		const listeners = this._events;
-		if (arguments.length === 1 && listeners !== undefined && listeners.unpipe !== undefined) {
-			const owner = chunk instanceof Uint8Array ? Attach.get(chunk) : undefined;
-			return runIn(owner instanceof Request ? owner : null, original, this, [chunk]);
-		}
-		return apply(original, this, arguments);
+		return isPiped(this, arguments.length) ? runForOwner(original, this, chunk) : apply(original, this, arguments);
 	};
 }
 
@@ -132,7 +137,14 @@ function watchStream(stream, fd) {
 		return nameless(original, self, [bytes.subarray(whole), callback]);
 	}
 
+	let owned = false; // the call in progress is from the next lines
 	override(stream, "write", (upper) => function write(chunk, encoding, callback) {
+		if (owned) {
+			owned = false;
+		} else if (isPiped(this, arguments.length)) {
+			owned = true;
+			return runForOwner(write, this, chunk);
+		}
 		const text = typeof chunk === "string";
 		if (!text && !(chunk instanceof Uint8Array)) {
 			return apply(upper.write, this, arguments);
@@ -157,7 +169,6 @@ function watchStream(stream, fd) {
 		}
 	});
 	logs.add(stream);
-	replace(stream, "write", byOwner);
 }
 
 /* Finished records, and bytes of nobody: whatever request is at hand is not theirs. */

@@ -6,16 +6,17 @@ function watchServers(http) {
 	override(http.IncomingMessage.prototype, "emit", bindEmit);
 	override(http.ServerResponse.prototype, "emit", (upper) => function emit(type) {
 		const request = Attach.get(this);
-		if (!request) {
+		const last = type === "close";
+		if (!request || (!last && !isHeard(this, type))) {
 			return apply(upper.emit, this, arguments);
 		}
 		/* What an ended response tells its listeners is about its request: access lines are written there. */
 		const before = telling;
-		if (request.answered || type === "close") {
+		if (request.answered || last) {
 			telling = request;
 		}
 		try {
-			if (storage.getStore() === request || !isHeard(this, type)) {
+			if (!isHeard(this, type) || storage.getStore() === request) {
 				return apply(upper.emit, this, arguments);
 			}
 			const args = [];
@@ -25,7 +26,7 @@ function watchServers(http) {
 			return storage.run(request, apply, upper.emit, this, args);
 		} finally {
 			telling = before;
-			if (type === "close") {
+			if (last) {
 				close(request);
 			}
 		}
