@@ -2,7 +2,8 @@
  * Spans are drawn as a tree by parent, each level in order of start; a span whose parent is not there (of a service that is not
  * traced, or not in the file) stands at the margin. Its lines stand below it, before the children that begin later. A trace may
  * be wrong on purpose: a parent may be its own child, so each item is drawn once, and what was not reached in the end is drawn
- * at the margin too. Depth is bounded, time is that of the earliest start.
+ * at the margin too. Depth is bounded, time is that of the earliest start. What hangs on a span is found by search in sorted lists of
+ * all: a trace of a batch job may have a hundred thousand.
  */
 #include "waterfall.h"
 
@@ -20,6 +21,9 @@ struct drawing {
 	const struct otlp_item *items;
 	size_t count;
 	bool *drawn;
+	size_t *below; /* all items, by what they hang on (a span's parent, a line's span), and for each in order of start */
+	size_t *spans; /* all spans, by their own id */
+	size_t span_count;
 	uint64_t start_ns, length_ns;
 	const struct waterfall_style *style;
 };
@@ -130,6 +134,77 @@ static int compare_start(const void *left, const void *right)
 	return (a->kind == 0) - (b->kind == 0);
 }
 
+/* What an item hangs on. */
+static const char *hangs_on(const struct otlp_item *item)
+{
+	return item->kind == 0 ? item->span : item->parent;
+}
+
+static const char *own_id(const struct otlp_item *item)
+{
+	return item->span;
+}
+
+static int compare_below(const void *left, const void *right, void *items)
+{
+	size_t a = *(const size_t *)left, b = *(const size_t *)right;
+	int order =
+		strcmp(hangs_on((const struct otlp_item *)items + a), hangs_on((const struct otlp_item *)items + b));
+
+	return order ? order : a < b ? -1 : a > b;
+}
+
+static int compare_ids(const void *left, const void *right, void *items)
+{
+	size_t a = *(const size_t *)left, b = *(const size_t *)right;
+
+	return strcmp(own_id((const struct otlp_item *)items + a), own_id((const struct otlp_item *)items + b));
+}
+
+/* The first place in `list`, sorted by `key`, where that is not less than `id`. */
+static size_t first_not_less(const struct drawing *d, const size_t *list, size_t count,
+                             const char *(*key)(const struct otlp_item *item), const char *id)
+{
+	size_t from = 0;
+
+	while (count) {
+		size_t half = count / 2;
+
+		if (strcmp(key(&d->items[list[from + half]]), id) < 0) {
+			from += half + 1;
+			count -= half + 1;
+		} else {
+			count = half;
+		}
+	}
+	return from;
+}
+
+/* False without memory. */
+static bool sort_items(struct drawing *d)
+{
+	d->drawn = calloc(d->count, sizeof(*d->drawn));
+	d->below = calloc(d->count, sizeof(*d->below));
+	d->spans = calloc(d->count, sizeof(*d->spans));
+	if (!d->drawn || !d->below || !d->spans)
+		return false;
+	for (size_t i = 0; i < d->count; i++) {
+		d->below[i] = i;
+		if (d->items[i].kind != 0)
+			d->spans[d->span_count++] = i;
+	}
+	qsort_r(d->below, d->count, sizeof(*d->below), compare_below, (void *)d->items);
+	qsort_r(d->spans, d->span_count, sizeof(*d->spans), compare_ids, (void *)d->items);
+	return true;
+}
+
+static void free_items(struct drawing *d)
+{
+	free(d->drawn);
+	free(d->below);
+	free(d->spans);
+}
+
 static void draw_tree(struct drawing *d, size_t at, unsigned depth)
 {
 	const struct otlp_item *parent = &d->items[at];
@@ -138,15 +213,17 @@ static void draw_tree(struct drawing *d, size_t at, unsigned depth)
 	draw_span(d, parent, depth);
 	if (depth >= DEPTH_MAX || !*parent->span)
 		return;
-	for (size_t i = 0; i < d->count; i++) {
-		const struct otlp_item *item = &d->items[i];
+	for (size_t n = first_not_less(d, d->below, d->count, hangs_on, parent->span); n < d->count; n++) {
+		size_t i = d->below[n];
 
+		if (strcmp(hangs_on(&d->items[i]), parent->span) != 0)
+			break;
 		if (d->drawn[i])
 			continue;
-		if (item->kind == 0 && strcmp(item->span, parent->span) == 0) {
+		if (d->items[i].kind == 0) {
 			d->drawn[i] = true;
-			draw_line(d, item, depth);
-		} else if (item->kind != 0 && strcmp(item->parent, parent->span) == 0) {
+			draw_line(d, &d->items[i], depth);
+		} else {
 			draw_tree(d, i, depth + 1);
 		}
 	}
@@ -154,10 +231,9 @@ static void draw_tree(struct drawing *d, size_t at, unsigned depth)
 
 static bool has_parent(const struct drawing *d, const struct otlp_item *item)
 {
-	for (size_t i = 0; *item->parent && i < d->count; i++)
-		if (d->items[i].kind != 0 && strcmp(d->items[i].span, item->parent) == 0)
-			return true;
-	return false;
+	size_t n = first_not_less(d, d->spans, d->span_count, own_id, item->parent);
+
+	return *item->parent && n < d->span_count && strcmp(d->items[d->spans[n]].span, item->parent) == 0;
 }
 
 static void draw_rest(struct drawing *d)
@@ -200,9 +276,10 @@ void waterfall_draw(FILE *out, struct otlp_item *items, size_t count, const stru
 	if (!spans)
 		d.start_ns = end = items[0].start_ns;
 	d.length_ns = end - d.start_ns;
-	d.drawn = calloc(count, sizeof(*d.drawn));
-	if (!d.drawn)
+	if (!sort_items(&d)) {
+		free_items(&d);
 		return;
+	}
 	format_time(time, d.length_ns);
 	fprintf(out, "%strace %s%s  %u span%s, %zu line%s, %s", color(style, BOLD), items[0].trace, color(style, PLAIN),
 	        spans, spans == 1 ? "" : "s", count - spans, count - spans == 1 ? "" : "s", time);
@@ -211,7 +288,7 @@ void waterfall_draw(FILE *out, struct otlp_item *items, size_t count, const stru
 		        color(style, PLAIN));
 	fputc('\n', out);
 	draw_rest(&d);
-	free(d.drawn);
+	free_items(&d);
 }
 
 void waterfall_print_item(FILE *out, const struct otlp_item *item, const struct waterfall_style *style)

@@ -296,10 +296,22 @@ static __attribute__((noinline)) struct ring_header *make_numbered(uint32_t capa
 	return map;
 }
 
+/* Blocks that were never written to: a process that left three spans need not leave all of a ring until somebody fetches it. */
+static void give_back_unused(const struct ring *ring)
+{
+	uint64_t used = RING_HEADER_SIZE + ((ring->head + RING_HEADER_SIZE - 1) & ~(uint64_t)(RING_HEADER_SIZE - 1));
+	uint64_t len = RING_HEADER_SIZE + (uint64_t)ring->capacity;
+
+	if (used < len)
+		(void)os_advise((char *)ring->map + used, len - used, MADV_REMOVE);
+}
+
 /* No entry will be written there any more. With the ring's lock. */
 static void retire(struct ring *ring)
 {
 	struct ring_header *map = ring->map;
+
+	give_back_unused(ring);
 
 	__atomic_store_n(&map->held, ring->head, __ATOMIC_RELEASE);
 	__atomic_store_n(&ring->map, NULL, __ATOMIC_RELAXED);

@@ -58,8 +58,7 @@ enum ring_span_kind {
 	X(closed, "connection_closed")   /* the peer closed it before the response was complete */                     \
 	X(unanswered, "no_response")     /* we closed it before the response was complete */                           \
 	X(refused, "connection_refused") /* a call whose connection was never made */                                  \
-	X(timeout, "timeout")                                                                                          \
-	X(killed, "process_exit") /* the process ended before the response did */
+	X(timeout, "timeout")
 
 enum ring_span_error {
 #define X(name, text) RING_ERROR_##name,

@@ -185,6 +185,26 @@ PY
     for name in na nb nc; do [ "$(grep -c ": $name" "$tmp/out")" -eq 1 ]; done
 }
 
+@test "view draws a trace of a hundred thousand spans and lines, each below its own" {
+    /usr/bin/python3 - >"$spans" <<'PY'
+import json
+T = "1" * 32
+def span(n, parent): return {"traceId": T, "spanId": "%016x" % n, "parentSpanId": parent and "%016x" % parent, "name": "n%d" % n, "kind": 2,
+                             "startTimeUnixNano": str(1000 * n), "endTimeUnixNano": str(1000 * n + 500)}
+def line(n): return {"timeUnixNano": str(1000 * n + 1), "body": {"stringValue": "line of n%d" % n}, "traceId": T, "spanId": "%016x" % n}
+for first in range(1, 50001, 500):
+    numbers = range(first, first + 500)
+    print(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span(n, n > 1 and max(1, n // 7)) for n in numbers]}]}]}))
+    print(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [line(n) for n in numbers]}]}]}))
+PY
+    "$traceshim" view --width 200 "$spans" >"$tmp/out"
+    [ "$(grep -c ': n[0-9]' "$tmp/out")" -eq 50000 ]
+    [ "$(grep -c 'line of n' "$tmp/out")" -eq 50000 ]
+    # nothing but the root is at the margin; the line of a span comes before what is called later
+    [ "$(grep -c '^: n' "$tmp/out")" -eq 1 ]
+    grep -A 1 '^ *: n49999 ' "$tmp/out" | grep -q 'line of n49999'
+}
+
 @test "tail shows what is appended to a file, as it comes" {
     : >"$spans"
     "$traceshim" tail "$spans" >"$tmp/out" 3>&- &

@@ -187,7 +187,7 @@ static void test_errors_are_5xx_served_4xx_called_and_failures(void **state)
 		{ RING_SPAN_CLIENT, RING_ERROR_none, 0, "" },
 		{ RING_SPAN_SERVER, RING_ERROR_reset, 200, "connection_reset" },
 		{ RING_SPAN_CLIENT, RING_ERROR_timeout, 0, "timeout" },
-		{ RING_SPAN_SERVER, RING_ERROR_killed, 503, "process_exit" },
+		{ RING_SPAN_SERVER, RING_ERROR_unanswered, 503, "no_response" },
 	};
 
 	(void)state;

@@ -77,29 +77,36 @@ static struct ring_header *map_path(const char *path)
 	close(fd);
 	CHECK(memcmp(map->magic, RING_MAGIC, 8) == 0);
 	CHECK_INT(st.st_size, RING_HEADER_SIZE + map->capacity);
-	CHECK(st.st_blocks * 512 >= st.st_size);
+	CHECK(map->ended || st.st_blocks * 512 >= st.st_size); /* what is written to has its blocks */
 	return map;
+}
+
+/* The path of the ring of this number; false when there is none. */
+static bool find_ring(unsigned number, char *path, size_t room)
+{
+	char wanted[64];
+	struct dirent *file;
+	DIR *folder = opendir(dir);
+	bool found = false;
+
+	snprintf(wanted, sizeof(wanted), "-%u" RING_SUFFIX, number);
+	while (!found && (file = readdir(folder)) != NULL) {
+		size_t len = strlen(file->d_name);
+
+		found = len > strlen(wanted) && strcmp(file->d_name + len - strlen(wanted), wanted) == 0;
+		if (found)
+			snprintf(path, room, "%s/%s", dir, file->d_name);
+	}
+	closedir(folder);
+	return found;
 }
 
 /* The ring with this number. */
 static struct ring_header *map_ring(unsigned number)
 {
-	char name[512], wanted[64];
-	struct dirent *file;
-	DIR *folder = opendir(dir);
-	struct ring_header *map = NULL;
+	char path[600];
 
-	snprintf(wanted, sizeof(wanted), "-%u" RING_SUFFIX, number);
-	while (map == NULL && (file = readdir(folder)) != NULL) {
-		size_t len = strlen(file->d_name);
-
-		if (len > strlen(wanted) && strcmp(file->d_name + len - strlen(wanted), wanted) == 0) {
-			snprintf(name, sizeof(name), "%s/%s", dir, file->d_name);
-			map = map_path(name);
-		}
-	}
-	closedir(folder);
-	return map;
+	return find_ring(number, path, sizeof(path)) ? map_path(path) : NULL;
 }
 
 static bool push(size_t payload, uint64_t value)
@@ -446,6 +453,25 @@ CORE_TEST(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place)
 	remove_folder();
 }
 
+CORE_TEST(a_process_that_ends_leaves_the_blocks_that_it_wrote_to)
+{
+	char path[600];
+	struct stat st;
+
+	in_folder(1 << 20);
+	for (uint64_t value = 1; value <= 60; value++)
+		CHECK(push(96, value));
+	CHECK(find_ring(0, path, sizeof(path)));
+	CHECK_INT(stat(path, &st), 0);
+	CHECK(st.st_blocks * 512 > RING_CAPACITY_MIN);
+	ring_end_process();
+	CHECK_INT(stat(path, &st), 0);
+	CHECK_INT(st.st_size, RING_HEADER_SIZE + RING_CAPACITY_MIN);
+	CHECK(st.st_blocks * 512 <= 4 * RING_HEADER_SIZE);
+	CHECK_INT(count_all(map_ring(0)), 60);
+	remove_folder();
+}
+
 CORE_TEST(where_no_larger_ring_is_to_be_had_the_first_one_stays)
 {
 	uint64_t value = 0;
@@ -700,7 +726,7 @@ CORE_TEST(the_layout_is_what_readers_were_built_for)
 	CHECK_INT(offsetof(struct ring_header, held), 2328);
 	CHECK_INT(offsetof(struct ring_header, tail), 2368);
 	CHECK_INT(RING_METHOD_PATCH, 9);
-	CHECK_INT(RING_ERROR_killed, 6);
+	CHECK_INT(RING_ERROR_timeout, 5);
 	CHECK_INT(RING_TEXT_TRACESTATE, 6);
 }
 
@@ -718,6 +744,7 @@ int main(void)
 		cmocka_unit_test(a_handler_above_its_thread_s_own_writing_drops_its_entry_and_counts_it),
 		cmocka_unit_test(entries_of_a_handler_at_any_moment_are_whole_or_counted),
 		cmocka_unit_test(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place),
+		cmocka_unit_test(a_process_that_ends_leaves_the_blocks_that_it_wrote_to),
 		cmocka_unit_test(where_no_larger_ring_is_to_be_had_the_first_one_stays),
 		cmocka_unit_test(threads_have_rings_of_their_own_which_the_next_ones_take_over),
 		cmocka_unit_test(more_threads_than_rings_share_them_and_nothing_is_torn),
