@@ -91,6 +91,32 @@ PY
     [[ $output == *"nginx: GET 200 /order"*"> nginx: GET 200"*"shop: GET 200 /order"*"> shop: GET 200"*"stock: GET 200 /stock"* ]]
 }
 
+@test "what real programs lead to is OTLP by its definitions, at a receiver that others wrote, errors among it" {
+    otlp=$("$here/../../scripts/npm-app" --build "$build" otlp)
+    node "$otlp/otlp.cjs" receive >"$tmp/took" 2>"$tmp/took.err" </dev/null 3>&- &
+    started+=("$!")
+    eventually grep -q '^http://' "$tmp/took"
+    write_services "$tmp"
+    # a 404 of the shop, and a 502 of nginx behind it: the shop has ended
+    sed -i "s|^kill .nginx|LD_PRELOAD= curl -s -o /dev/null 'http://127.0.0.1:$nginx_port/none'; kill \$shop; wait \$shop\nLD_PRELOAD= curl -s -o /dev/null 'http://127.0.0.1:$nginx_port/order?n=99'\n&|" "$tmp/services"
+    TRACESHIM_LOG_FILES="$tmp/*.log" timeout 120 "$traceshim" run --spans "$tmp/spans.jsonl" --otlp "$(head -n 1 "$tmp/took")" -- "$tmp/services" \
+        >"$tmp/out" 2>"$tmp/err" 3>&-
+    eventually flock -sn "$tmp/spans.jsonl" true
+    cat "$tmp/err"
+    node "$otlp/otlp.cjs" check "$tmp/spans.jsonl" >"$tmp/checked"
+    spans=$(jq -s '[.[] | select(.name == "resourceSpans") | .count] | add' "$tmp/checked")
+    lines=$(jq -s '[.[] | select(.name == "resourceLogs") | .count] | add' "$tmp/checked")
+    [ "$spans" -ge 200 ]
+    [ "$lines" -ge 100 ]
+    jq -e -s 'all(.wrong == [])' "$tmp/checked"
+    tail -n +2 "$tmp/took" | jq -e -s --argjson spans "$spans" --argjson lines "$lines" 'all(.wrong == [])
+        and ([.[] | select(.name == "resourceSpans") | .count] | add) == $spans and ([.[] | select(.name == "resourceLogs") | .count] | add) == $lines'
+    for status in 404 502; do
+        jq -e -s --arg status "$status" 'any(.[].resourceSpans[]?.scopeSpans[].spans[]; any(.attributes[]; .key == "http.response.status_code" and .value.intValue == $status))' \
+            "$tmp/spans.jsonl"
+    done
+}
+
 @test "a server that becomes a daemon, and overwrites its environment, keeps its agent until it ends" {
     nginx_port=$(free_port)
     cat >"$tmp/daemon.conf" <<CONF
