@@ -105,11 +105,11 @@ PY
     cat "$tmp/err"
     node "$otlp/otlp.cjs" check "$tmp/spans.jsonl" >"$tmp/checked"
     spans=$(jq -s '[.[] | select(.name == "resourceSpans") | .count] | add' "$tmp/checked")
-    lines=$(jq -s '[.[] | select(.name == "resourceLogs") | .count] | add' "$tmp/checked")
+    line_count=$(jq -s '[.[] | select(.name == "resourceLogs") | .count] | add' "$tmp/checked")
     [ "$spans" -ge 200 ]
-    [ "$lines" -ge 100 ]
+    [ "$line_count" -ge 100 ]
     jq -e -s 'all(.wrong == [])' "$tmp/checked"
-    tail -n +2 "$tmp/took" | jq -e -s --argjson spans "$spans" --argjson lines "$lines" 'all(.wrong == [])
+    tail -n +2 "$tmp/took" | jq -e -s --argjson spans "$spans" --argjson lines "$line_count" 'all(.wrong == [])
         and ([.[] | select(.name == "resourceSpans") | .count] | add) == $spans and ([.[] | select(.name == "resourceLogs") | .count] | add) == $lines'
     for status in 404 502; do
         jq -e -s --arg status "$status" 'any(.[].resourceSpans[]?.scopeSpans[].spans[]; any(.attributes[]; .key == "http.response.status_code" and .value.intValue == $status))' \
