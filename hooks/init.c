@@ -158,7 +158,7 @@ LAYOUT_START static void unbuffer_python(void)
 		return;
 	given = getenv(name);
 	/* An empty one says nothing to it. */
-	if (config.unbuffer && logfiles_has(STDOUT_FILENO))
+	if (config.unbuffer && config.log_mode != LOG_OFF && logfiles_has(STDOUT_FILENO))
 		/* lint: allow setenv: once, before main */
 		(void)setenv(name, ours, given != NULL && *given == '\0');
 	else if (given != NULL && strcmp(given, ours) == 0)
@@ -201,7 +201,7 @@ LAYOUT_START static void leave_children_alone(void)
 {
 	size_t i;
 
-	if (_cgo_topofstack == NULL || config.log_mode == LOG_OFF || config.stdio_files.len > 0)
+	if (_cgo_topofstack == NULL || !config_reads_logs() || config.stdio_files.len > 0)
 		return;
 	for (i = 0; environ != NULL && environ[i] != NULL; i++)
 		if (strncmp(environ[i], "LD_PRELOAD=", 11) == 0)
@@ -236,7 +236,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 		leave_children_alone();
 		if (forks_unseen())
 			forks_watch();
-		if (config.log_mode != LOG_OFF)
+		if (config_reads_logs())
 			stdio_hook();
 		io_ready = true;
 	}

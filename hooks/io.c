@@ -1,6 +1,7 @@
 /*
  * Reading and writing. Every hook: begin, real call, end; see io.h for what happens there.
  */
+#include "config.h"
 #include "real.h"
 
 #include <errno.h>
@@ -404,8 +405,8 @@ static bool is_refused(int out, const off64_t *out_offset, int in, const off64_t
 	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
 		word = fds_learn(out);
 	/* An error of the caller's own comes first. */
-	if (fds_kind(word) != FD_LOG || !io_active() || REAL(fcntl)(in, F_GETFD) < 0 || is_no_offset(in, in_offset) ||
-	    is_no_offset(out, out_offset)) {
+	if (fds_kind(word) != FD_LOG || config.log_mode == LOG_OFF || !io_active() || REAL(fcntl)(in, F_GETFD) < 0 ||
+	    is_no_offset(in, in_offset) || is_no_offset(out, out_offset)) {
 		errno = saved;
 		return false;
 	}

@@ -71,7 +71,7 @@ static napi_value is_log(napi_env env, napi_info info)
 	word = fds_word(fd);
 	if (fds_kind(word) == FD_UNKNOWN)
 		word = fds_learn(fd);
-	return number(env, fds_kind(word) == FD_LOG ? (int32_t)fds_log_stream(word) : -1);
+	return number(env, fds_kind(word) == FD_LOG && config.log_mode != LOG_OFF ? (int32_t)fds_log_stream(word) : -1);
 }
 
 /* open(fields): a slot for a request whose head has these "name:value\n" fields; undefined or "" for none. */

@@ -10,6 +10,7 @@
  *
  * Ruled out: replacing stdout by fopencookie (freopen, fileno, wprintf break), hooking 70 functions (inlined putc).
  */
+#include "config.h"
 #include "real.h"
 
 #include <errno.h>
@@ -222,6 +223,20 @@ static size_t write_log(FILE *stream, const char *data, size_t len)
 	return done;
 }
 
+/* A log that is left as it is: what libc has written is looked at afterwards, for export. */
+static ssize_t write_watched_log(FILE *stream, const void *data, ssize_t len)
+{
+	ssize_t done = _IO_file_write(stream, data, len);
+	int saved = errno;
+
+	if (done > 0)
+		(void)write_log(stream, data, (size_t)done);
+	if (__builtin_expect(io_ending, 0))
+		io_flush_key(key_of(stream));
+	errno = saved;
+	return done;
+}
+
 static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec *iov, int count)
 {
 	return REAL(writev)(emitter->fd, iov, count);
@@ -273,6 +288,8 @@ static ssize_t write_slot(FILE *stream, const void *data, ssize_t len)
 	/* An unbuffered stream is given what the program has, or has not. */
 	if (log ? !os_readable(data, (size_t)len) : fds_kind(fds_word(stream->_fileno)) != FD_CONN)
 		return _IO_file_write(stream, data, len);
+	if (log && config.log_mode == LOG_OFF)
+		return write_watched_log(stream, data, len);
 	done = log ? (ssize_t)write_log(stream, data, (size_t)len) : write_connection_whole(stream, data, (size_t)len);
 	if (done < len)
 		stream->_flags |= _IO_ERR_SEEN;

@@ -101,6 +101,12 @@ char *config_keep(const char *text, size_t len);
  */
 bool config_host_allowed(const char *host, size_t len);
 
+/* Are log lines looked at, to be rewritten or to be exported? */
+static inline bool config_reads_logs(void)
+{
+	return config.log_mode != LOG_OFF || config.export_logs;
+}
+
 /*
  * Does the absolute path `path` (NUL-terminated) match TRACESHIM_LOG_FILES? Globs: ? and * do not match '/', ** does;
  * [a-z], [!a-z], \x. A pattern without '/' is for the base name. Byte-wise, whatever the locale. Signal-safe.

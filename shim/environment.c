@@ -49,7 +49,7 @@ char *environment_stdio(void)
 {
 	static char stdio[sizeof(STDIO_NAME) + LOGFILES_TEXT] LAYOUT_LATER;
 
-	if (config.log_mode == LOG_OFF)
+	if (!config_reads_logs())
 		return NULL;
 	/* Every call writes the same bytes, so two at once do no harm. */
 	memcpy(stdio, STDIO_NAME, sizeof(STDIO_NAME) - 1);

@@ -151,6 +151,9 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len);
 ssize_t io_line_end(struct logline_one *one, ssize_t n);
 
+/* The log's part of io_send_end, where it is left as it is: what was sent is looked at for export. */
+void io_watch_log(const struct io_send *io, ssize_t sent);
+
 /* The log's part of io_send_special. */
 ssize_t io_send_log(const struct io_send *io);
 

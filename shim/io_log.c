@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config.h"
 #include "counters.h"
 #include "current.h"
 #include "logfiles.h"
@@ -74,7 +75,7 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	struct logline_segment all = { .len = len };
 
 	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
-	if (len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
+	if (config.log_mode == LOG_OFF || len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
 		return false;
 	current_notice_thread();
 	/* One line is one event: see written_when_printed. */
@@ -154,4 +155,28 @@ ssize_t io_send_log(const struct io_send *io)
 	if (__builtin_expect(io_ending, 0))
 		io_flush_key((logline_key)os_tid());
 	return taken;
+}
+
+void io_watch_log(const struct io_send *io, ssize_t sent)
+{
+	logline_key key = current_is_blind() && !managed_here() ? 0 : (logline_key)os_tid();
+	struct request *request = NULL;
+	size_t left = sent > 0 ? (size_t)sent : 0;
+	int i;
+
+	/* A managed runtime's lines are nobody's here: it is asked for them where they enter the stream, and only to rewrite them. */
+	if (!current_is_blind() && written_when_printed(io, io->total))
+		request = io_line_request();
+	for (i = 0; i < io->count && left > 0; i++) {
+		struct iovec piece = io->iov[i];
+		struct logline_segment all = { .request = request };
+
+		piece.iov_len = piece.iov_len < left ? piece.iov_len : left;
+		left -= piece.iov_len;
+		all.len = piece.iov_len;
+		if (piece.iov_len > 0)
+			(void)io_write_log(io->fd, io->word, key, &piece, 1, &all, 1);
+	}
+	if (__builtin_expect(io_ending, 0))
+		io_flush_key(key);
 }

@@ -250,7 +250,7 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 		return IO_PLAIN;
 	}
 	if (fds_kind(word) == FD_LOG) {
-		verdict = io->total > 0 ? IO_SPECIAL : IO_PLAIN;
+		verdict = io->total == 0 ? IO_PLAIN : config.log_mode == LOG_OFF ? IO_WATCH : IO_SPECIAL;
 	} else if (fds_kind(word) == FD_CONN) {
 		io->handle = conn_of_word(fd, word);
 		conn = io->handle.conn;
@@ -339,6 +339,11 @@ void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
 
+	if (fds_kind(io->word) == FD_LOG) {
+		io_watch_log(io, sent);
+		errno = saved;
+		return;
+	}
 	/* What was planned and may not be done: a call that cannot be cut up. */
 	if (io->planned && io->insertion != NULL)
 		insertion_free(io->insertion);

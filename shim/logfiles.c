@@ -132,7 +132,7 @@ LAYOUT_START void logfiles_init(void)
 	/* What it may have to say about fields is said now; else it can wait: most processes never write a line. */
 	if (config.field_count > 0)
 		record_init();
-	if (config.log_mode == LOG_OFF)
+	if (!config_reads_logs())
 		return;
 	if (config.stdio_files.len > 0) {
 		parse_tree(config.stdio_files.text);
@@ -302,7 +302,7 @@ void logfiles_after_fork(void)
 /* May be called before the first log file is added. */
 LAYOUT_START static bool is_log(int fd, const struct stat *st, enum record_stream *stream)
 {
-	if (config.log_mode == LOG_OFF)
+	if (!config_reads_logs())
 		return false;
 	if (is_tree(0, fd, st))
 		*stream = fd == 2 && same(&tree[1], st->st_dev, st->st_ino) ? RECORD_STDERR : RECORD_STDOUT;

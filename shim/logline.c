@@ -235,7 +235,7 @@ static void keep_line(struct logline_writer *w, struct logline_line *line)
 		(void)send_line(w, line);
 	} else if (line->len) {
 		counters_count(lines_raw);
-		(void)!os.write(w->fd, line->bytes, line->len);
+		(void)!logline_out(w->fd, line->bytes, line->len);
 	}
 	release(line);
 }
@@ -377,8 +377,15 @@ static void describe_source(struct logline_writer *w, enum record_stream stream)
 
 ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
 {
+	ssize_t total = 0;
+	int i;
+
 	counters_count(lines_raw);
-	return os.writev(fd, iov, iovcnt);
+	if (config.log_mode != LOG_OFF)
+		return os.writev(fd, iov, iovcnt);
+	for (i = 0; i < iovcnt; i++)
+		total += (ssize_t)iov[i].iov_len;
+	return total;
 }
 
 /* There is no memory, or was none for the line's beginning: what goes on with it passes as it is, too, until it ends. */
@@ -404,7 +411,7 @@ static bool pass_line(struct logline_writer *w, struct logline_line *line)
 	ssize_t n = 0;
 
 	counters_count(lines_raw);
-	while (line->len && (n = os.write(w->fd, line->bytes, line->len)) > 0) {
+	while (line->len && (n = logline_out(w->fd, line->bytes, line->len)) > 0) {
 		line->len -= (uint32_t)n;
 		memmove(line->bytes, line->bytes + n, line->len);
 	}
@@ -512,7 +519,7 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 	/* One whole line on its own needs none of the machinery for all others. */
 	if (iovcnt == 1 && segment_count == 1 &&
 	    logline_one_begin(&one, file, stream, fd, key, iov->iov_base, total, segments))
-		return logline_one_end(&one, os.write(fd, one.bytes, one.len));
+		return logline_one_end(&one, logline_out(fd, one.bytes, one.len));
 	taken = write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
 	if (taken >= 0)
 		errno = saved;

@@ -208,7 +208,7 @@ static ssize_t write_backlog(const struct logline_file *f, int fd, const struct 
 		errno = EBADF;
 		return -1;
 	}
-	return os.write(fd, s->data + s->off, s->end - s->off);
+	return logline_out(fd, s->data + s->off, s->end - s->off);
 }
 
 bool logline_backlog_send(struct logline_file *f, int fd)
@@ -409,10 +409,10 @@ bool logline_send(struct logline_writer *w)
 	while (w->sent < w->used) {
 		ssize_t n = -1;
 
-		if (w->wrote && !leads_to(w->file, w->fd))
+		if (w->wrote && config.log_mode != LOG_OFF && !leads_to(w->file, w->fd))
 			errno = EBADF;
 		else
-			n = os.write(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent);
+			n = logline_out(w->fd, w->scratch->data + w->sent, next_end(w) - w->sent);
 		if (!settle(w, n))
 			return false;
 	}

@@ -7,9 +7,11 @@
 
 #include <linux/limits.h> /* PIPE_BUF; our own limits.h hides the C library's */
 
+#include "config.h"
 #include "limits.h"
 #include "line_export.h"
 #include "logline.h"
+#include "os.h"
 
 /* Formatted bytes of one write in progress; a record of the longest line with the worst escapes must fit. */
 #define LOGLINE_SCRATCH (128u * 1024)
@@ -147,6 +149,15 @@ struct logline_writer {
 	const struct logline_segment *segment;
 	size_t segments_left, segment_left;
 };
+
+/*
+ * A record goes out. Where logs are left as they are (TRACESHIM_LOG=off), the program's bytes are out already when they come here, and
+ * lines are put together for export alone.
+ */
+static inline ssize_t logline_out(int fd, const void *bytes, size_t len)
+{
+	return __builtin_expect(config.log_mode == LOG_OFF, 0) ? (ssize_t)len : os.write(fd, bytes, len);
+}
 
 /* logline.c: there is no memory; counted */
 ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt);

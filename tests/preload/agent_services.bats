@@ -91,6 +91,57 @@ PY
     [[ $output == *"nginx: GET 200 /order"*"> nginx: GET 200"*"shop: GET 200 /order"*"> shop: GET 200"*"stock: GET 200 /stock"* ]]
 }
 
+@test "with TRACESHIM_LOG=off logs stay as they are, and their lines are exported with the ids of their requests" {
+    write_services "$tmp"
+    TRACESHIM_LOG_FILES="$tmp/*.log" timeout 120 "$traceshim" run --log off --spans "$tmp/spans.jsonl" -- "$tmp/services" >"$tmp/out" 2>"$tmp/err" 3>&-
+    eventually flock -sn "$tmp/spans.jsonl" true
+    cat "$tmp/err"
+    [ "$(grep -c 'trace_id' "$tmp"/*.log | grep -vc ':0$')" -eq 0 ]
+    /usr/bin/python3 - "$tmp/spans.jsonl" "$tmp/stock.log" "$tmp/shop.log" <<'PY'
+import json, sys
+text = lambda of, key: next((a["value"].get("stringValue") for a in of["attributes"] if a["key"] == key), None)
+served, lines = {}, []
+for line in open(sys.argv[1]):
+    request = json.loads(line)
+    for scope in (s for r in request.get("resourceSpans", []) for s in r["scopeSpans"]):
+        served.update({s["spanId"]: text(s, "url.query") for s in scope["spans"] if s["kind"] == 2})
+    for resource in request.get("resourceLogs", []):
+        lines += [(text(resource["resource"], "service.name"), r) for s in resource["scopeLogs"] for r in s["logRecords"]]
+for name, path in ("stock", sys.argv[2]), ("shop", sys.argv[3]):
+    exported = [r["body"]["stringValue"] for service, r in lines if service == name]
+    for said in open(path).read().splitlines():
+        assert said in exported, (name, said)
+mine = {"stock": 0, "shop": 0}
+for service, record in lines:
+    message = record["body"]["stringValue"]
+    if message.startswith("request ") and "spanId" in record:
+        assert served[record["spanId"]] == "n=" + message.split()[1].rstrip(":"), message
+        mine[service] += 1
+print(mine)
+assert mine["stock"] >= 40
+PY
+}
+
+@test "with TRACESHIM_LOG=off every way to write is as bare, byte for byte, and its lines are exported whole" {
+    say='import os, sys
+os.write(1, b"one"); os.write(1, b" line\ntwo lines\n"); os.writev(1, [b"vec", b"tor\n", b"", b"rest "])
+print("printed", flush=True); sys.stderr.write("to stderr\n"); os.write(1, b"x" * 40000 + b"\n"); print("at exit"); os.write(1, b"no newline"); os.write(2, b"unfinished")'
+    /usr/bin/python3 -c "$say" >"$tmp/bare" 2>"$tmp/bare.err"
+    "$traceshim" run --log off --spans "$tmp/spans.jsonl" -- /usr/bin/python3 -c "$say" >"$tmp/off" 2>"$tmp/off.err" 3>&-
+    eventually flock -sn "$tmp/spans.jsonl" true
+    cmp "$tmp/bare" "$tmp/off"
+    cmp "$tmp/bare.err" "$tmp/off.err"
+    jq -r '.resourceLogs[]?.scopeLogs[].logRecords[].body.stringValue' "$tmp/spans.jsonl" >"$tmp/exported"
+    for line in "one line" "two lines" vector "rest printed" "to stderr" "no newlineat exit" unfinished; do grep -qxF "$line" "$tmp/exported"; done
+    [ "$(grep -x 'x*' "$tmp/exported" | tr -d '\n' | wc -c)" -eq 40000 ]
+    # A pipe that takes a part: what was not written is not exported.
+    "$traceshim" run --log off --spans "$tmp/part.jsonl" -- /usr/bin/python3 -c 'import os, sys
+os.set_blocking(1, False); n = os.write(1, b"line\n" * 100000); os.write(2, b"%d\n" % n)' 2>"$tmp/taken" 3>&- | (sleep 0.2; cat >"$tmp/part")
+    eventually flock -sn "$tmp/part.jsonl" true
+    [ "$(cat "$tmp/taken")" -eq "$(wc -c <"$tmp/part")" ]
+    [ "$(grep -o '"stringValue":"line"' "$tmp/part.jsonl" | wc -l)" -eq $(($(cat "$tmp/taken") / 5)) ]
+}
+
 @test "what real programs lead to is OTLP by its definitions, at a receiver that others wrote, errors among it" {
     otlp=$("$here/../../scripts/npm-app" --build "$build" otlp)
     node "$otlp/otlp.cjs" receive >"$tmp/took" 2>"$tmp/took.err" </dev/null 3>&- &

@@ -52,6 +52,7 @@ static void exporting(void)
 	config.run_dir = (struct config_name){ dir, (uint16_t)strlen(dir) };
 	config.ring_size = RING_CAPACITY_MIN;
 	config.export_logs = true;
+	config.log_mode = LOG_TEXT; /* of requests that are not known: the line as it is */
 	os.open = open;
 	os.read = read;
 	os.write = log_write;
@@ -168,6 +169,36 @@ CORE_TEST(what_is_exported_is_what_arrived_however_writes_are_cut_and_fail)
 	the_end();
 }
 
+CORE_TEST(logs_that_are_left_as_they_are_are_exported_and_not_written)
+{
+	char bytes[3000], *expected = NULL;
+	size_t expected_len = 0;
+
+	exporting();
+	config.log_mode = LOG_OFF;
+	for (int round = 0; round < 500; round++) {
+		size_t len = 1 + next_random(round % 50 == 0 ? sizeof(bytes) : 60);
+
+		for (size_t i = 0; i < len; i++)
+			bytes[i] = next_random(12) == 0 ? '\n' : (char)('a' + next_random(26));
+		expected = realloc(expected, expected_len + len + 1);
+		memcpy(expected + expected_len, bytes, len);
+		expected_len += len;
+		write_all(1, bytes, len);
+		pull_all();
+	}
+	if (expected[expected_len - 1] != '\n')
+		expected[expected_len++] = '\n';
+	logline_flush_all(descriptor_of);
+	pull_all();
+	CHECK_INT(arrived_len, 0);
+	CHECK_INT(exported_len, expected_len);
+	CHECK(memcmp(exported, expected, expected_len) == 0);
+	CHECK_INT(counters_get(line_exports_lost), 0);
+	free(expected);
+	the_end();
+}
+
 CORE_TEST(long_lines_are_exported_in_the_parts_of_their_records)
 {
 	static char bytes[50001];
@@ -265,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_exported_is_what_arrived_however_writes_are_cut_and_fail),
+		cmocka_unit_test(logs_that_are_left_as_they_are_are_exported_and_not_written),
 		cmocka_unit_test(long_lines_are_exported_in_the_parts_of_their_records),
 		cmocka_unit_test(a_line_has_the_ids_the_time_and_the_severity_of_its_record),
 		cmocka_unit_test(ids_that_an_object_brings_along_are_its_own),

@@ -285,7 +285,7 @@ CORE_TEST(a_descriptor_of_a_log_is_found_again_after_the_first_one_closed)
 	remove_files();
 }
 
-CORE_TEST(with_logs_off_nothing_is_a_log)
+CORE_TEST(with_logs_off_nothing_is_a_log_unless_lines_are_exported)
 {
 	enum record_stream stream;
 
@@ -293,6 +293,8 @@ CORE_TEST(with_logs_off_nothing_is_a_log)
 	name_tree("%llu:%llu,%llu:%llu", file_fd[0], file_fd[1]);
 	config.log_mode = LOG_OFF;
 	CHECK_INT(match(file_fd[0], &stream), -1);
+	config.export_logs = true; /* then they are read, and left as they are */
+	CHECK_INT(match(file_fd[0], &stream), 0);
 	remove_files();
 }
 
@@ -312,7 +314,7 @@ int main(void)
 		TEST(files_that_the_user_names_are_logs),
 		TEST(more_files_than_there_is_room_for_pass_through),
 		TEST(a_descriptor_of_a_log_is_found_again_after_the_first_one_closed),
-		TEST(with_logs_off_nothing_is_a_log),
+		TEST(with_logs_off_nothing_is_a_log_unless_lines_are_exported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
