@@ -138,8 +138,9 @@ static bool agent_open(struct agent *a)
 		a->page = agent_open_page(a, s->ui, a->sinks.store);
 		if (!a->page)
 			return false;
-		fprintf(stderr, "traceshim: the page is at %s%s%s\n", page_url(a->page), s->token ? "?token=" : "",
-		        s->token ? s->token : "");
+		fprintf(stderr, "traceshim: the page is at %s%s%s%s\n", page_url(a->page), s->token ? "?token=" : "",
+		        s->token ? s->token : "",
+		        s->for_pid ? " while the program runs (--spans FILE keeps what it shows)" : "");
 	}
 	if (s->metrics) {
 		a->metrics_page = agent_open_page(a, s->metrics, NULL);
