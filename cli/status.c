@@ -18,6 +18,7 @@
 
 #include "command.h"
 #include "find.h"
+#include "leftovers.h"
 #include "procfs.h"
 #include "status_file.h"
 #include "text.h"
@@ -31,7 +32,8 @@ static const char help[] =
 	"\n"
 	"Show what the object counted in the process PID: requests, log lines, outgoing calls, and what\n"
 	"it had to leave undone. Without PID, list all traced processes. Pages of processes that have\n"
-	"ended are removed.\n"
+	"ended are removed; spans and lines of these that no agent has fetched are told, and removed\n"
+	"after 7 days.\n"
 	"\n"
 	"  --json       as one JSON object\n"
 	"  -h, --help   show this\n"
@@ -313,6 +315,17 @@ static void status_list_one(struct listing *listing, int32_t pid)
 		status_print_row(&page);
 }
 
+static void status_tell_leftovers(int dir)
+{
+	struct leftovers left = leftovers_find(dir);
+
+	if (left.rings)
+		printf("%u rings of programs that have ended (%" PRIu64 " KiB) wait for `traceshim agent`\n",
+		       left.rings, left.bytes / 1024);
+	if (left.removed)
+		printf("%u rings that nobody fetched for %d days were removed\n", left.removed, LEFTOVERS_DAYS);
+}
+
 static int status_list(bool json)
 {
 	struct listing listing = { .dir = open(status_run_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
@@ -325,8 +338,11 @@ static int status_list(bool json)
 	for (size_t i = 0; i < count; i++)
 		status_list_one(&listing, pids[i]);
 	free(pids);
-	if (listing.dir >= 0)
+	if (listing.dir >= 0) {
+		if (!json)
+			status_tell_leftovers(listing.dir);
 		close(listing.dir);
+	}
 	if (json)
 		return text_print_json(root) ? EXIT_SUCCESS : STATUS_ERROR;
 	if (!listing.shown)

@@ -143,3 +143,20 @@ nothing_waits() {
     wait "$agent"
     received 10
 }
+
+@test "status tells what no agent has fetched, and removes it after a week; what living programs write is left" {
+    mkfifo "$tmp/stdin"
+    "$writer" "$run_dir" spans=3 end=stay <"$tmp/stdin" >"$tmp/wrote" 3>&- &
+    started+=("$!")
+    exec 5>"$tmp/stdin"
+    eventually grep -q 3 "$tmp/wrote"
+    lives=$(echo "$run_dir"/*.ring)
+    for _ in 1 2 3; do "$writer" "$run_dir" spans=3 end=mark >/dev/null; done
+    run "$traceshim" status
+    [[ $output == *"3 rings of programs that have ended ("*" KiB) wait for"* ]]
+    [ "$(find "$run_dir" -name '*.ring' | wc -l)" -eq 4 ]
+    touch -d '8 days ago' "$run_dir"/*.ring
+    run "$traceshim" status
+    [[ $output == *"3 rings that nobody fetched for 7 days were removed"* ]]
+    [ "$(echo "$run_dir"/*.ring)" = "$lives" ]
+}
