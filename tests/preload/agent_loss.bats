@@ -51,7 +51,8 @@ nothing_waits() {
 
 @test "agents that are killed again and again lose nothing of what programs write meanwhile" {
     receive
-    kills=5
+    kills=${FULL:+6}
+    kills=${kills:-3}
     for i in $(seq "$kills"); do
         "$writer" "$run_dir" spans=1500 first=$((1500 * (i - 1) + 1)) >/dev/null 3>&- &
         started+=("$!")
