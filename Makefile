@@ -335,7 +335,7 @@ format:
 	$(Q)scripts/deps lint
 	$(Q)scripts/format
 
-## transparency: test suites of others, bare and preloaded: the outcomes that differ (SUITES=… chooses, LIMIT=seconds a unit)
+## transparency: test suites of others, bare and preloaded: the outcomes that differ (SUITES=…, JOBS=n, LIMIT=seconds a unit)
 transparency:
 	$(Q)scripts/deps build test transparency
 	$(Q)$(MAKE) $(JOBS) all

@@ -2,6 +2,8 @@
 What every suite of scripts/transparency shares: the configurations, a run of one unit in one of them, and what a program
 wrote, taken out of its records again.
 """
+import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -39,6 +41,40 @@ DROPPED = re.compile(r"LD_|NODE_|npm_|TRACE|OTEL_|BAGGAGE|PYTHON|PYENV|PERL|RUBY
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+# Those of our children that somebody here waits for. All others were left behind by a test, and came to us when their parent ended.
+awaited = set()
+starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def child(command, **options):
+    with starting:
+        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, **options)
+        awaited.add(process.pid)
+    with process:
+        yield process
+    awaited.discard(process.pid)
+
+
+def children():
+    with starting:
+        for path in glob.glob("/proc/self/task/*/children"):
+            try:
+                with open(path, encoding="ascii") as file:
+                    yield from (pid for pid in map(int, file.read().split()) if pid not in awaited)
+            except OSError:
+                pass  # a thread that has ended
+
+
+def bury():
+    """What ended, and has nobody to wait for it any more: thousands, with some tests of shells."""
+    for pid in list(children()):
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+
+
 class Finished:
     """What a command came to."""
 
@@ -71,10 +107,7 @@ class Run:
 
     def call(self, command, cwd=None, extra=None):
         """Run a command, with its output in pipes as a collector would have it; what it leaves behind is ended."""
-        with subprocess.Popen(
-            command, cwd=cwd or self.folder, env={**self.environment, **(extra or {})}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        ) as process:
+        with child(command, cwd=cwd or self.folder, env={**self.environment, **(extra or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             said = {}
             readers = [threading.Thread(target=drain, args=(pipe, said, name), daemon=True)
                        for name, pipe in (("out", process.stdout), ("err", process.stderr))]
@@ -182,10 +215,8 @@ class Server:
 
     def __enter__(self):
         with open(self.portfile + ".log", "wb") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=self.run.folder, env={**self.run.environment, **self.extra}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True,
-            )
+            self.held = child(self.command, cwd=self.run.folder, env={**self.run.environment, **self.extra}, stdout=log, stderr=log)
+            self.process = self.held.__enter__()
         for _ in range(self.run.limit * 50):
             if os.path.exists(self.portfile):
                 with open(self.portfile, encoding="ascii") as file:
@@ -201,4 +232,4 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.wait()
+        self.held.__exit__(None, None, None)

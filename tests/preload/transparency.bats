@@ -67,3 +67,44 @@ subprocess.run([sys.executable, "-c", code])
 subprocess.run([sys.executable, "-c", code], stdout=3, close_fds=False, pass_fds=[3])'
     [ "$(unwrap "$tmp/shim.out")" = 1 ]
 }
+
+@test "what the caller of the suites ignores is not ignored in the tests, as it is in a shell's background jobs" {
+    run bash -c 'trap "" INT QUIT HUP; LIMIT=60 exec "$@"' bash "$root/scripts/transparency" --modes traced --json "$tmp/found.json" \
+        python/test_asyncio.test_runners
+    echo "$output"
+    [ "$status" -eq 0 ]
+    # Its first ignored interrupt waits for ever.
+    [ "$(jq '.suites.python.cases' "$tmp/found.json")" -ge 24 ]
+}
+
+@test "who is told to stop ends what runs" {
+    local driver
+    cat >"$tmp/sleeper.py" <<'END'
+import signal, sys
+open(sys.argv[1], "w").write("x")
+signal.pause()
+END
+    env -u LD_PRELOAD /usr/bin/python3 -B - "$root/scripts/transparency" "$tmp" <<'END' 3>&- &
+import importlib.machinery, importlib.util, os, sys
+loader = importlib.machinery.SourceFileLoader("driver", sys.argv[1])
+driver = importlib.util.module_from_spec(importlib.util.spec_from_loader("driver", loader))
+loader.exec_module(driver)
+import harness, python
+tmp = sys.argv[2]
+python.units = lambda quick: [harness.Unit("sleeps", lambda run: {"x": str(run.call([sys.executable, f"{tmp}/sleeper.py", f"{tmp}/ready.{os.path.basename(run.folder)}"]).status)})]
+sys.argv[1:] = ["--modes", "traced", "--jobs", "2", "--json", f"{tmp}/found.json", "python"]
+sys.exit(driver.main())
+END
+    driver=$!
+    for _ in {1..600}; do
+        [ "$(find "$tmp" -name 'ready.*' | wc -l)" -lt 2 ] || break
+        sleep 0.1
+    done
+    [ "$(find "$tmp" -name 'ready.*' | wc -l)" -eq 2 ]
+    pgrep -f "$tmp/sleeper.py"
+    kill -TERM "$driver"
+    status=0
+    wait "$driver" || status=$?
+    [ "$status" -eq 143 ]
+    ! pgrep -f "$tmp/sleeper.py"
+}
