@@ -106,5 +106,6 @@ END
     status=0
     wait "$driver" || status=$?
     [ "$status" -eq 143 ]
-    ! pgrep -f "$tmp/sleeper.py"
+    run pgrep -f "$tmp/sleeper.py"
+    [ "$status" -eq 1 ]
 }
