@@ -7,12 +7,12 @@ from harness import Unit
 
 FILES = """
     aaa_exit async basic binary chan chanio clock cmdAH cmdIL cmdMZ compile coroutine dict encoding env error event exec execute fCmd fileName
-    fileSystem fileSystemEncoding foreach format get history http http11 httpPipeline if info init interp io ioCmd ioTrans iogt link list load
+    fileSystem fileSystemEncoding foreach format get history http http11 httpPipeline httpold if info init interp io ioCmd ioTrans iogt link list load
     lsearch main msgcat namespace nre oo opt package parse pid pkgMkIndex platform pwd regexp result safe scan security set socket source
     split stack string subst tailcall tcltest thread timer tm trace unixFCmd unixFile unixForkEvent unixInit unixNotfy unknown unload
     utf util var while zlib
 """.split()
-# Measures how fast the machine is. (httpold is out because its server has one port for all.)
+# Measures how fast the machine is.
 LEFT_OUT = re.compile(r"^(?:cmdMZ-6\.|timer-)")
 LINE = re.compile(r"^(?:\+\+\+\+|====) (\S+).*? (PASSED|FAILED|SKIPPED)", re.M)
 
