@@ -18,6 +18,7 @@ teardown() {
 @test "a call that comes from within the real one, for the same connection and the same log, finds no lock taken" {
     local settle
     gcc -D_GNU_SOURCE -O1 -shared -fPIC -o "$tmp/within.so" "$BATS_TEST_DIRNAME/libs/within.c"
+    # shellcheck disable=SC2034 # start() reads it
     shim=$object:$tmp/within.so
     settings+=(TRACESHIM_RESPONSE_HEADER=x-answered-in)
     serve guest "$port" "$programs/server_blocking" thread "$port"
