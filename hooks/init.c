@@ -21,6 +21,7 @@
 #include "logfiles.h"
 #include "node.h"
 #include "os.h"
+#include "process.h"
 #include "ring.h"
 #include "stdio_table.h"
 
@@ -143,11 +144,23 @@ static int os_getsockopt(int fd, int level, int option, void *value, socklen_t *
 struct os os __attribute__((section(".data.rel.ro.os"))) = { os_write, os_writev, os_sendmsg, os_close,
 	                                                     os_open,  os_read,   os_fcntl,   os_getsockopt };
 
+/* As unsetenv does it, where it is certain that nobody else looks: before main. */
+LAYOUT_START static void take_out(const char *entry)
+{
+	char **at = environ;
+
+	while (*at != NULL && *at != entry)
+		at++;
+	for (; *at != NULL; at++)
+		at[0] = at[1];
+}
+
 /*
  * CPython keeps 8 KiB of output in a buffer of its own, and whichever thread fills it writes everybody's lines: no line could
  * be told from another. It reads this after us, at its initialisation. Only where its output is a log: elsewhere nobody asks
  * whose a line is, and a script that reads both streams of a Python from one pipe would see them in another order. A Python
- * below this one has our word in its environment; the spelling tells it from the user's own.
+ * below this one, started by system or popen, has our word in its environment; the spelling tells it from the user's own. All
+ * other children do not get it (process.c).
  */
 LAYOUT_START static void unbuffer_python(void)
 {
@@ -158,12 +171,13 @@ LAYOUT_START static void unbuffer_python(void)
 		return;
 	given = getenv(name);
 	/* An empty one says nothing to it. */
-	if (config.unbuffer && config.log_mode != LOG_OFF && logfiles_has(STDOUT_FILENO))
+	if (config.unbuffer && config.log_mode != LOG_OFF && logfiles_has(STDOUT_FILENO)) {
+		process_unbuffered = given == NULL || *given == '\0' || strcmp(given, ours) == 0;
 		/* lint: allow setenv: once, before main */
 		(void)setenv(name, ours, given != NULL && *given == '\0');
-	else if (given != NULL && strcmp(given, ours) == 0)
-		/* lint: allow setenv: once, before main */
-		(void)setenv(name, "", 1);
+	} else if (given != NULL && strcmp(given, ours) == 0) {
+		take_out(given - sizeof(name));
+	}
 }
 
 /* Exported by whatever a Go linker made that has C in it. */

@@ -85,11 +85,15 @@ static bool speaks_for_itself(char *const envp[])
 	return false;
 }
 
+bool process_unbuffered;
+static const char unbuffered[] = "PYTHONUNBUFFERED=01";
+
 /* What is to be done to a child's environment. */
 struct extension {
 	const struct request *request; /* whose context it gets; NULL: none */
 	bool restore;                  /* LD_PRELOAD and the configuration */
 	bool stdio;                    /* TRACESHIM_STDIO */
+	bool buffered;                 /* without our PYTHONUNBUFFERED */
 	size_t size;                   /* bytes that extend() needs; 0: the environment is right as it is */
 };
 
@@ -106,7 +110,8 @@ static struct extension plan_extension(char *const envp[])
 		plan.request != NULL && !has_entry(envp, "LD_PRELOAD=", 11) && !has_entry(envp, "TRACESHIM_", 10);
 	plan.stdio = (plan.restore || has_entry(envp, "LD_PRELOAD=", 11)) && !has_entry(envp, "TRACESHIM_STDIO=", 16) &&
 	             environment_stdio() != NULL;
-	if (plan.request == NULL && !plan.stdio)
+	plan.buffered = process_unbuffered && has_entry(envp, unbuffered, sizeof(unbuffered));
+	if (plan.request == NULL && !plan.stdio && !plan.buffered)
 		return plan;
 	plan.size = (entries + 5 + ENVIRONMENT_RESTORED_MAX) * sizeof(char *);
 	if (plan.request != NULL) {
@@ -155,7 +160,8 @@ static char **extend(char *room, char *const envp[], const struct extension *pla
 	size_t i, n = 0;
 
 	for (i = 0; envp != NULL && envp[i] != NULL; i++)
-		if (plan->request == NULL || !is_carrier(envp[i]))
+		if ((plan->request == NULL || !is_carrier(envp[i])) &&
+		    (!plan->buffered || strcmp(envp[i], unbuffered) != 0))
 			entries[n++] = envp[i];
 	if (plan->restore)
 		n += environment_restore(entries + n);

@@ -53,6 +53,21 @@ for command in ([sys.executable, '-c', sys.argv[1]], ['sh', '-c', '/usr/bin/pyth
     grep -q '^b.err.nout' "$tmp/bare.out"
 }
 
+@test "what a Python starts does not see that the Python is not to keep lines back" {
+    # shellcheck disable=SC2016 # for the inner shells
+    same /usr/bin/python3 -c 'import os, subprocess, sys
+subprocess.run(["sh", "-c", "echo ${PYTHONUNBUFFERED-unset}"])
+print(subprocess.run([sys.executable, "-c", "import os; print(os.environ.get(\"PYTHONUNBUFFERED\"))"], stdout=subprocess.PIPE).stdout)
+sys.stdout.flush()
+os.system("x=$(/usr/bin/python3 -c \"import os; print(os.environ.get(\\\"PYTHONUNBUFFERED\\\"))\"); echo $x")'
+    [ "$(head -1 "$tmp/bare.out")" = unset ]
+    # But for the user's own word.
+    export PYTHONUNBUFFERED=yes
+    # shellcheck disable=SC2016
+    same /usr/bin/python3 -c 'import subprocess; subprocess.run(["sh", "-c", "echo ${PYTHONUNBUFFERED-unset}"])'
+    [ "$(cat "$tmp/bare.out")" = yes ]
+}
+
 @test "a Python whose user wants it unbuffered is unbuffered everywhere" {
     export PYTHONUNBUFFERED=1
     same sh -c '/usr/bin/python3 -c "$1" 2>&1 | cat' sh "$order"
