@@ -15,7 +15,7 @@ extern struct status_page *counters_shared; /* NULL until it is published: a poi
 
 static inline struct status_page *counters_page(void)
 {
-	struct status_page *shared = __atomic_load_n(&counters_shared, __ATOMIC_RELAXED);
+	struct status_page *shared = __atomic_load_n(&counters_shared, __ATOMIC_ACQUIRE);
 
 	return shared != NULL ? shared : &counters_private;
 }

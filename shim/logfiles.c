@@ -331,7 +331,7 @@ int logfiles_match(int fd, const struct stat *st, enum record_stream *stream)
 		return -1;
 	index = file_index(st);
 	if (index >= 0) {
-		last_fd[index] = fd + 1;
+		__atomic_store_n(&last_fd[index], fd + 1, __ATOMIC_RELAXED);
 		counters_count(log_files);
 	}
 	return index;
@@ -353,7 +353,7 @@ static bool leads_to(int fd, unsigned file)
 
 static int find_fd(unsigned file, int except)
 {
-	int fd = last_fd[file] - 1;
+	int fd = __atomic_load_n(&last_fd[file], __ATOMIC_RELAXED) - 1;
 
 	if (fd >= 0 && fd != except && leads_to(fd, file))
 		return fd;
