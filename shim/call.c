@@ -286,7 +286,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 		return false;
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
-	found = fresh && offset == 0 && stream_find_known(spot, 0, &sink, iov, count);
+	found = fresh && offset == 0 && count > 0 && stream_find_known(spot, 0, &sink, iov, stream_total(iov, count));
 	if (!found && fresh) {
 		http1_init(&spot->after, HTTP1_REQUEST, 0);
 		found = stream_find_spot(spot, &sink, iov, count, offset);

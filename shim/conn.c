@@ -60,7 +60,12 @@ struct conn *conn_new(enum conn_role role)
 	return conn;
 }
 
-void exchange_free(struct exchange *ex)
+static inline enum spare_kind kind_of_exchange(const struct conn *conn)
+{
+	return conn->role == CONN_OUTGOING ? SPARE_CALL : SPARE_EXCHANGE;
+}
+
+static void free_exchange(const struct conn *conn, struct exchange *ex)
 {
 	request_unref(ex->request);
 	if (ex->span != NULL)
@@ -69,7 +74,7 @@ void exchange_free(struct exchange *ex)
 		pool_give(&lines, ex->up.line);
 	if (ex->down.line != NULL)
 		pool_give(&lines, ex->down.line);
-	spare_give(SPARE_EXCHANGE, &exchanges, ex);
+	spare_give(kind_of_exchange(conn), &exchanges, ex);
 }
 
 static void drop_exchanges(struct conn *conn)
@@ -82,7 +87,7 @@ static void drop_exchanges(struct conn *conn)
 			span_drop(conn, ex);
 		if (ex->request != NULL && conn->role == CONN_SERVED)
 			request_advance(ex->request, REQUEST_ENDED);
-		exchange_free(ex);
+		free_exchange(conn, ex);
 	}
 	conn->last = NULL;
 	conn->depth = 0;
@@ -234,7 +239,7 @@ void conn_make_opaque(struct conn *conn, bool poisoned)
 
 struct exchange *conn_push(struct conn *conn)
 {
-	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? spare_take(SPARE_EXCHANGE, &exchanges) : NULL;
+	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? spare_take(kind_of_exchange(conn), &exchanges) : NULL;
 
 	if (ex == NULL) {
 		conn_make_opaque(conn, true);
@@ -260,7 +265,7 @@ void conn_pop_done(struct conn *conn)
 	if (conn->first == NULL)
 		conn->last = NULL;
 	conn->depth--;
-	exchange_free(ex);
+	free_exchange(conn, ex);
 }
 
 bool conn_ask_blocking(struct conn *conn, int fd)

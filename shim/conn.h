@@ -188,7 +188,6 @@ void conn_make_opaque(struct conn *conn, bool poisoned);
 struct exchange *conn_push(struct conn *conn);
 /* Drop the first exchange if both its messages are done. Locked. */
 void conn_pop_done(struct conn *conn);
-void exchange_free(struct exchange *ex);
 
 /* Has HTTP been seen on it? An unlocked look. */
 bool conn_is_http1(const struct conn *conn);
@@ -206,7 +205,7 @@ static inline bool conn_is_blocking(struct conn *conn, int fd)
 /* A new epoch: locks of the parent's other threads are void. In the child of a fork. */
 void conn_after_fork(void);
 
-/* Buffer for a split head line, for http1_feed; given back by exchange_free. */
+/* Buffer for a split head line, for http1_feed; given back with the exchange. */
 char *conn_line_buffer(void *owner);
 void conn_line_buffer_free(char *line);
 

@@ -100,9 +100,8 @@ static size_t format_call_insertion(struct io_send *io, const struct stream_spot
 	return propagate_format_headers(&io->caller->ctx, span_id, spot->own, ins->text);
 }
 
-static size_t format_response_insertion(const struct conn *conn, const struct stream_spot *spot, char *out)
+static size_t format_response_insertion(const struct request *request, const struct stream_spot *spot, char *out)
 {
-	const struct request *request = served_answering(conn);
 	size_t len = config.response_header.len;
 
 	if (request == NULL || spot->own_response_header || len == 0)
@@ -122,7 +121,7 @@ static struct insertion *make_insertion(struct io_send *io, const struct conn *c
 	if (ins == NULL)
 		return NULL;
 	if (conn_role(conn) == CONN_SERVED)
-		ins->len = (uint32_t)format_response_insertion(conn, &io->spot, ins->text);
+		ins->len = (uint32_t)format_response_insertion(served_answering(conn), &io->spot, ins->text);
 	else
 		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins);
 	if (ins->len > 0)
@@ -149,17 +148,47 @@ static bool is_special(struct io_send *io, struct conn *conn, bool may_insert)
 	return io->planned;
 }
 
+/* The same for an answer that begins now, if its head is known: false: it is not, and nothing was done. Locked. */
+static inline bool plan_answer(struct io_send *io, const struct conn *conn, const struct exchange *ex)
+{
+	struct insertion *ins;
+
+	if ((config.response_header.len == 0 && !config.export_traces) || ex->response_begun || conn->pending != NULL ||
+	    io->total == 0 || !served_find_known(ex, io->iov, io->count, io->total, &io->spot))
+		return false;
+	io->looked = io->found = true;
+	io->from = 0;
+	io->sends = conn->sends;
+	if (config.response_header.len == 0)
+		return true;
+	ins = insertion_new();
+	if (ins != NULL) {
+		ins->len = (uint32_t)format_response_insertion(ex->request, &io->spot, ins->text);
+		if (ins->len == 0) {
+			insertion_free(ins);
+			ins = NULL;
+		}
+	}
+	io->insertion = ins;
+	io->planned = ins != NULL || io->spot.end < io->total;
+	return true;
+}
+
 static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 {
 	struct request *answered;
+	struct exchange *ex;
 	bool special;
 
 	if (config.export_traces && conn_is_http1(conn))
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
-	answered = served_answering(conn);
-	special = is_special(io, conn, config.response_header.len > 0 && answered != NULL);
+	ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
+	answered = ex != NULL ? ex->request : served_answering(conn);
+	special = ex != NULL && plan_answer(io, conn, ex) ?
+	                  io->planned :
+	                  is_special(io, conn, config.response_header.len > 0 && answered != NULL);
 	if (config.export_traces && io->total > 0 && conn->mode == CONN_HTTP1) {
 		(void)find_spot(io, conn, 0);
 		served_hold_span(conn, &io->spot);

@@ -243,20 +243,10 @@ static void finish_response(struct conn *conn, struct exchange *ex)
 	conn_pop_done(conn);
 }
 
-/* The first exchange that is not answered in full; NULL when the server has nothing to answer. */
-static struct exchange *unanswered(const struct conn *conn)
-{
-	struct exchange *ex = conn->first;
-
-	while (ex != NULL && ex->response_done)
-		ex = ex->next;
-	return ex != NULL && ex->request_headed ? ex : NULL;
-}
-
 /* The exchange whose response the next sent byte belongs to; NULL (and opaque) where there is no request for it. */
 static struct exchange *sending(struct conn *conn)
 {
-	struct exchange *ex = unanswered(conn);
+	struct exchange *ex = served_unanswered(conn);
 
 	if (ex == NULL) {
 		/* The server speaks first (SMTP), or answers what never became a request (408, 400): not ours to follow. */
@@ -274,7 +264,7 @@ struct request *served_answering(const struct conn *conn)
 
 	if (conn->mode == CONN_OPAQUE)
 		return config.raw ? conn->owner : NULL;
-	ex = unanswered(conn);
+	ex = served_unanswered(conn);
 	return ex == NULL ? NULL : ex->request;
 }
 
@@ -311,16 +301,13 @@ static bool go_on(struct conn *conn, struct exchange *ex, enum http1_status stat
 	}
 }
 
-void served_sent(struct conn *conn, const char *out, size_t len)
+static void take_responses(struct conn *conn, const char *out, size_t len, struct http1_known *known)
 {
-	struct http1_sink sink = { .wants = response_wants,
+	struct http1_sink sink = { .wants = config.response_header.len > 0 ? response_wants : NULL,
 		                   .field = response_field,
-		                   .filter = stream_filter(&response_filter) };
+		                   .filter = stream_filter(&response_filter),
+		                   .known = known };
 
-	if (conn->mode != CONN_HTTP1) {
-		pass_opaque(conn, len);
-		return;
-	}
 	while (len > 0) {
 		struct exchange *ex = sending(conn);
 		enum http1_status status;
@@ -329,8 +316,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 		if (ex == NULL)
 			return;
 		sink.owner = &ex->own_response_header;
-		status = http1_feed(&ex->down, config.response_header.len > 0 ? &sink : NULL, conn_line_buffer, out,
-		                    len, &used);
+		status = http1_feed(&ex->down, &sink, conn_line_buffer, out, len, &used);
 		out += used;
 		len -= used;
 		if (ex->span != NULL)
@@ -338,6 +324,19 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 		if (!go_on(conn, ex, status))
 			return;
 	}
+}
+
+void served_sent(struct conn *conn, const char *out, size_t len)
+{
+	struct stream_heads *heads;
+
+	if (conn->mode != CONN_HTTP1) {
+		pass_opaque(conn, len);
+		return;
+	}
+	heads = stream_take_heads();
+	take_responses(conn, out, len, stream_known(heads, STREAM_RESPONSE_OUT));
+	stream_give_heads(heads);
 }
 
 void served_sent_unseen(struct conn *conn, size_t len)
@@ -364,7 +363,7 @@ void served_sent_unseen(struct conn *conn, size_t len)
 
 void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len)
 {
-	struct exchange *ex = unanswered(conn);
+	struct exchange *ex = served_unanswered(conn);
 	char *line;
 
 	if (ex == NULL) {
@@ -384,7 +383,7 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t
 
 void served_hold_span(struct conn *conn, const struct stream_spot *spot)
 {
-	struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
+	struct exchange *ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 
 	if (ex == NULL || ex->span == NULL)
 		return;
@@ -406,13 +405,29 @@ void served_shut(struct conn *conn)
 	}
 }
 
+bool served_find_known(const struct exchange *ex, const struct iovec *iov, int count, size_t total,
+                       struct stream_spot *spot)
+{
+	struct stream_heads *heads = stream_take_heads();
+	struct http1_sink sink = { .wants = response_wants,
+		                   .field = response_field,
+		                   .owner = &spot->own_response_header,
+		                   .known = stream_known(heads, STREAM_RESPONSE_OUT) };
+	bool found;
+
+	spot->own_response_header = false;
+	found = count > 0 && stream_find_known(spot, response_options(ex), &sink, iov, total);
+	stream_give_heads(heads);
+	return found;
+}
+
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
 {
 	struct http1_sink sink = { .wants = response_wants,
 		                   .field = response_field,
 		                   .owner = &spot->own_response_header,
 		                   .filter = stream_filter(&response_filter) };
-	const struct exchange *ex = conn->mode == CONN_HTTP1 ? unanswered(conn) : NULL;
+	const struct exchange *ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 	struct stream_heads *heads;
 	bool found;
 
@@ -423,14 +438,11 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	spot->own_response_header = ex->own_response_header;
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_RESPONSE_OUT);
-	found = !ex->response_begun && offset == 0 && stream_find_known(spot, response_options(ex), &sink, iov, count);
-	if (!found) {
-		if (ex->response_begun)
-			http1_fork(&spot->after, &ex->down);
-		else
-			http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
-		found = stream_find_spot(spot, &sink, iov, count, offset);
-	}
+	if (ex->response_begun)
+		http1_fork(&spot->after, &ex->down);
+	else
+		http1_init(&spot->after, HTTP1_RESPONSE, response_options(ex));
+	found = stream_find_spot(spot, &sink, iov, count, offset);
 	stream_give_heads(heads);
 	return found;
 }

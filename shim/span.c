@@ -326,8 +326,12 @@ static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct
 	out->tid = (uint32_t)os_tid();
 	to = (char *)(out + 1);
 	for (i = 0; i < RING_TEXT_COUNT; i++) {
-		memcpy(to, span->area + span->at[i], span->record.text[i]);
-		to += span->record.text[i];
+		size_t len = span->record.text[i];
+
+		if (len == 0)
+			continue; /* most are not there */
+		memcpy(to, span->area + span->at[i], len);
+		to += len;
 	}
 	return out;
 }

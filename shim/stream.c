@@ -47,7 +47,7 @@ void stream_give_heads(struct stream_heads *taken)
 		spare_give(SPARE_HEADS, &heads, taken);
 }
 
-static size_t iov_total(const struct iovec *iov, int count)
+size_t stream_total(const struct iovec *iov, int count)
 {
 	size_t total = 0;
 	int i;
@@ -55,21 +55,6 @@ static size_t iov_total(const struct iovec *iov, int count)
 	for (i = 0; i < count; i++)
 		total += iov[i].iov_len;
 	return total;
-}
-
-bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
-                       const struct iovec *iov, int count)
-{
-	size_t total = count == 1 ? iov->iov_len : iov_total(iov, count);
-	struct http1_message message;
-
-	if (count < 1 || !http1_take_known(&spot->after, options, sink, iov->iov_base, iov->iov_len, total, &message))
-		return false;
-	spot->at = message.head;
-	spot->end = message.end;
-	spot->done = message.done;
-	spot->known = true;
-	return true;
 }
 
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
@@ -81,7 +66,7 @@ bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, c
 	int i;
 
 	scanner->options |= HTTP1_STOP_AT_BLANK;
-	spot->end = iov_total(iov, count);
+	spot->end = stream_total(iov, count);
 	spot->done = false;
 	for (i = 0; i < count && !ended; base += iov[i].iov_len, i++) {
 		size_t at = offset > base ? offset - base : 0;

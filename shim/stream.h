@@ -54,6 +54,16 @@ void served_sent(struct conn *conn, const char *out, size_t len);
 void served_sent_unseen(struct conn *conn, size_t len);
 /* served.c: the request whose response the next sent byte belongs to, or NULL. Borrowed. */
 struct request *served_answering(const struct conn *conn);
+
+/* The first exchange that is not answered in full; NULL when the server has nothing to answer. */
+static inline struct exchange *served_unanswered(const struct conn *conn)
+{
+	struct exchange *ex = conn->first;
+
+	while (ex != NULL && ex->response_done)
+		ex = ex->next;
+	return ex != NULL && ex->request_headed ? ex : NULL;
+}
 /* served.c: the program shut its sending direction down: that is the end of a response until close. */
 void served_shut(struct conn *conn);
 
@@ -81,12 +91,27 @@ struct stream_spot {
 /* stream.c: the dry run itself; `spot->after` is a fork to run with; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset);
-/* The same for a message that begins with iov, if its head is known (sink->known) and lies in the first vector; else false. */
-bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
-                       const struct iovec *iov, int count);
+/* The same for a message that begins with iov, if its head is known (sink->known) and lies in the first vector; else false. `total`: bytes of all vectors. */
+static inline bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
+                                     const struct iovec *iov, size_t total)
+{
+	struct http1_message message;
+
+	if (!http1_take_known(&spot->after, options, sink, iov->iov_base, iov->iov_len, total, &message))
+		return false;
+	spot->at = message.head;
+	spot->end = message.end;
+	spot->done = message.done;
+	spot->known = true;
+	return true;
+}
+size_t stream_total(const struct iovec *iov, int count);
 /* The program is about to send: what `spot` found (NULL: bytes that nobody sees) may complete a span. See span_hold. */
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
+/* The same for an exchange whose response begins with the vectors, if its head is known; else false, and nothing was looked at. */
+bool served_find_known(const struct exchange *ex, const struct iovec *iov, int count, size_t total,
+                       struct stream_spot *spot);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
  * instead of reading the same bytes again. Only where spot->known.
