@@ -15,9 +15,13 @@
 
 EXPORT int close(int fd)
 {
-	if (io_active() && fds_word(fd) != FD_UNKNOWN) {
-		io_closing(fd);
-		fds_death(fd);
+	if (io_active()) {
+		uint64_t word = fds_word(fd);
+
+		if (fds_kind(word) == FD_LOG)
+			io_closing(fd);
+		if (word != FD_UNKNOWN)
+			fds_death(fd);
 	}
 	return REAL(close)(fd);
 }

@@ -21,7 +21,7 @@ struct call_head {
 
 static struct http1_filter filter LAYOUT_LATER;
 
-void call_prepare(void)
+__attribute__((cold)) void call_prepare(void)
 {
 	http1_filter_init(&filter);
 	http1_expect_field(&filter, "host", 4);

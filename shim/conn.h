@@ -56,12 +56,16 @@ struct span_ids {
 	uint32_t flags; /* RING_FLAG_* */
 };
 
+/* A head that is not longer goes out in one stretch with its insertion. Nearly every head is shorter. */
+#define INSERTION_GATHERS 2048
+
 /* What is inserted into an outgoing stream: kept with the connection when the kernel took only a part of it. */
 struct insertion {
 	uint32_t pool_word;
 	uint32_t len, sent;
-	struct span_ids ids; /* a call's, where spans are exported */
-	char text[LIMIT_INJECTION];
+	struct span_ids ids;            /* a call's, where spans are exported */
+	char before[INSERTION_GATHERS]; /* room for a copy of the head, up to `text` */
+	char text[LIMIT_INJECTION + INSERTION_GATHERS];
 };
 
 struct conn {
@@ -141,8 +145,8 @@ extern uint32_t conn_epoch;
  * conn_lock's and conn_unlock's rest, where it is not as nearly always: somebody has the lock, or what was locked is another
  * connection by now, was missed, or has died. `mine`: the lock is ours already.
  */
-bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts);
-void conn_bury(struct conn *conn);
+bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
+void conn_bury(struct conn *conn) __attribute__((cold));
 
 static inline bool conn_lock_within(struct conn_handle handle, int attempts)
 {
@@ -193,7 +197,7 @@ void conn_pop_done(struct conn *conn);
 bool conn_is_http1(const struct conn *conn);
 
 /* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until the program changes it. Keeps errno. */
-bool conn_ask_blocking(struct conn *conn, int fd);
+bool conn_ask_blocking(struct conn *conn, int fd) __attribute__((cold));
 
 static inline bool conn_is_blocking(struct conn *conn, int fd)
 {

@@ -137,7 +137,7 @@ void fds_dup(int from, int to)
 	replace(to, word);
 }
 
-static uint64_t learn_socket(int fd)
+static __attribute__((cold)) uint64_t learn_socket(int fd)
 {
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(int);
@@ -159,7 +159,7 @@ static uint64_t learn_socket(int fd)
 	return conn == NULL ? FD_NOTHING : (uint64_t)(uintptr_t)conn | FD_CONN;
 }
 
-static uint64_t learn(int fd)
+static __attribute__((cold)) uint64_t learn(int fd)
 {
 	enum record_stream stream;
 	struct stat st;
@@ -178,7 +178,7 @@ static uint64_t learn(int fd)
 	                                                                                                  FD_CHANNEL;
 }
 
-uint64_t fds_learn(int fd)
+__attribute__((cold)) uint64_t fds_learn(int fd)
 {
 	uint64_t expected = FD_UNKNOWN;
 	uint64_t *slot;

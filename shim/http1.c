@@ -75,7 +75,7 @@ static enum http1_status take_chunk_size(struct http1 *h, struct http1_input *in
 	return http1_take_byte(h, in, '\r', STATE_CHUNK_SIZE_LF);
 }
 
-static enum http1_status take_chunk_extension(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_chunk_extension(struct http1 *h, struct http1_input *in)
 {
 	const char *eol = http1_find_control(in->p, in->end);
 	size_t len = (size_t)(eol - in->p);
@@ -99,7 +99,7 @@ static enum http1_status count_trailer(struct http1 *h, struct http1_input *in, 
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_trailer(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_trailer(struct http1 *h, struct http1_input *in)
 {
 	if (*in->p == '\r')
 		return http1_take_byte(h, in, '\r', STATE_TRAILERS_LF);
@@ -109,7 +109,7 @@ static enum http1_status take_trailer(struct http1 *h, struct http1_input *in)
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_trailer_name(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_trailer_name(struct http1 *h, struct http1_input *in)
 {
 	enum http1_status status = count_trailer(h, in, http1_find_name_end(in->p, in->end));
 
@@ -118,7 +118,7 @@ static enum http1_status take_trailer_name(struct http1 *h, struct http1_input *
 	return http1_take_byte(h, in, ':', STATE_TRAILER_VALUE);
 }
 
-static enum http1_status take_trailer_value(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_trailer_value(struct http1 *h, struct http1_input *in)
 {
 	enum http1_status status = count_trailer(h, in, http1_find_control(in->p, in->end));
 
@@ -307,8 +307,8 @@ static const char other_methods[][12] = {
 };
 
 /* As http1_sniff_request, for one method. */
-static enum http1_sniff sniff_method(const char *in, size_t len, enum http1_method method, const char *name,
-                                     size_t size)
+static __attribute__((cold)) enum http1_sniff sniff_method(const char *in, size_t len, enum http1_method method,
+                                                           const char *name, size_t size)
 {
 	size_t name_len = strnlen(name, size);
 
@@ -323,7 +323,7 @@ static enum http1_sniff sniff_method(const char *in, size_t len, enum http1_meth
 	return http1_begins_target(method, in[name_len + 1]) ? HTTP1_SNIFF_YES : HTTP1_SNIFF_NO;
 }
 
-enum http1_sniff http1_sniff_request(const char *in, size_t len)
+__attribute__((cold)) enum http1_sniff http1_sniff_request(const char *in, size_t len)
 {
 	enum http1_sniff best = HTTP1_SNIFF_NO;
 

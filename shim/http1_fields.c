@@ -220,7 +220,7 @@ static enum field_kind find_kind(struct http1 *h, const struct http1_sink *sink,
 }
 
 /* Have a buffer for a split line. In a fork: its own, with what the original has kept so far. */
-static bool have_line(struct http1 *h, const struct http1_input *in)
+static __attribute__((cold)) bool have_line(struct http1 *h, const struct http1_input *in)
 {
 	if (h->line)
 		return true;
@@ -235,7 +235,7 @@ static bool have_line(struct http1 *h, const struct http1_input *in)
 }
 
 /* The rest of the input belongs to a field's name: keep it, unless it cannot be one that matters. */
-static enum http1_status keep_name(struct http1 *h, struct http1_input *in, size_t len)
+static __attribute__((cold)) enum http1_status keep_name(struct http1 *h, struct http1_input *in, size_t len)
 {
 	char first = h->line_len ? 0 : *in->p;
 	size_t total = h->line_len + len;
@@ -260,7 +260,7 @@ static bool passable(const struct http1 *h)
 	return h->field == FIELD_SINK;
 }
 
-static enum http1_status give_up_line(struct http1 *h)
+static __attribute__((cold)) enum http1_status give_up_line(struct http1 *h)
 {
 	h->line_len = 0;
 	h->state = STATE_VALUE_SKIPPED;
@@ -268,7 +268,7 @@ static enum http1_status give_up_line(struct http1 *h)
 }
 
 /* STATE_VALUE: the value of a split line, up to its CR. */
-static enum http1_status take_value(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_value(struct http1 *h, struct http1_input *in)
 {
 	const char *eol = http1_find_control(in->p, in->end);
 	size_t len = (size_t)(eol - in->p);
@@ -289,7 +289,7 @@ static enum http1_status take_value(struct http1 *h, struct http1_input *in)
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_value_end(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_value_end(struct http1 *h, struct http1_input *in)
 {
 	const char *line = h->line ? h->line : h->inherited;
 	uint16_t len = h->line_len;
@@ -318,7 +318,8 @@ static inline enum http1_status skip_value(struct http1 *h, struct http1_input *
 }
 
 /* The name is known and matters; `name` is in lower case, on the stack or in the line buffer. The value is next. */
-static enum http1_status begin_value(struct http1 *h, struct http1_input *in, const char *name, size_t name_len)
+static __attribute__((cold)) enum http1_status begin_value(struct http1 *h, struct http1_input *in, const char *name,
+                                                           size_t name_len)
 {
 	const char *value = in->p;
 	const char *eol = http1_find_control(value, in->end);
@@ -363,7 +364,7 @@ static void lower_name(char *out, const char *name, size_t len)
 }
 
 /* STATE_FIELD, at the first byte of a line, or STATE_NAME: a name up to its colon, and the value if it is whole. */
-static enum http1_status take_name(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_name(struct http1 *h, struct http1_input *in)
 {
 	const char *start = in->p, *colon = http1_find_name_end(start, in->end), *name;
 	size_t len = (size_t)(colon - start), total = h->line_len + len;
@@ -565,7 +566,7 @@ static enum http1_status take_lines(struct http1 *h, struct http1_input *in)
 	return take_name(h, in);
 }
 
-static enum http1_status skip_name(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status skip_name(struct http1 *h, struct http1_input *in)
 {
 	in->p = http1_find_name_end(in->p, in->end);
 	return in->p == in->end ? HTTP1_MORE : http1_take_byte(h, in, ':', STATE_VALUE_SKIPPED);

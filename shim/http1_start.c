@@ -43,7 +43,7 @@ static enum http1_method find_method(const char name[8])
 	return method;
 }
 
-static enum http1_status take_method(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_method(struct http1 *h, struct http1_input *in)
 {
 	for (; in->p < in->end && http1_token_lower(*in->p); in->p++) {
 		/* One character more than the longest known name has makes it unknown. */
@@ -59,7 +59,7 @@ static enum http1_status take_method(struct http1 *h, struct http1_input *in)
 }
 
 /* Which of the four forms (RFC 9112 3.2) is it, and does it fit the method? */
-static enum http1_status take_target_first(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_target_first(struct http1 *h, struct http1_input *in)
 {
 	char c = *in->p;
 
@@ -73,7 +73,7 @@ static enum http1_status take_target_first(struct http1 *h, struct http1_input *
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_scheme(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_scheme(struct http1 *h, struct http1_input *in)
 {
 	while (in->p < in->end) {
 		char c = *in->p;
@@ -85,7 +85,7 @@ static enum http1_status take_scheme(struct http1 *h, struct http1_input *in)
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_target(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_target(struct http1 *h, struct http1_input *in)
 {
 	in->p = http1_find_at_most(in->p, in->p, in->end, ' ', false);
 	if (in->p == in->end)
@@ -93,7 +93,7 @@ static enum http1_status take_target(struct http1 *h, struct http1_input *in)
 	return http1_take_byte(h, in, ' ', STATE_VERSION);
 }
 
-static enum http1_status take_version(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_version(struct http1 *h, struct http1_input *in)
 {
 	static const char text[] = "HTTP/1.";
 	const uint16_t len = sizeof(text) - 1;
@@ -117,7 +117,7 @@ static enum http1_status take_version(struct http1 *h, struct http1_input *in)
 }
 
 /* Three digits; whether a reason phrase follows, and the space before it, is left to the server, as all clients do. */
-static enum http1_status take_status(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_status(struct http1 *h, struct http1_input *in)
 {
 	for (; in->p < in->end && h->line_len < 3; in->p++, h->line_len++) {
 		if (!http1_is_digit(*in->p))
@@ -133,7 +133,7 @@ static enum http1_status take_status(struct http1 *h, struct http1_input *in)
 	return HTTP1_MORE;
 }
 
-static enum http1_status take_reason(struct http1 *h, struct http1_input *in)
+static __attribute__((cold)) enum http1_status take_reason(struct http1 *h, struct http1_input *in)
 {
 	in->p = http1_find_control(in->p, in->end);
 	if (in->p == in->end)

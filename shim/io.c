@@ -177,7 +177,7 @@ void io_accept_begin(void)
 	current_clear();
 }
 
-void io_accepted(int listener, int fd, bool nonblocking)
+__attribute__((cold)) void io_accepted(int listener, int fd, bool nonblocking)
 {
 	int saved = errno;
 	struct conn *conn = NULL;
@@ -196,7 +196,7 @@ void io_accepted(int listener, int fd, bool nonblocking)
 	errno = saved;
 }
 
-bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
+__attribute__((cold)) bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	uint64_t word = fds_word(fd);
 	struct request *known;
@@ -474,7 +474,7 @@ void io_closing(int fd)
 	errno = saved;
 }
 
-void io_closing_range(unsigned first, unsigned last)
+__attribute__((cold)) void io_closing_range(unsigned first, unsigned last)
 {
 	unsigned fd;
 
@@ -483,7 +483,7 @@ void io_closing_range(unsigned first, unsigned last)
 		io_closing((int)fd);
 }
 
-void io_after_fork(void)
+__attribute__((cold)) void io_after_fork(void)
 {
 	int saved = errno;
 

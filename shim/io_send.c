@@ -9,6 +9,11 @@
  *
  * One call of the program may hold several messages. It is sent in pieces, each up to the end of a message, so that every
  * head gets its insertion; on a blocking socket the pieces add up to the whole, as the program expects.
+ *
+ * The usual send, one message whose head lies in the first vector, goes out by send_gathered, in few steps; what is rare goes by
+ * send_pieces. Both settle an insertion in the same way.
+ *
+ * long: the plan, the usual way and the pieces are steps of one call over one state.
  */
 #include "io_spans.h"
 
@@ -30,9 +35,6 @@
 
 /* Of a longer piece of the program's, so much is known to be there before it is read. */
 #define LOOKED_AT_MAX (64u * 1024)
-
-/* A head that is not longer goes out in one stretch with its insertion. Nearly every head is shorter. */
-#define GATHER_MAX 2048
 
 /* ---- who calls ---- */
 
@@ -405,7 +407,7 @@ static void use_spot(const struct io_send *io, struct piece *piece, struct inser
 }
 
 /* What to send next, from `from` on: finds the insertion (or takes the pending one) under the lock. false: gone. */
-static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, size_t total)
+static __attribute__((cold)) bool plan_piece(struct io_send *io, struct piece *piece, size_t from, size_t total)
 {
 	struct conn *conn = io->handle.conn;
 	bool found;
@@ -433,7 +435,8 @@ static bool plan_piece(struct io_send *io, struct piece *piece, size_t from, siz
 }
 
 /* Cover the program's bytes [from, to) with at most `room` vectors. Returns how far it came. */
-static size_t cover(const struct io_send *io, struct piece *piece, size_t from, size_t to, int room)
+static __attribute__((cold)) size_t cover(const struct io_send *io, struct piece *piece, size_t from, size_t to,
+                                          int room)
 {
 	size_t base = 0;
 	int i;
@@ -466,35 +469,40 @@ static inline size_t known_end(const char *bytes, size_t blank_end, size_t end)
 	return end - blank_end < here ? end : blank_end;
 }
 
+/* The first `before` bytes in front of the insertion, the others up to `to` behind it. At most INSERTION_GATHERS. */
+static inline struct iovec gather_around(struct insertion *ins, const char *bytes, size_t before, size_t to)
+{
+	char *head = ins->before + sizeof(ins->before) - before;
+
+	memcpy(head, bytes, before);
+	memcpy(ins->text + ins->len, bytes + before, to - before);
+	return (struct iovec){ head, to + ins->len };
+}
+
 /*
- * Head, insertion and blank line behind each other, in what the insertion leaves of its block: the kernel takes one stretch
+ * Head, insertion and blank line behind each other, in the insertion's block: the kernel takes one stretch
  * sooner than three, by more than the copy costs. Of the body nothing is copied that the scanner has not come near: only the
  * kernel can say whether it may be read. For a head that lies in one vector, as nearly every one does.
  */
-static bool gather(const struct io_send *io, struct piece *piece)
+static __attribute__((cold)) bool gather(const struct io_send *io, struct piece *piece)
 {
 	struct insertion *ins = piece->ins;
-	size_t before = piece->at, to, len;
-	char *all = ins->text + ins->len;
+	size_t before = piece->at, to;
 	const char *bytes = io->iov[0].iov_base;
 
 	if (piece->from > 0 || before + 2 > io->iov[0].iov_len || before + 2 > piece->end || ins->sent > 0)
 		return false;
 	to = known_end(bytes, before + 2, piece->end < io->iov[0].iov_len ? piece->end : io->iov[0].iov_len);
-	len = to + ins->len;
-	if (len > GATHER_MAX || len > sizeof(ins->text) - ins->len)
+	if (to > INSERTION_GATHERS)
 		return false;
-	memcpy(all, bytes, before);
-	memcpy(all + before, ins->text, ins->len);
-	memcpy(all + before + ins->len, bytes + before, to - before);
-	piece->v[0] = (struct iovec){ all, len };
+	piece->v[0] = gather_around(ins, bytes, before, to);
 	piece->count = 1;
 	if (to < piece->end)
 		piece->end = cover(io, piece, to, piece->end, PIECE_VECTORS - 1);
 	return true;
 }
 
-static void lay_out(const struct io_send *io, struct piece *piece)
+static __attribute__((cold)) void lay_out(const struct io_send *io, struct piece *piece)
 {
 	size_t reached;
 
@@ -535,7 +543,7 @@ static inline void settle_whole(struct io_send *io, struct insertion *ins)
  * The kernel took `sent` bytes of a piece, of which `before` were to come before the insertion (NULL: none). Returns how many of
  * them were the program's; settles the insertion.
  */
-static size_t settle(struct io_send *io, struct insertion *ins, size_t before, size_t sent)
+static __attribute__((cold)) size_t settle(struct io_send *io, struct insertion *ins, size_t before, size_t sent)
 {
 	size_t rest;
 
@@ -561,7 +569,7 @@ static size_t settle(struct io_send *io, struct insertion *ins, size_t before, s
 	return before;
 }
 
-static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
+static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 {
 	size_t total = io->total;
 	size_t done = 0;
@@ -606,25 +614,20 @@ static ssize_t send_pieces(struct io_send *io, struct io_emitter *emitter)
 
 /*
  * Is it one message, whose head lies in the first vector with an insertion for it, and all of that vector is known to be readable?
- * Then head, insertion and the vector's rest go out behind each other, in what the insertion leaves of its block, and behind them the
- * other vectors as they are. Fills `v`, which has io->count of them; false: send_pieces has to do it.
+ * Then head, insertion and the vector's rest go out behind each other, in the insertion's block, and behind them the other vectors
+ * as they are. Fills `v`, which has io->count of them; false: send_pieces has to do it.
  */
 static inline bool gather_all(const struct io_send *io, struct iovec *v)
 {
-	struct insertion *ins = io->insertion;
 	const char *bytes = io->iov->iov_base;
-	size_t before = io->spot.at, first = io->iov->iov_len, len = first + ins->len;
-	char *all = ins->text + ins->len;
+	size_t before = io->spot.at, first = io->iov->iov_len;
 	int i;
 
 	/* With nothing before it, a part of the insertion could go out and nothing of the program's: then there is more to send. */
-	if (before == 0 || io->count > STRETCH_VECTORS || io->spot.end != io->total || len > GATHER_MAX ||
-	    len > sizeof(ins->text) - ins->len || before + 2 > first || known_end(bytes, before + 2, first) != first)
+	if (before == 0 || io->count > STRETCH_VECTORS || io->spot.end != io->total || first > INSERTION_GATHERS ||
+	    before + 2 > first || known_end(bytes, before + 2, first) != first)
 		return false;
-	memcpy(all, bytes, before);
-	memcpy(all + before, ins->text, ins->len);
-	memcpy(all + before + ins->len, bytes + before, first - before);
-	v[0] = (struct iovec){ all, len };
+	v[0] = gather_around(io->insertion, bytes, before, first);
 	for (i = 1; i < io->count; i++)
 		v[i] = io->iov[i];
 	return true;

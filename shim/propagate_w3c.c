@@ -97,7 +97,7 @@ static bool is_repeated(const struct members *m, size_t last)
 }
 
 /* Take the list apart. `most` members at most; false when anything about it is not valid. */
-static bool split(struct members *m, const char *text, size_t len, size_t most)
+static __attribute__((cold)) bool split(struct members *m, const char *text, size_t len, size_t most)
 {
 	struct propagate_piece rest = { text, len }, member;
 	size_t taken = 0;
@@ -131,7 +131,7 @@ static size_t joined_len(const struct members *m)
 }
 
 /* Leave members out, as the essay above says, until the rest fits. Returns its length. */
-static size_t shorten(struct propagate_in *in, struct members *m)
+static __attribute__((cold)) size_t shorten(struct propagate_in *in, struct members *m)
 {
 	size_t len;
 
@@ -186,7 +186,8 @@ static __attribute__((noinline)) bool keep(struct trace_context *ctx, const stru
 	return propagate_add_text(text, joined, len, slice);
 }
 
-void propagate_take_tracestate(struct propagate_in *in, struct trace_context *ctx, const char *value, size_t len)
+__attribute__((cold)) void propagate_take_tracestate(struct propagate_in *in, struct trace_context *ctx,
+                                                     const char *value, size_t len)
 {
 	struct propagate_piece kept = propagate_slice(ctx, ctx->tracestate);
 	struct members m;

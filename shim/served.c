@@ -16,7 +16,7 @@
 
 static struct http1_filter request_filter LAYOUT_LATER, response_filter LAYOUT_LATER;
 
-void served_prepare(void)
+__attribute__((cold)) void served_prepare(void)
 {
 	http1_filter_init(&request_filter);
 	propagate_each_wanted(stream_expect_field, &request_filter);
@@ -94,7 +94,7 @@ static struct request *only_unanswered(const struct conn *conn, bool had_unanswe
 	return ex->request;
 }
 
-static struct request *raw_received(struct conn *conn, size_t len)
+static __attribute__((cold)) struct request *raw_received(struct conn *conn, size_t len)
 {
 	if (!conn->raw_in) {
 		struct request *fresh = request_new();
@@ -269,7 +269,7 @@ struct request *served_answering(const struct conn *conn)
 }
 
 /* Sent on a connection that is not HTTP, or not any more; one that was fresh is none, as the server speaks first. */
-static void pass_opaque(struct conn *conn, size_t len)
+static __attribute__((cold)) void pass_opaque(struct conn *conn, size_t len)
 {
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);

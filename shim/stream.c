@@ -19,7 +19,7 @@ void stream_expect_field(void *filter, const char *name, size_t len)
 
 uint8_t stream_prepared;
 
-void stream_prepare(void)
+__attribute__((cold)) void stream_prepare(void)
 {
 	uint8_t not_yet = STREAM_UNPREPARED;
 
