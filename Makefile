@@ -57,6 +57,9 @@ LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT $(if $(filter $(SELDOM),$(basename $(@F))),-Os,-O3) $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
+# - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.
+OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/logfiles% shim/record_parts% shim/run_files% \
+	hooks/clone% hooks/forks% hooks/init% hooks/loader% hooks/lookup% hooks/node% hooks/process%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
 OBJECT_LDFLAGS = -shared -nostartfiles -static-libgcc -Wl,-soname,libtraceshim.so -Wl,--version-script,$(BUILD)/gen/exports.map \
@@ -163,6 +166,8 @@ $(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
 	$(call say,AS,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -g -fPIC -MMD -MP -c -o $@ $<
+
+$(OBJECT_SMALL:%.c=$(BUILD)/obj/%.o): OBJECT_CFLAGS += -Os
 
 # Debug information lives beside the object (gdb finds it by its build id and name), not in it. The old object is replaced, not
 # written over: guests that run have it mapped.
