@@ -344,9 +344,14 @@ static inline bool may_be_object(const char *line, size_t len)
 	return len && (line[0] == '{' || line[0] == ' ' || (unsigned char)(line[0] - '\t') <= '\r' - '\t');
 }
 
+/* More is a block of lines, as a rule, of which the first would be formatted in vain. */
+#define LINE_LIKELY 512
+
 size_t record_format_line(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
 {
 	*how = 0;
+	if (len > LINE_LIKELY && memchr(line, '\n', len))
+		return 0;
 	if (__builtin_expect(config.log_mode == LOG_JSON && !may_be_object(line, len), 1))
 		return format_text(src, line, len, out, how, true);
 	return memchr(line, '\n', len) ? 0 : record_format(src, line, len, out, how);
