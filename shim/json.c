@@ -294,6 +294,17 @@ static inline size_t copy_plain(char *out, const char *in, size_t len)
 	return n;
 }
 
+/* The last few bytes, once more with those in front: less than the few by themselves. false: one of them is special. */
+static inline bool copy_last(char *out, const char *end, size_t left)
+{
+	__m128i v = load(end - STEP);
+
+	if (find_stop(v))
+		return false;
+	store(out + left - STEP, v);
+	return true;
+}
+
 /* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
 static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
@@ -310,14 +321,8 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		__m128i v;
 
 		if (left < STEP && !at_rest) {
-			/* Once more with those in front: less than the few by themselves. */
-			if ((size_t)(in - plain) >= STEP - left) {
-				v = load(end - STEP);
-				if (!find_stop(v)) {
-					store(out + left - STEP, v);
-					return out + left;
-				}
-			}
+			if ((size_t)(in - plain) >= STEP - left && copy_last(out, end, left))
+				return out + left;
 			v = load_some(in, left);
 			store(rest, v);
 			store(rest + STEP, _mm_set1_epi8(' '));
