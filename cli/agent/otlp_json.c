@@ -138,6 +138,8 @@ static void put_http(struct buffer *b, const struct ring_span_read *s, const cha
 {
 	const struct ring_span *span = &s->span;
 	bool server = span->span_kind == RING_SPAN_SERVER;
+	uint64_t request = server ? span->bytes_in : span->bytes_out;
+	uint64_t response = server ? span->bytes_out : span->bytes_in;
 
 	STRING_ATTRIBUTE(b, "http.request.method", method, strlen(method));
 	if (*method == '_')
@@ -154,8 +156,11 @@ static void put_http(struct buffer *b, const struct ring_span_read *s, const cha
 	else if (span->version == 20)
 		STRING_ATTRIBUTE(b, "network.protocol.version", "2", 1);
 	STRING_ATTRIBUTE(b, "user_agent.original", s->text[RING_TEXT_USER_AGENT].at, s->text[RING_TEXT_USER_AGENT].len);
-	NUMBER_ATTRIBUTE(b, "http.request.size", server ? span->bytes_in : span->bytes_out);
-	NUMBER_ATTRIBUTE(b, "http.response.size", server ? span->bytes_out : span->bytes_in);
+	/* No message has no byte: 0 is a size that the guest does not know, or a response that never came. */
+	if (request > 0)
+		NUMBER_ATTRIBUTE(b, "http.request.size", request);
+	if (response > 0)
+		NUMBER_ATTRIBUTE(b, "http.response.size", response);
 }
 
 static void put_peer(struct buffer *b, const struct ring_span_read *s)
