@@ -46,25 +46,25 @@ routes() {
     done
 }
 
-@test "Next.js 16, next start: spans are named for their routes" {
+@test "Next.js 16: spans are named for their routes, with next start and standalone" {
+    local version
     routes start 16 20 $(full 22 24)
+    for version in $(full 20 22 24); do
+        routes standalone 16 "$version"
+    done
 }
 
-@test "Next.js 16, standalone server: the same" {
-    routes standalone 16 24 $(full 20 22)
-}
-
-@test "Next.js 15, next start: the same" {
-    routes start 15 22 $(full 18 20 24)
-}
-
-@test "Next.js 14, next start: the same" {
+@test "Next.js 14 and 15: the same" {
+    local version
     routes start 14 18 $(full 20 22 24)
+    for version in $(full 18 20 22 24); do
+        routes start 15 "$version"
+    done
 }
 
 @test "next dev: the same" {
     local variant
     for variant in 16-dev $(full 15-dev 14-dev); do
-        routes dev $variant 22
+        routes dev "$variant" 22
     done
 }
