@@ -24,6 +24,67 @@ static const uint8_t numbers[SEVERITY_COUNT] = {
 	[SEVERITY_WARN] = 13, [SEVERITY_ERROR] = 17, [SEVERITY_CRITICAL] = 18, [SEVERITY_FATAL] = 21,
 };
 
+/* What a member of an object says, if it is one that loggers state the level in. pino and bunyan count in tens. */
+static enum severity level_of_member(const char *name, size_t name_len, const char *value, size_t len)
+{
+	static const enum severity tens[] = {
+		SEVERITY_NONE, SEVERITY_TRACE, SEVERITY_DEBUG, SEVERITY_INFO,
+		SEVERITY_WARN, SEVERITY_ERROR, SEVERITY_FATAL,
+	};
+	static const char *const names[] = { "level", "severity", "log.level", "lvl", "levelname" };
+	char pair[24] = "level=";
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (name_len == strlen(names[i]) && memcmp(name, names[i], name_len) == 0)
+			break;
+	if (i == sizeof(names) / sizeof(names[0]))
+		return SEVERITY_NONE;
+	if (len >= 3 && value[0] >= '1' && value[0] <= '6' && value[1] == '0' && (value[2] == ',' || value[2] == '}'))
+		return tens[value[0] - '0'];
+	if (len == 0 || value[0] != '"')
+		return SEVERITY_NONE;
+	for (i = 1; i < len && i < 16 && value[i] != '"'; i++)
+		pair[5 + i] = value[i];
+	return i < len && value[i] == '"' ? severity_detect(pair, 5 + i) : SEVERITY_NONE;
+}
+
+/* Behind the string whose first character is at `at`. */
+static size_t end_of_string(const char *line, size_t len, size_t at)
+{
+	for (; at < len && line[at] != '"'; at++)
+		at += line[at] == '\\';
+	return at < len ? at + 1 : len;
+}
+
+enum severity line_severity(const char *line, size_t len)
+{
+	enum severity found = SEVERITY_NONE;
+	size_t at = 1, from, end;
+	int depth = 1;
+
+	if (len == 0 || line[0] != '{')
+		return severity_detect(line, len);
+	while (at < len && depth > 0 && found == SEVERITY_NONE) {
+		char c = line[at++];
+
+		depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+		if (c != '"')
+			continue;
+		from = at;
+		at = end_of_string(line, len, at);
+		end = at - 1;
+		while (at < len && line[at] == ' ')
+			at++;
+		if (depth != 1 || at >= len || line[at] != ':')
+			continue;
+		for (at++; at < len && line[at] == ' '; at++)
+			;
+		found = level_of_member(line + from, end - from, line + at, len - at);
+	}
+	return found;
+}
+
 /* The bytes from..to of the vectors. */
 static void gather(char *out, const struct iovec *iov, int count, size_t from, size_t to)
 {
@@ -95,7 +156,7 @@ void line_export(const struct line_origin *origin, struct iovec kept, const stru
 		gather(line + kept.iov_len, iov, count, from, from + (len - kept.iov_len));
 		fill(out, origin);
 		out->len = (uint32_t)len;
-		out->severity = numbers[severity_detect(line, len)];
+		out->severity = numbers[line_severity(line, len)];
 		if (origin->part || cut > 0)
 			out->flags |= RING_FLAG_TRUNCATED;
 		if (origin->ctx == NULL && origin->says_id) {

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "record.h"
+#include "severity.h"
 
 /* Whose a line is, and when it was printed. */
 struct line_origin {
@@ -28,5 +29,8 @@ struct line_origin {
  */
 void line_export(const struct line_origin *origin, struct iovec kept, const struct iovec *iov, int count, size_t from,
                  size_t to);
+
+/* The level that a line states; an object in the member where loggers put it, by name or by pino's numbers. Pure. */
+enum severity line_severity(const char *line, size_t len);
 
 #endif

@@ -291,10 +291,18 @@ other_node() {
         env LD_PRELOAD="$object" "$node" "$node_apps/spans.mjs" "$port" 1 "$(free_port)"
 }
 
-@test "lines and spans go to the agent together: ids, severity, the call's child" {
+@test "lines and spans go to the agent together: ids and severity, of text and of objects" {
     settings+=("TRACESHIM_EXPORT=traces,logs")
-    node_serves loggers.mjs console
-    curl -s "$url?n=1" >"$tmp/answer"
-    has_spans '.kind == "server"' 1
-    [ "$(rings | jq -s '(map(select(.what == "span"))[0]) as $span | [.[] | select(.what == "line" and .trace == $span.trace and .span == $span.span)] | length')" -gt 2 ]
+    local kind
+    for kind in console pino winston; do
+        forget
+        node_serves loggers.mjs $kind
+        curl -s "$url?n=1" >"$tmp/answer"
+        has_spans '.kind == "server"' 1
+        stop "$guest"
+        rings | jq -es '(map(select(.what == "span"))[0]) as $span |
+            [.[] | select(.what == "line" and .trace == $span.trace and .span == $span.span)] | length > 3'
+        [ "$kind" = console ] || rings | jq -es '[.[] | select(.what == "line" and .trace != "") | .severity] | sort == [9, 9, 9, 17]'
+        again
+    done
 }

@@ -282,6 +282,47 @@ CORE_TEST(ids_that_an_object_brings_along_are_its_own)
 	the_end();
 }
 
+CORE_TEST(an_object_has_the_severity_of_its_own_level)
+{
+	static const struct {
+		const char *line;
+		enum severity severity;
+	} cases[] = {
+		{ "{\"level\":50,\"time\":1,\"msg\":\"x\"}", SEVERITY_ERROR },
+		{ "{\"time\":10,\"level\":10}", SEVERITY_TRACE },
+		{ "{\"a\":{\"level\":60},\"b\":[\"level\"],\"level\":\"warn\"}", SEVERITY_WARN },
+		{ "{\"msg\":\"\\\"level\\\":60\", \"severity\" : \"INFO\"}", SEVERITY_INFO },
+		{ "{\"level\":\"unheard of\",\"lvl\":\"debug\"}", SEVERITY_DEBUG },
+		{ "{\"level\":3}", SEVERITY_NONE }, /* GELF's, or whose? */
+		{ "{\"level\":505}", SEVERITY_NONE },
+		{ "{\"level\":{\"level\":50}}", SEVERITY_NONE },
+		{ "{\"msg\":\"level\"}", SEVERITY_NONE },
+		{ "{\"msg\":\"ERROR\"}", SEVERITY_NONE },
+		{ "{\"level\":\"error", SEVERITY_NONE },
+		{ "{\"level\":50", SEVERITY_NONE },
+		{ "{\"level\":", SEVERITY_NONE },
+		{ "{\"level\\", SEVERITY_NONE },
+		{ "{", SEVERITY_NONE },
+		{ "", SEVERITY_NONE },
+		{ "ERROR: no object", SEVERITY_ERROR },
+	};
+	size_t i, cut;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t len = strlen(cases[i].line);
+
+		CHECK(line_severity(cases[i].line, len) == cases[i].severity);
+		/* Cut anywhere, at the end of readable memory. */
+		for (cut = 0; cut < len; cut++) {
+			char *part = malloc(cut + 1);
+
+			memcpy(part + 1, cases[i].line, cut);
+			(void)line_severity(part + 1, cut);
+			free(part);
+		}
+	}
+}
+
 CORE_TEST(nothing_is_exported_where_only_spans_are)
 {
 	exporting();
@@ -300,6 +341,7 @@ int main(void)
 		cmocka_unit_test(long_lines_are_exported_in_the_parts_of_their_records),
 		cmocka_unit_test(a_line_has_the_ids_the_time_and_the_severity_of_its_record),
 		cmocka_unit_test(ids_that_an_object_brings_along_are_its_own),
+		cmocka_unit_test(an_object_has_the_severity_of_its_own_level),
 		cmocka_unit_test(nothing_is_exported_where_only_spans_are),
 	};
 
