@@ -14,6 +14,7 @@ node_setup_file() {
     node_apps=$("$root/scripts/npm-app" --build "$build" node)
     node_versions=$("$root/scripts/npm-app" --build "$build" nodes)/node_modules
     node_default=$(command -v node)
+    [ "${NODE_MAJOR:-}" != 18 ] || "$root/scripts/npm-app" --build "$build" node-18
     [ -z "${NODE_MAJOR:-}" ] || node_default=$node_versions/node$NODE_MAJOR/bin/node
     [ -x "$node_default" ]
     export node_apps node_versions node_default

@@ -13,10 +13,14 @@ import nodeFetch2 from "node-fetch-2";
 import { Writable } from "node:stream";
 import * as undici6 from "undici-6";
 
-// These do not load on every version of Node that is served here.
+// These do not load on every version of Node that is served here; tests/apps/node-18 has others, where it is installed.
 const modern = Number(process.versions.node.split(".")[0]) >= 20;
-const undici = modern ? await import("undici") : {};
-const { got } = modern ? await import("got") : {};
+const older = (path) => {
+	const url = new URL(`../node-18/node_modules/${path}`, import.meta.url);
+	return fs.existsSync(url) ? import(url) : {};
+};
+const undici = modern ? await import("undici") : await older("undici/index.js");
+const { got } = modern ? await import("got") : await older("got/dist/source/index.js");
 
 const [port, peer] = process.argv.slice(2);
 const at = (offset) => `127.0.0.1:${Number(peer) + offset}`;
