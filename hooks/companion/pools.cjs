@@ -51,7 +51,7 @@ function standIn(original, handler) {
 	return made;
 }
 
-/* p-limit before 4: what it exports makes functions that take jobs. (Later ones keep contexts themselves.) */
+/* p-limit before 4: what it exports makes functions that take jobs. (4 cannot be reached; later ones keep contexts themselves.) */
 function watchLimit(pLimit) {
 	return standIn(pLimit, {
 		apply(target, self, args) {

@@ -57,7 +57,8 @@ never_anothers() {
     all_theirs pools p-limit 10
     all_theirs pools p-limit 10 import
     all_theirs pools-old p-limit 10
-    all_theirs pools-esm p-limit 10 import
+    local name
+    for name in p-limit-5 p-limit; do all_theirs pools-esm $name 10 import; done
 }
 
 @test "p-queue, as CommonJS and as an ES module: jobs have their request's id" {

@@ -66,12 +66,15 @@ function thens(say, delay) {
 		});
 }
 
+const limited = (name) => async () => {
+	const limit = isClass(await load(name))(WIDTH);
+	return (say) => limit(job, say);
+};
+
 /* Each makes what requests share, and returns how one of them has its job done: a promise of "result". */
 const shapes = {
-	async "p-limit"() {
-		const limit = isClass(await load("p-limit"))(WIDTH);
-		return (say) => limit(job, say);
-	},
+	"p-limit": limited("p-limit"),
+	"p-limit-5": limited("p-limit-5"),
 	async "p-queue"() {
 		const Queue = isClass(await load("p-queue"));
 		const queue = new Queue({ concurrency: WIDTH });
