@@ -112,3 +112,54 @@ shows_no_head() {
     [ "$(grep -c 'lets go$' "$tmp/said")" -eq 8 ]
     named "$tmp/shim.out" "^late$"
 }
+
+@test "a session with the inspector sees the program, its console and nothing of ours" {
+    everywhere guest inspector
+}
+
+@test "a diagnostic report says what it would of options, variables and what is open" {
+    everywhere guest report "$tmp"
+}
+
+# observed OPTION...: a small server under a tool of Node's own
+observed() {
+    FILTER='sed s,ws://.*,, ' same "$node" "$@" "$apps/inspector.js"
+}
+
+debugged() {
+    observed --inspect=127.0.0.1:0 && observed --cpu-prof --heap-prof --cpu-prof-dir="$tmp" --heap-prof-dir="$tmp"
+}
+
+@test "under a debugger's port and the profilers a program says what it would" {
+    everywhere debugged
+    # Theirs are there, of both runs on four versions.
+    [ "$(find "$tmp" -name '*.cpuprofile' | wc -l)" -eq 8 ]
+}
+
+# watched NAME COMMAND...: until it has run twice, the second time because its file has changed
+watched() {
+    local name=$1 tries=1200
+    shift
+    echo 'console.log("first");' >"$tmp/watched.js"
+    "$@" >"$tmp/$name.out" 2>"$tmp/$name.err" 3>&- </dev/null &
+    until grep -q 'Completed running' "$tmp/$name.out" || [ $((tries--)) -le 0 ]; do sleep 0.05; done
+    echo 'console.log("second");' >"$tmp/watched.js"
+    until grep -q second "$tmp/$name.out" && [ "$(grep -c 'Completed running' "$tmp/$name.out")" -ge 2 ] ||
+        [ $((tries--)) -le 0 ]; do sleep 0.05; done
+    stop $!
+    echo 0 >"$tmp/$name.status"
+}
+
+# The file may be seen to change once or twice.
+in_watch_mode() {
+    watched bare "$node" --watch "$tmp/watched.js" && watched shim env LD_PRELOAD="$so" "$node" --watch "$tmp/watched.js" &&
+        FILTER='sort -u' agree bare shim && grep -q '^second' "$tmp/bare.out"
+}
+
+@test "node --watch runs a program again when it changes" {
+    local version
+    for version in 20 22 24; do
+        node=$versions/node$version/bin/node
+        in_watch_mode
+    done
+}
