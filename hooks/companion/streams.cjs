@@ -36,12 +36,12 @@ function isBusy(state) {
 	return state !== undefined && (state.writing || state.corked || state.constructed === false);
 }
 
-function keepOwners(original) {
+function keepOwners(upper) {
 	return function write() {
 		const state = this._writableState;
 		const busy = isBusy(state);
 		if (!busy && (state === undefined || !Attach.has(state) || Attach.get(state).length === 0)) {
-			return apply(original, this, arguments);
+			return apply(upper.write, this, arguments);
 		}
 		const box = { store: storage.getStore() };
 		if (!busy) {
@@ -49,7 +49,7 @@ function keepOwners(original) {
 			const owners = Attach.get(state);
 			owners.unshift(box);
 			try {
-				return apply(original, this, arguments);
+				return apply(upper.write, this, arguments);
 			} finally {
 				if (owners[0] === box) {
 					owners.shift();
@@ -57,7 +57,7 @@ function keepOwners(original) {
 			}
 		}
 		const before = state.bufferedRequestCount;
-		const result = apply(original, this, arguments);
+		const result = apply(upper.write, this, arguments);
 		if (state.bufferedRequestCount === before + 1) {
 			const owners = ownersOf(this, state);
 			while (owners.length < before) {
@@ -73,14 +73,14 @@ function keepOwners(original) {
 let passing;
 
 /* What the readable side cannot pass on at once is marked; text becomes the bytes that it would become. */
-function markPushed(original) {
+function markPushed(upper) {
 	return function push(chunk, encoding) {
 		const state = this._readableState;
 		if (chunk === null || chunk === undefined || (state.flowing && state.length === 0 && !state.sync)) {
 			const before = passing;
 			passing = this;
 			try {
-				return apply(original, this, arguments);
+				return apply(upper.push, this, arguments);
 			} finally {
 				passing = before;
 			}
@@ -95,27 +95,29 @@ function markPushed(original) {
 		if (typeof given === "object" && !(Attach.get(given) instanceof Request)) {
 			attach(given, new Pushed(storage.getStore()));
 		}
-		return given === chunk ? apply(original, this, arguments) : apply(original, this, [given]);
+		return given === chunk ? apply(upper.push, this, arguments) : apply(upper.push, this, [given]);
 	};
 }
 
 /* What was kept is told in the name of who put it in, or in nobody's: text, and objects that are no longer the same. */
-function tellPushed(original) {
+function tellPushed(upper) {
 	return function emit(type, chunk) {
 		if (type !== "data" || passing === this) {
-			return apply(original, this, arguments);
+			return apply(upper.emit, this, arguments);
 		}
 		const owner = typeof chunk === "object" && chunk !== null ? Attach.get(chunk) : undefined;
-		if (owner instanceof Pushed) {
-			return runIn(owner.store, original, this, arguments);
+		const store = owner instanceof Pushed ? owner.store : owner instanceof Request ? owner : null;
+		const args = [];
+		for (let i = 0; i < arguments.length; i++) {
+			args[i] = arguments[i]; // see bindEmit
 		}
-		return runIn(owner instanceof Request ? owner : null, original, this, arguments);
+		return runIn(store, upper.emit, this, args);
 	};
 }
 
 function watchStreams({ Writable, Transform }) {
-	replace(Writable.prototype, "write", keepOwners);
-	replace(Transform.prototype, "write", keepOwners);
-	replace(Transform.prototype, "push", markPushed);
-	replace(Transform.prototype, "emit", tellPushed);
+	override(Writable.prototype, "write", keepOwners);
+	override(Transform.prototype, "write", keepOwners);
+	override(Transform.prototype, "push", markPushed);
+	override(Transform.prototype, "emit", tellPushed);
 }

@@ -190,7 +190,10 @@ function watchBefore(watch, Module, filename) {
 function watchModules() {
 	const Module = require("module");
 	replace(Module, "_load", (original) => function _load(request, parent, isMain) {
-		const name = typeof request === "string" ? nameOfModule(request) : undefined;
+		if (typeof request !== "string" || request[0] === ".") {
+			return apply(original, this, arguments); // a file of somebody's own, which has no name
+		}
+		const name = nameOfModule(request);
 		const pool = pools[name];
 		if (pool !== undefined) {
 			return loadPool(pool, Module, original, this, arguments);
