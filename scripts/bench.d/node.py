@@ -130,6 +130,7 @@ class Server:
         request.send(self.port, traceparent=TRACEPARENT)
         request.send(self.port)
         self.bench.stop(self.process)
+        self.cat.wait(60)  # it ends when it has read all
         self.bench.stop(self.cat)
         text = self.log.read_text(encoding="utf-8")
         self.log.unlink()
