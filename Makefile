@@ -50,12 +50,9 @@ CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 # - optimized as one unit (gcc): a call from file to file is a good part of what a hook costs.
 # - tuned, not built, for a processor of the last ten years: else gcc clears small structures by `rep stos`, where a
 #   few stores do.
-# - for size where code runs once a process, a thread or a child: every process maps it.
-SELDOM = clone config config_file config_match config_values counters environment forks init loader logfiles lookup node \
-	node_companion openssl process propagate_baggage propagate_other real run_files
 LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
-OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT $(if $(filter $(SELDOM),$(basename $(@F))),-Os,-O3) $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
+OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.
 OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/logfiles% shim/record_parts% shim/run_files% \
