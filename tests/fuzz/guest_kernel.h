@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "../../hooks/process.h"
 #include "../../hooks/real.h"
 #include "conn.h"
 #include "os.h"
@@ -677,17 +676,10 @@ void real_bind_all(void)
 {
 }
 
-/* hooks/forks.c, hooks/process.c: nothing forks here, nor does it become another program */
+/* hooks/forks.c: nothing forks here */
 void forks_done(pid_t pid)
 {
 	(void)pid;
-}
-
-long process_exec(long number, const long arg[6])
-{
-	(void)number, (void)arg;
-	errno = ENOSYS;
-	return -1;
 }
 
 static int kernel_open(const char *path, int flags, ...)
