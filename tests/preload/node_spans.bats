@@ -214,8 +214,8 @@ other_node() {
     ends /upgrade-call '.upgraded'
     again
     forget
-    node_serves express.js
-    burst "${url}shop/items/1" --requests 500 --connections 50 --numbered
+    node_serves routes.js express
+    burst "${url}shop/items/1" --requests 500 --connections 50
     has_spans '.route == "/shop/items/:id"' 500
     rings judge 1 500
 }

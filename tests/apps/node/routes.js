@@ -53,5 +53,5 @@ const kinds = {
 };
 
 Promise.resolve(kinds[kind]()).then((answer) => {
-	require("node:http").createServer(answer).listen(Number(port), "127.0.0.1", 1024);
+	require("node:http").createServer({ keepAliveTimeout: 60000 }, answer).listen(Number(port), "127.0.0.1", 1024);
 });

@@ -102,7 +102,7 @@ const misbehaving = http.createServer(answer).on("upgrade", (message, socket) =>
 const streams = http2.createServer((message, response) => response.writeHead(418).end("no coffee"));
 misbehaving.listen(peer, "127.0.0.1", () => {
 	streams.listen(peer + 1, "127.0.0.1", () => {
-		http.createServer(answer).listen(port, "127.0.0.1", 1024);
+		http.createServer({ keepAliveTimeout: 60000 }, answer).listen(port, "127.0.0.1", 1024);
 	});
 });
 // A server that is not HTTP leaves no span.
