@@ -58,7 +58,6 @@ GUEST(select);
 GUEST(syscall);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-long process_exec(long number, const long arg[6]);
 
 #define STEP 4
 #define STEPS_MAX 150
@@ -641,13 +640,6 @@ static void finish(void)
 	io_end_thread();
 	io_after_fork(); /* a log that nothing led to any more keeps what it could not send */
 	CHECK(leaks || kernel_blocks_out == 0);
-}
-
-/* hooks/process.c is not linked: this program starts no other one. */
-long process_exec(long number, const long arg[6])
-{
-	(void)number, (void)arg;
-	abort();
 }
 
 /* Blocks are counted at the end of each run, which knows what a fork in a handler may leave. LeakSanitizer does not. */
