@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2154 # variables come from guest.bash
+# shellcheck disable=SC2030,SC2031,SC2154 # variables come from guest.bash
 #
 # Suites that others wrote come out as bare; what they found.
 
