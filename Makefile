@@ -134,6 +134,7 @@ objects: $(OBJECT_O) $(CLI_O) $(AGENT_O)
 
 # ---- generated ------------------------------------------------------------------------------------------------------
 
+# Functions of libraries other than libc are looked for where they are used (hooks/openssl.c): the table is of libc's.
 # One list names what is interposed. The version script made from it is anonymous: a named one gives our symbols a
 # version of their own, and then they interpose nothing.
 $(BUILD)/gen/exports.map: hooks/symbols.list Makefile
@@ -145,19 +146,22 @@ $(BUILD)/gen/exports.map: hooks/symbols.list Makefile
 $(BUILD)/gen/real_table.h: hooks/symbols.list Makefile
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)awk '{ sub(/#.*/, "") } NF { print "REAL_ENTRY(" $$1 ")" }' $< > $@
+	$(Q)awk '{ sub(/#.*/, "") } NF && !/^(SSL|gnutls)_/ { print "REAL_ENTRY(" $$1 ")" }' $< > $@
 
 # ---- the object and the program -------------------------------------------------------------------------------------
+
+# What is small beside the ciphers that it stands in front of need not be fast, but every process maps it.
+$(patsubst %,$(BUILD)/obj/%.o,shim/tls shim/tls_send hooks/openssl): SMALL = -Os
 
 $(BUILD)/obj/shim/%.o: shim/%.c Makefile VERSION
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) $(SMALL) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/hooks/%.o: hooks/%.c Makefile VERSION | $(GENERATED)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(OBJECT_CFLAGS) $(SMALL) -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/hooks/%.o: hooks/%.S Makefile
 	$(call say,AS,$<)

@@ -1,6 +1,7 @@
 /*
- * Finding a function without dlsym: before glibc 2.34 that is in libdl, and a program that does not load libdl must run all the
- * same. What dlsym(RTLD_NEXT) would do: the objects behind ours in the loader's order, their dynamic symbols by the
+ * Finding functions without dlsym. One that may not be there: before glibc 2.34 that is in libdl, and a program that does not load libdl must run all the
+ * same. And those of one object of several that have functions of that name (two versions of libssl), where only an address can tell
+ * which one is meant. What dlsym(RTLD_NEXT) would do: the objects behind ours in the loader's order, their dynamic symbols by the
  * GNU hash table (or the older one), the default version.
  *
  * Who may call: anybody; it takes the loader's lock as dlsym does. Memory: none. Source: System V gABI, 'Dynamic Section'; the
@@ -106,11 +107,18 @@ static uint32_t find_old(const struct tables *t, const char *name)
 	return index;
 }
 
+static uint32_t find_in(const struct tables *t, const char *name)
+{
+	if (t->gnu_hash != NULL)
+		return find_gnu(t, name);
+	return t->hash != NULL ? find_old(t, name) : 0;
+}
+
 static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct search *search = arg;
 	struct tables t;
-	uint32_t index = 0;
+	uint32_t index;
 
 	(void)size;
 	if (!search->behind) {
@@ -119,10 +127,7 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
 	}
 	if (!read_tables(info, &t))
 		return 0;
-	if (t.gnu_hash != NULL)
-		index = find_gnu(&t, search->name);
-	else if (t.hash != NULL)
-		index = find_old(&t, search->name);
+	index = find_in(&t, search->name);
 	if (index != 0)
 		search->found = (void *)(info->dlpi_addr + t.symbols[index].st_value);
 	return index != 0;
@@ -134,4 +139,63 @@ void *lookup_next(const char *name)
 
 	(void)dl_iterate_phdr(look_into, &search);
 	return search.found;
+}
+
+/* Which object is meant, and what is wanted of it. */
+struct wanted {
+	struct lookup_object *object;
+	const char *names;
+	void **functions;
+	const void *const *addresses;
+	unsigned count;
+};
+
+/* The part of memory that the object has, if one of the addresses is in it, or if there are none. */
+static bool is_meant(const struct dl_phdr_info *info, struct wanted *wanted)
+{
+	uintptr_t first = UINTPTR_MAX, last = 0;
+	unsigned i;
+
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		uintptr_t from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+		if (info->dlpi_phdr[i].p_type != PT_LOAD)
+			continue;
+		if (from < first)
+			first = from;
+		if (from + info->dlpi_phdr[i].p_memsz > last)
+			last = from + info->dlpi_phdr[i].p_memsz;
+	}
+	*wanted->object = (struct lookup_object){ first, last };
+	for (i = 0; i < wanted->count; i++)
+		if (lookup_is_in(wanted->object, wanted->addresses[i]))
+			return true;
+	return wanted->count == 0;
+}
+
+static int look_for_all(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct wanted *wanted = arg;
+	const char *name = wanted->names;
+	struct tables t;
+	unsigned i;
+
+	(void)size;
+	if ((const char *)info->dlpi_addr == &__ehdr_start || !is_meant(info, wanted) || !read_tables(info, &t) ||
+	    find_in(&t, name) == 0)
+		return 0;
+	for (i = 0; *name != '\0'; name += strlen(name) + 1, i++) {
+		uint32_t index = find_in(&t, name);
+
+		wanted->functions[i] = index != 0 ? (void *)(info->dlpi_addr + t.symbols[index].st_value) : NULL;
+	}
+	return 1;
+}
+
+bool lookup_functions(struct lookup_object *object, const char *names, void **functions, const void *const *addresses,
+                      unsigned count)
+{
+	struct wanted wanted = { object, names, functions, addresses, count };
+
+	return dl_iterate_phdr(look_for_all, &wanted) != 0;
 }

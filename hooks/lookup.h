@@ -1,10 +1,32 @@
 /*
- * Functions of the objects behind ours, where there is no dlsym to ask.
+ * Functions of other objects, where there is no dlsym to ask, or where it cannot tell which object is meant.
  */
 #ifndef TRACESHIM_LOOKUP_H
 #define TRACESHIM_LOOKUP_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 /* As dlsym(RTLD_NEXT, name), with the default version; NULL: none has it. Functions only, none that its library chooses (IFUNC). */
 void *lookup_next(const char *name);
+
+/* Where an object lies. */
+struct lookup_object {
+	uintptr_t first, last;
+};
+
+static inline bool lookup_is_in(const struct lookup_object *object, const void *address)
+{
+	return (uintptr_t)address - object->first < object->last - object->first;
+}
+
+/*
+ * All functions of one object: the one that any of the addresses lies in, or, with none, the first that has the first name. It
+ * must have that one; those that it lacks are NULL. `names` are one behind the other, with an empty one at the end. false: there
+ * is no such object. Takes the loader's lock.
+ */
+bool lookup_functions(struct lookup_object *object, const char *names, void **functions, const void *const *addresses,
+                      unsigned count);
 
 #endif

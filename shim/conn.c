@@ -104,6 +104,7 @@ void conn_bury(struct conn *conn)
 		span_forget_conn(conn);
 	}
 	conn->owner = NULL;
+	__atomic_store_n(&conn->tls, NULL, __ATOMIC_RELAXED);
 	if (owner != NULL && conn->role == CONN_SERVED)
 		request_advance(owner, REQUEST_ENDED);
 	request_unref(owner);
@@ -235,6 +236,25 @@ void conn_make_opaque(struct conn *conn, bool poisoned)
 	conn->mode = CONN_OPAQUE;
 	conn->sends++;
 	drop_exchanges(conn);
+}
+
+void conn_restart(struct conn *conn, void *tls)
+{
+	struct request *raw = conn->role == CONN_SERVED ? conn->owner : NULL;
+
+	drop_exchanges(conn);
+	if (raw != NULL) {
+		if (conn->spans != NULL)
+			span_raw_end(conn);
+		conn->owner = NULL;
+		request_advance(raw, REQUEST_ENDED);
+		request_unref(raw);
+	}
+	conn->raw_in = false;
+	conn->sends++;
+	conn->mode = tls != NULL ? CONN_FRESH : CONN_OPAQUE;
+	__atomic_store_n(&conn->missed, false, __ATOMIC_RELAXED);
+	__atomic_store_n(&conn->tls, tls, __ATOMIC_RELAXED);
 }
 
 struct exchange *conn_push(struct conn *conn)

@@ -88,6 +88,7 @@ struct conn {
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
+	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 };
 
 struct conn_handle {
@@ -187,6 +188,15 @@ void conn_miss(struct conn_handle handle);
 
 /* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */
 void conn_make_opaque(struct conn *conn, bool poisoned);
+
+/* What was said on it so far is over: from now on it carries what this TLS session says (NULL: nothing). Locked. */
+void conn_restart(struct conn *conn, void *tls);
+
+/* The session whose cipher text passes on the descriptor; NULL: what passes there is what is said. An unlocked look. */
+static inline void *conn_tls(const struct conn *conn)
+{
+	return __atomic_load_n(&conn->tls, __ATOMIC_RELAXED);
+}
 
 /* Append a fresh exchange; NULL: queue full or no memory (the connection is then opaque). Locked. */
 struct exchange *conn_push(struct conn *conn);

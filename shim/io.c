@@ -20,6 +20,7 @@
 #include "span.h"
 #include "spare.h"
 #include "stream.h"
+#include "tls.h"
 
 bool io_ready;
 bool io_ending;
@@ -59,11 +60,21 @@ bool io_receive_begin(struct io_receive *io, int fd)
 		return false;
 	io->fd = fd;
 	io->handle = conn_of_word(fd, word);
-	if (io->handle.conn == NULL)
+	if (io->handle.conn == NULL || tls_passes(io->handle.conn, fd))
 		return false;
 	if (conn_role(io->handle.conn) == CONN_SERVED)
 		before_served_read(io->handle.conn, fd);
 	return true;
+}
+
+void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd)
+{
+	int saved = errno;
+
+	*io = (struct io_receive){ .handle = handle, .fd = fd };
+	if (conn_role(handle.conn) == CONN_SERVED)
+		before_served_read(handle.conn, fd);
+	errno = saved;
 }
 
 static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
@@ -151,7 +162,8 @@ void io_receive_unseen(int fd, ssize_t received)
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (received > 0 && (handle = conn_find(fd)).conn != NULL && conn_lock(handle)) {
+	if (received > 0 && (handle = conn_find(fd)).conn != NULL && !tls_passes(handle.conn, fd) &&
+	    conn_lock(handle)) {
 		struct exchange *ex = conn_role(handle.conn) == CONN_SERVED ? handle.conn->last : handle.conn->first;
 		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
 		uint64_t used = 0;

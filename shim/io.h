@@ -110,6 +110,26 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 /* splice from a connection: bytes that nobody sees. */
 void io_receive_unseen(int fd, ssize_t received);
 
+/* ---- plain text of TLS (tls.c) ---- */
+
+/*
+ * As above, for what a library of TLS takes from the program or gives to it: the connection is the session's, `fd` the
+ * descriptor below (-1: not known). io_receive_end and io_send_end go with them.
+ */
+void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
+enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);
+/* IO_SPECIAL is then done by the caller: what comes next of the program's bytes, from `from` on. */
+struct io_plan {
+	size_t at, end;              /* offsets: of the insertion, and of what comes before the next plan */
+	struct insertion *insertion; /* the caller's from now on; NULL: none */
+};
+/* false: the connection is gone, and the rest passes. */
+bool io_send_plan(struct io_send *io, struct io_plan *plan, size_t from);
+/* So many bytes from `offset` on are through. */
+void io_send_commit(struct io_send *io, size_t offset, size_t len);
+/* Bytes that nobody sees went out. */
+void io_send_unseen_plain(struct conn_handle handle, size_t sent);
+
 /* ---- connections ---- */
 
 void io_accept_begin(void);

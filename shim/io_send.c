@@ -28,6 +28,7 @@
 #include "ring.h"
 #include "span.h"
 #include "stream.h"
+#include "tls.h"
 
 /* Vectors of one real call: what comes before an insertion, the insertion, what comes after. 256 bytes of stack. */
 #define PIECE_VECTORS 16
@@ -285,7 +286,7 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	} else if (fds_kind(word) == FD_CONN) {
 		io->handle = conn_of_word(fd, word);
 		conn = io->handle.conn;
-		if (conn != NULL) {
+		if (conn != NULL && !tls_passes(conn, fd)) {
 			if (conn_role(conn) == CONN_UNDECIDED)
 				decide_role(io, conn);
 			verdict = conn_role(conn) == CONN_SERVED ? begin_served(io, conn) : begin_call(io, conn);
@@ -303,7 +304,7 @@ static bool is_as_foreseen(const struct io_send *io, const struct conn *conn, si
 }
 
 /* The kernel took `len` bytes of the vectors from `offset` on: the scanners may have them. Locks. */
-static void commit(struct io_send *io, size_t offset, size_t len)
+void io_send_commit(struct io_send *io, size_t offset, size_t len)
 {
 	struct conn *conn = io->handle.conn;
 	int i;
@@ -380,7 +381,7 @@ void io_send_end(struct io_send *io, ssize_t sent)
 		insertion_free(io->insertion);
 	if (sent > 0) {
 		io_send_blank_line_left(io->handle);
-		commit(io, 0, (size_t)sent);
+		io_send_commit(io, 0, (size_t)sent);
 	}
 	if (config.export_traces)
 		io_spans_sent(io, sent < 0, saved);
@@ -599,7 +600,7 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 			return done > 0 ? (ssize_t)done : -1;
 		}
 		own = settle(io, piece.ins, piece.at - piece.from, (size_t)sent);
-		commit(io, done, own);
+		io_send_commit(io, done, own);
 		done += own;
 		if ((size_t)sent < wanted && done > 0)
 			break;
@@ -653,7 +654,7 @@ static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, con
 	}
 	if (sent < 0)
 		return -1;
-	commit(io, 0, own);
+	io_send_commit(io, 0, own);
 	return (ssize_t)own;
 }
 
@@ -677,4 +678,28 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	request_unref(io->caller);
 	errno = saved;
 	return sent;
+}
+
+/* ---- plain text of TLS ---- */
+
+enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov)
+{
+	*io = (struct io_send){ .handle = handle, .iov = iov, .count = 1, .fd = fd, .word = fds_word(fd) };
+	if (!are_bytes(iov, 1, false, &io->total)) {
+		conn_miss(handle);
+		return IO_PLAIN;
+	}
+	if (conn_role(handle.conn) == CONN_UNDECIDED)
+		decide_role(io, handle.conn);
+	return conn_role(handle.conn) == CONN_SERVED ? begin_served(io, handle.conn) : begin_call(io, handle.conn);
+}
+
+bool io_send_plan(struct io_send *io, struct io_plan *plan, size_t from)
+{
+	struct piece piece;
+
+	if (!plan_piece(io, &piece, from, io->total))
+		return false;
+	*plan = (struct io_plan){ piece.at, piece.end, piece.ins };
+	return true;
 }

@@ -13,6 +13,7 @@
 #include "io_spans.h"
 #include "ring.h"
 #include "stream.h"
+#include "tls.h"
 
 /* A look without the lock: this thread, or one that it was told by, left it there; another's may come a moment later. */
 static CONN_UNLOCKED_LOOK bool has_rest(const struct conn *conn)
@@ -64,7 +65,7 @@ CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
 {
 	const struct conn *conn = fds_conn(fds_word(fd));
 
-	if (conn == NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL || !current_goes_on(conn))
+	if (conn == NULL || conn_tls(conn) != NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL || !current_goes_on(conn))
 		return false;
 	if (config.export_traces)
 		io_spans_hold_unseen(fd);
@@ -74,16 +75,30 @@ CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
 void io_send_unseen_begin(int fd)
 {
 	struct iovec none = { NULL, 0 };
+	struct conn *conn = fds_conn(fds_word(fd));
 	struct io_send io;
 
+	if (conn != NULL && tls_passes(conn, fd))
+		return;
 	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
 	if (io_send_unseen_goes_on(fd))
 		return;
-	if (config.export_traces && fds_conn(fds_word(fd)) != NULL && conn_role(fds_conn(fds_word(fd))) == CONN_SERVED)
+	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
 		io_spans_hold_unseen(fd);
 	/* As a write of nothing. Insertions are due in heads only. */
 	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
 		request_unref(io.caller);
+}
+
+void io_send_unseen_plain(struct conn_handle handle, size_t sent)
+{
+	if (!conn_lock(handle))
+		return;
+	if (conn_role(handle.conn) == CONN_SERVED)
+		served_sent_unseen(handle.conn, sent);
+	else
+		call_sent(handle.conn, NULL, sent, NULL);
+	conn_unlock(handle.conn);
 }
 
 void io_send_unseen_end(int fd, ssize_t sent)
@@ -92,15 +107,10 @@ void io_send_unseen_end(int fd, ssize_t sent)
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL) {
+	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
+	    conn_tls(handle.conn) == NULL) {
 		io_send_blank_line_left(handle);
-		if (conn_lock(handle)) {
-			if (conn_role(handle.conn) == CONN_SERVED)
-				served_sent_unseen(handle.conn, (size_t)sent);
-			else
-				call_sent(handle.conn, NULL, (size_t)sent, NULL);
-			conn_unlock(handle.conn);
-		}
+		io_send_unseen_plain(handle, (size_t)sent);
 	}
 	if (config.export_traces)
 		ring_drop_held();

@@ -39,6 +39,9 @@
 /* All that may be inserted into one head (traceparent, tracestate, baggage, b3, jaeger, correlation headers). */
 #define LIMIT_INJECTION 12288
 
+/* Sessions of TLS at a time whose plain text is read; the others pass through. What an nginx worker may have connections. */
+#define LIMIT_TLS_SESSIONS 65536u
+
 /* One log line. A longer one is cut into parts, each a record of its own that says so. Docker cuts at 16 KiB. */
 #define LIMIT_LOG_LINE 16384
 

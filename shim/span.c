@@ -297,8 +297,12 @@ static void take_request(struct span *span, const struct request *request)
 		span_put_text(span, RING_TEXT_TRACESTATE, ctx->text.data + ctx->tracestate.off, ctx->tracestate.len);
 }
 
-static void take_conn(struct span *span, const struct span_conn *known)
+static void take_conn(struct span *span, const struct conn *conn)
 {
+	const struct span_conn *known = conn->spans;
+
+	if (conn_tls(conn) != NULL)
+		span->record.flags |= RING_FLAG_TLS;
 	if (known == NULL || known->peer_known != 2)
 		return;
 	memcpy(span->record.peer, known->peer, sizeof(known->peer));
@@ -355,7 +359,7 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 	span->record.status = span->answering ? down->status : 0;
 	if (span->record.span_kind == RING_SPAN_SERVER)
 		take_request(span, ex->request);
-	take_conn(span, conn->spans);
+	take_conn(span, conn);
 }
 
 /* Was it held as what it turned out to be? */
@@ -509,7 +513,7 @@ void span_raw_end(struct conn *conn)
 	conn->spans->raw = NULL;
 	if (conn->owner != NULL && span->forks == forks_now()) {
 		take_request(span, conn->owner);
-		take_conn(span, conn->spans);
+		take_conn(span, conn);
 		push(span, span->read_ns != 0 ? span->read_ns : os_monotonic_ns());
 	}
 	span_free(span);

@@ -55,7 +55,9 @@
 	X(spans, "spans left for the agent (TRACESHIM_EXPORT)")                                                        \
 	X(spans_lost, "spans dropped: the agent did not fetch them, or there was no room at all")                      \
 	X(lines_exported, "log lines left for the agent")                                                              \
-	X(line_exports_lost, "log lines dropped for the agent, for the same reasons")
+	X(line_exports_lost, "log lines dropped for the agent, for the same reasons")                                  \
+	X(tls_sessions, "TLS sessions whose content is read")                                                          \
+	X(tls_sessions_skipped, "calls of TLS sessions passed over: more of them than the table holds, or no memory")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,

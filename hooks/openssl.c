@@ -1,0 +1,421 @@
+/*
+ * OpenSSL: what a program reads and writes as plain text. See shim/tls.h for what is made of it.
+ *
+ * The real functions cannot be those behind ours in the search order: libssl may have come with a module that the program opened
+ * (Python's), and then is in nobody's order but that module's; and there may be two of them (a wheel with its own), of versions
+ * that crash with each other's sessions. So the session is asked: among the first words of each, and of each context, is a
+ * pointer to the table of its methods, which lies in the library that made it. In OpenSSL 1.1 to 3.1 it is the second one of a
+ * session and the first of a context; later ones have one more in front. Each library is looked up once, with all that we call of it.
+ *
+ * A program that has no libssl has our functions still: they fail then, but nothing calls them.
+ */
+#include "real.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "counters.h"
+#include "layout.h"
+#include "lookup.h"
+#include "openssl.h"
+#include "tls.h"
+
+/* What is called of the library; the first one is what it is known by. */
+#define FUNCTIONS(X)                                                                                                   \
+	X(SSL_read)                                                                                                    \
+	X(SSL_new)                                                                                                     \
+	X(SSL_free)                                                                                                    \
+	X(SSL_clear)                                                                                                   \
+	X(SSL_set_fd)                                                                                                  \
+	X(SSL_set_rfd)                                                                                                 \
+	X(SSL_set_bio)                                                                                                 \
+	X(SSL_accept)                                                                                                  \
+	X(SSL_connect)                                                                                                 \
+	X(SSL_do_handshake)                                                                                            \
+	X(SSL_read_ex)                                                                                                 \
+	X(SSL_peek)                                                                                                    \
+	X(SSL_peek_ex)                                                                                                 \
+	X(SSL_read_early_data)                                                                                         \
+	X(SSL_write)                                                                                                   \
+	X(SSL_write_ex)                                                                                                \
+	X(SSL_write_early_data)                                                                                        \
+	X(SSL_sendfile)                                                                                                \
+	X(SSL_shutdown)                                                                                                \
+	X(SSL_get_rfd)                                                                                                 \
+	X(SSL_is_server)                                                                                               \
+	X(SSL_want)                                                                                                    \
+	X(SSL_ctrl)
+
+enum function {
+#define X(name) AT_##name,
+	FUNCTIONS(X)
+#undef X
+		FUNCTION_COUNT
+};
+
+#define X(name) #name "\0"
+static const char names[] = FUNCTIONS(X);
+#undef X
+
+struct openssl {
+	struct tls_library core;
+	struct lookup_object object;
+	bool ready; /* atomic */
+	void *function[FUNCTION_COUNT];
+};
+
+/* Versions that one process can have; a further one's sessions pass through. */
+#define LIBRARIES 4
+
+static struct openssl libraries[LIBRARIES] LAYOUT_LATER;
+static uint32_t claimed; /* atomic */
+
+/* A function of the library, with the type that openssl.h declares for it. */
+#define OF(library, name) ((__typeof__(&name))(library)->function[AT_##name])
+
+/* SSL_want's answer and SSL_ctrl's question, as <openssl/ssl.h> has them. */
+#define WANTS_NOTHING 1
+#define CTRL_MODE 33
+#define MODE_PARTIAL_WRITE 1
+
+static const struct openssl *whole(const struct tls_library *library)
+{
+	return (const struct openssl *)(const void *)library;
+}
+
+static int descriptor(const struct tls_library *library, void *session)
+{
+	return OF(whole(library), SSL_get_rfd)(session);
+}
+
+static enum conn_role role(const struct tls_library *library, void *session)
+{
+	return OF(whole(library), SSL_is_server)(session) != 0 ? CONN_SERVED : CONN_OUTGOING;
+}
+
+static bool again(const struct tls_library *library, void *session, long result)
+{
+	(void)result;
+	return OF(whole(library), SSL_want)(session) != WANTS_NOTHING;
+}
+
+static bool partial(const struct tls_library *library, void *session)
+{
+	return (OF(whole(library), SSL_ctrl)(session, CTRL_MODE, 0, NULL) & MODE_PARTIAL_WRITE) != 0;
+}
+
+/* ---- which library ---- */
+
+/* So many words of a session or context may be the pointer to its methods. */
+#define WORDS 3
+
+static const struct openssl *learn(const void *const *words, unsigned count)
+{
+	uint32_t at = __atomic_fetch_add(&claimed, 1, __ATOMIC_RELAXED);
+	struct openssl *library = &libraries[at];
+	int saved = errno;
+
+	if (at >= LIBRARIES) {
+		__atomic_store_n(&claimed, LIBRARIES, __ATOMIC_RELAXED);
+		return NULL;
+	}
+	if (!lookup_functions(&library->object, names, library->function, words, count)) {
+		/* Nobody else can have taken the next place but to fill it: a place that stays empty is only lost. */
+		uint32_t next = at + 1;
+
+		(void)__atomic_compare_exchange_n(&claimed, &next, at, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		errno = saved;
+		return NULL;
+	}
+	library->core = (struct tls_library){ descriptor, role, again, partial };
+	__atomic_store_n(&library->ready, true, __ATOMIC_RELEASE);
+	errno = saved;
+	return library;
+}
+
+static const struct openssl *known(const void *const *words, unsigned count)
+{
+	unsigned i, k;
+
+	for (i = 0; i < LIBRARIES; i++)
+		for (k = 0; k < count && __atomic_load_n(&libraries[i].ready, __ATOMIC_ACQUIRE); k++)
+			if (lookup_is_in(&libraries[i].object, words[k]))
+				return &libraries[i];
+	return NULL;
+}
+
+static __attribute__((noinline)) const struct openssl *find(const void *const *words)
+{
+	const struct openssl *library = words != NULL ? learn(words, WORDS) : NULL;
+
+	if (library != NULL)
+		return library;
+	/* Of a kind that keeps its methods elsewhere, or nothing at all (SSL_free takes that): the only library there is. */
+	if (__atomic_load_n(&libraries[0].ready, __ATOMIC_ACQUIRE))
+		return &libraries[0];
+	library = learn(NULL, 0);
+	if (library == NULL)
+		counters_count(symbols_missing);
+	return library;
+}
+
+/* The library that made this session or context; NULL: there is none, and nothing can be done. */
+static inline const struct openssl *of(const void *object)
+{
+	const struct openssl *library = object != NULL ? known(object, WORDS) : NULL;
+
+	return __builtin_expect(library != NULL, 1) ? library : find(object);
+}
+
+/* ---- sessions ---- */
+
+EXPORT struct ssl_st *SSL_new(struct ssl_ctx_st *context)
+{
+	const struct openssl *library = of(context);
+	struct ssl_st *ssl = library != NULL ? OF(library, SSL_new)(context) : NULL;
+
+	/* One that had its address may have been freed within the library. */
+	if (ssl != NULL)
+		tls_forget(ssl);
+	return ssl;
+}
+
+EXPORT void SSL_free(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	if (library == NULL)
+		return;
+	/* Others may hold it too; then what comes next on it is looked at anew, as of something that is no HTTP. */
+	tls_forget(ssl);
+	OF(library, SSL_free)(ssl);
+}
+
+EXPORT int SSL_clear(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	if (library == NULL)
+		return 0;
+	tls_reset(ssl);
+	return OF(library, SSL_clear)(ssl);
+}
+
+EXPORT int SSL_set_fd(struct ssl_st *ssl, int fd)
+{
+	const struct openssl *library = of(ssl);
+	int result = library != NULL ? OF(library, SSL_set_fd)(ssl, fd) : 0;
+
+	if (result == 1)
+		tls_rebound(ssl, fd);
+	return result;
+}
+
+EXPORT int SSL_set_rfd(struct ssl_st *ssl, int fd)
+{
+	const struct openssl *library = of(ssl);
+	int result = library != NULL ? OF(library, SSL_set_rfd)(ssl, fd) : 0;
+
+	if (result == 1)
+		tls_rebound(ssl, fd);
+	return result;
+}
+
+EXPORT void SSL_set_bio(struct ssl_st *ssl, struct bio_st *rbio, struct bio_st *wbio)
+{
+	const struct openssl *library = of(ssl);
+
+	if (library == NULL)
+		return;
+	OF(library, SSL_set_bio)(ssl, rbio, wbio);
+	tls_rebound(ssl, OF(library, SSL_get_rfd)(ssl));
+}
+
+static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *),
+                       enum conn_role as)
+{
+	struct tls_call call;
+	bool ours = tls_begin(&call, ssl, &library->core, as);
+	int result = real(ssl);
+
+	if (ours)
+		tls_end(&call, as);
+	return result;
+}
+
+EXPORT int SSL_accept(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_accept), CONN_SERVED);
+}
+
+EXPORT int SSL_connect(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_connect), CONN_OUTGOING);
+}
+
+EXPORT int SSL_do_handshake(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_do_handshake), CONN_UNDECIDED);
+}
+
+EXPORT int SSL_shutdown(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+
+	if (library == NULL)
+		return -1;
+	tls_shut(ssl);
+	return OF(library, SSL_shutdown)(ssl);
+}
+
+/* ---- reading ---- */
+
+EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
+{
+	const struct openssl *library = of(ssl);
+	struct tls_call call;
+	int n;
+
+	if (library == NULL)
+		return -1;
+	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
+		return OF(library, SSL_read)(ssl, buf, len);
+	n = OF(library, SSL_read)(ssl, buf, len);
+	tls_receive_end(&call, buf, (size_t)len, n, false);
+	return n;
+}
+
+EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
+{
+	const struct openssl *library = of(ssl);
+	struct tls_call call;
+	int n;
+
+	if (library == NULL)
+		return -1;
+	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
+		return OF(library, SSL_peek)(ssl, buf, len);
+	n = OF(library, SSL_peek)(ssl, buf, len);
+	tls_receive_end(&call, buf, (size_t)len, n, true);
+	return n;
+}
+
+/* Those that say 1 or 0, and tell the bytes besides. */
+static int receive(struct ssl_st *ssl, const struct openssl *library,
+                   int (*real)(struct ssl_st *, void *, size_t, size_t *), void *buf, size_t len, size_t *done,
+                   bool peek)
+{
+	struct tls_call call;
+	int result;
+
+	if (!tls_receive_begin(&call, ssl, &library->core))
+		return real(ssl, buf, len, done);
+	result = real(ssl, buf, len, done);
+	tls_receive_end(&call, buf, len, result > 0 ? (long)*done : 0, peek);
+	return result;
+}
+
+EXPORT int SSL_read_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_read_ex), buf, len, done, false);
+}
+
+EXPORT int SSL_peek_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_peek_ex), buf, len, done, true);
+}
+
+EXPORT int SSL_read_early_data(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_read_early_data), buf, len, done, false);
+}
+
+/* ---- writing ---- */
+
+struct emitter {
+	struct tls_emitter core;
+	const struct openssl *library;
+	int (*write)(struct ssl_st *, const void *, size_t, size_t *); /* SSL_write_ex's kind */
+};
+
+static long emit(struct tls_emitter *core, const void *bytes, size_t len)
+{
+	const struct emitter *emitter = (const struct emitter *)(const void *)core;
+
+	return OF(emitter->library, SSL_write)(core->session, bytes, len < INT_MAX ? (int)len : INT_MAX);
+}
+
+static long emit_ex(struct tls_emitter *core, const void *bytes, size_t len)
+{
+	const struct emitter *emitter = (const struct emitter *)(const void *)core;
+	size_t done = 0;
+
+	return emitter->write(core->session, bytes, len, &done) == 1 ? (long)done : 0;
+}
+
+EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
+{
+	const struct openssl *library = of(ssl);
+	struct emitter emitter = { { emit, ssl, NULL, true }, library, NULL };
+
+	if (library == NULL)
+		return -1;
+	if (len <= 0)
+		return OF(library, SSL_write)(ssl, buf, len);
+	emitter.core.library = &library->core;
+	return (int)tls_send(&emitter.core, buf, (size_t)len);
+}
+
+static int send_ex(struct ssl_st *ssl, const struct openssl *library,
+                   int (*real)(struct ssl_st *, const void *, size_t, size_t *), const void *buf, size_t len,
+                   size_t *done, bool insert)
+{
+	struct emitter emitter = { { emit_ex, ssl, &library->core, insert }, library, real };
+	long n;
+
+	if (len == 0 || len > LONG_MAX || done == NULL)
+		return real(ssl, buf, len, done);
+	n = tls_send(&emitter.core, buf, len);
+	*done = n > 0 ? (size_t)n : 0;
+	return n > 0;
+}
+
+EXPORT int SSL_write_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t *done)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? 0 : send_ex(ssl, library, OF(library, SSL_write_ex), buf, len, done, true);
+}
+
+/* May be sent again by whoever got it: nothing is added to what the program means to be that. */
+EXPORT int SSL_write_early_data(struct ssl_st *ssl, const void *buf, size_t len, size_t *done)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? 0 : send_ex(ssl, library, OF(library, SSL_write_early_data), buf, len, done, false);
+}
+
+EXPORT ssize_t SSL_sendfile(struct ssl_st *ssl, int fd, off_t offset, size_t len, int flags)
+{
+	const struct openssl *library = of(ssl);
+	ssize_t n;
+
+	if (library == NULL)
+		return -1;
+	n = OF(library, SSL_sendfile)(ssl, fd, offset, len, flags);
+	tls_send_unseen(ssl, n);
+	return n;
+}

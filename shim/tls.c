@@ -1,0 +1,325 @@
+/*
+ * Which connection a session of TLS speaks for, and reading from it; see tls.h. Writing is in tls_send.c.
+ *
+ * Where the descriptor below is known, the session takes over its connection: what was said there before (a CONNECT, a
+ * STARTTLS, nothing) is over, the scanners begin anew with the first plain byte, and cipher text passes unseen. So whatever else
+ * the core knows of connections holds: who opened them, what a wait on them means, who the peer is, and that closing ends them.
+ * Apache, haproxy, curl, squid and others give their library functions instead of a descriptor: then it is the one socket that
+ * was read or written within the library's handshake (traps.md 6), provided that it was one only, that it is not in the
+ * midst of HTTP, and that it was opened in the direction that the session speaks in. Where the library works in memory (asyncio, puma)
+ * the session has a connection that no descriptor leads to.
+ *
+ * 'Just before on the same thread' was ruled out: a program that works in memory may have read several sockets before it
+ * gives the bytes of one to the library.
+ *
+ * Sessions are found by address, in chains that only grow: an entry that was given up is taken again by a session of the same
+ * chain, so who walks along a chain never gets into another one, and nobody locks anything. Memory: an entry a session at a
+ * time, never given back; LIMIT_TLS_SESSIONS, then sessions pass through and are counted.
+ */
+#include "tls_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "layout.h"
+#include "os.h"
+#include "stream.h"
+
+#define CHAINS 4096u /* a power of two: eight bytes each, touched as used */
+#define CHUNK 512u   /* sessions that are mapped at a time */
+
+static struct tls *chain[CHAINS] LAYOUT_LATER;
+static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LATER;
+static uint32_t used; /* entries that were ever taken; atomic */
+
+__thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
+
+/* ---- sessions ---- */
+
+static struct tls **chain_of(const void *key)
+{
+	/* Fibonacci hashing (D. E. Knuth, TAOCP 3, 6.4): sessions lie at regular distances. */
+	return &chain[(uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u >> 52 & (CHAINS - 1)];
+}
+
+static struct tls *find(const void *key)
+{
+	struct tls *t = __atomic_load_n(chain_of(key), __ATOMIC_ACQUIRE);
+
+	while (t != NULL && __atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key)
+		t = t->next;
+	return t;
+}
+
+/* An entry that was never used; NULL: none to be had. */
+static struct tls *take_new(void)
+{
+	uint32_t index = __atomic_load_n(&used, __ATOMIC_RELAXED);
+	struct tls *entries, *none = NULL;
+
+	do {
+		if (index >= LIMIT_TLS_SESSIONS)
+			return NULL;
+	} while (!__atomic_compare_exchange_n(&used, &index, index + 1, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	entries = __atomic_load_n(&chunk[index / CHUNK], __ATOMIC_ACQUIRE);
+	if (entries == NULL) {
+		/* Two threads that come here at once leave one unused chunk behind: rarer than it is worth mending. */
+		entries = os_pages(CHUNK * sizeof(*entries));
+		if (entries == NULL)
+			return NULL;
+		if (!__atomic_compare_exchange_n(&chunk[index / CHUNK], &none, entries, 0, __ATOMIC_ACQ_REL,
+		                                 __ATOMIC_ACQUIRE))
+			entries = none;
+	}
+	return &entries[index % CHUNK];
+}
+
+static struct tls *enter(void *key)
+{
+	struct tls **head = chain_of(key), *t = __atomic_load_n(head, __ATOMIC_ACQUIRE);
+	void *nobody = NULL;
+
+	for (; t != NULL; t = t->next, nobody = NULL)
+		if (__atomic_compare_exchange_n(&t->key, &nobody, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return t; /* as tls_forget left it */
+	t = take_new();
+	if (t == NULL) {
+		counters_count(tls_sessions_skipped);
+		return NULL;
+	}
+	t->fd = t->noted = -1;
+	t->key = key;
+	t->next = __atomic_load_n(head, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(head, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		;
+	return t;
+}
+
+static void let_go(struct tls *t)
+{
+	struct conn_handle handle = t->handle;
+
+	tls_drop_write(t);
+	if (t->tie == TLS_OWN) {
+		conn_release(handle.conn);
+	} else if (t->tie == TLS_TIED && conn_lock(handle)) {
+		if (handle.conn->tls == t)
+			conn_restart(handle.conn, NULL); /* what comes behind it is not ours to read */
+		conn_unlock(handle.conn);
+	}
+	t->tie = TLS_UNTIED;
+	t->handle.conn = NULL;
+	t->fd = t->noted = -1;
+	t->stuck = false;
+}
+
+void tls_reset(void *session)
+{
+	struct tls *t = find(session);
+	int saved = errno;
+
+	if (t != NULL)
+		let_go(t);
+	errno = saved;
+}
+
+void tls_forget(void *session)
+{
+	struct tls *t = find(session);
+	int saved = errno;
+
+	if (t != NULL && session != NULL) {
+		let_go(t);
+		__atomic_store_n(&t->key, NULL, __ATOMIC_RELEASE);
+	}
+	errno = saved;
+}
+
+void tls_rebound(void *session, int fd)
+{
+	struct tls *t = find(session);
+
+	if (t != NULL && t->tie == TLS_TIED && fd >= 0 && fd != t->fd)
+		tls_reset(session);
+}
+
+/* ---- whose connection ---- */
+
+static void serve(enum conn_role role)
+{
+	if (role == CONN_SERVED)
+		current_serve();
+}
+
+/* Take over the connection of the descriptor below, if it is known and can be that. */
+static void tie(struct tls_call *call, enum conn_role role)
+{
+	struct tls *t = call->session;
+	int fd = call->library->descriptor(call->library, t->key);
+	bool told = fd >= 0;
+	struct conn_handle handle;
+	struct conn *conn;
+
+	if (!told)
+		fd = t->noted;
+	if (fd < 0 || (conn = (handle = conn_find(fd)).conn) == NULL || conn_tls(conn) != NULL)
+		return;
+	if (role == CONN_UNDECIDED)
+		role = call->library->role(call->library, t->key);
+	if (role == CONN_UNDECIDED)
+		role = conn_role(conn);
+	if ((conn_role(conn) != CONN_UNDECIDED && conn_role(conn) != role) || !conn_lock(handle))
+		return;
+	if (conn->tls == NULL && (told || conn->mode != CONN_HTTP1)) {
+		conn_decide_role(conn, role);
+		conn_restart(conn, t);
+		t->handle = handle;
+		t->fd = fd;
+		t->tie = TLS_TIED;
+		counters_count(tls_sessions);
+	}
+	conn_unlock(conn);
+	serve(role);
+}
+
+static void make_own(struct tls_call *call)
+{
+	struct tls *t = call->session;
+	enum conn_role role = call->library->role(call->library, t->key);
+	struct conn *conn;
+
+	stream_prepare();
+	conn = conn_new(role);
+	if (conn == NULL)
+		return;
+	__atomic_store_n(&conn->blocking, 2, __ATOMIC_RELAXED); /* who works in memory waits elsewhere */
+	if (role == CONN_OUTGOING) {
+		conn->owner = request_ref(current_known());
+		conn->opener = os_tid();
+	}
+	__atomic_store_n(&conn->tls, t, __ATOMIC_RELAXED);
+	t->handle = (struct conn_handle){ conn, __atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) };
+	t->tie = TLS_OWN;
+	counters_count(tls_sessions);
+	serve(role);
+}
+
+static bool is_alive(const struct tls *t)
+{
+	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
+	       conn_tls(t->handle.conn) == t;
+}
+
+struct conn *tls_settle(struct tls_call *call)
+{
+	struct tls *t = call->session;
+
+	if (t->tie == TLS_UNTIED)
+		tie(call, CONN_UNDECIDED);
+	if (t->tie == TLS_UNTIED)
+		make_own(call);
+	return t->handle.conn;
+}
+
+/* ---- calls ---- */
+
+bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role)
+{
+	int saved = errno;
+	struct tls *t;
+
+	if (session == NULL || !io_active() || current_is_blind())
+		return false;
+	t = find(session);
+	if (t == NULL && (t = enter(session)) == NULL)
+		return false;
+	call->session = t;
+	call->library = library;
+	if (t->tie != TLS_UNTIED && !is_alive(t))
+		let_go(t);
+	call->outer = tls_mark;
+	tls_mark = (struct tls_mark){ t, -1, false, false };
+	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
+	if (t->tie == TLS_UNTIED && t->noted < 0)
+		tie(call, role);
+	errno = saved;
+	return true;
+}
+
+void tls_end(struct tls_call *call, enum conn_role role)
+{
+	struct tls_mark mark = tls_mark;
+	struct tls *t = call->session;
+	int saved = errno;
+
+	tls_mark = call->outer;
+	if (tls_mark.session != NULL)
+		tls_mark.other_session = true;
+	if (t->tie == TLS_UNTIED && mark.session == t && mark.fd >= 0 && !mark.several && !mark.other_session) {
+		t->noted = mark.fd;
+		tie(call, role);
+	}
+	errno = saved;
+}
+
+bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library)
+{
+	if (!tls_begin(call, session, library, CONN_UNDECIDED))
+		return false;
+	call->receive.handle.conn = NULL;
+	if (call->session->tie != TLS_UNTIED)
+		io_receive_begin_plain(&call->receive, call->session->handle, call->session->fd);
+	return true;
+}
+
+void tls_receive_end(struct tls_call *call, void *buf, size_t room, long received, bool peek)
+{
+	struct tls *t = call->session;
+	struct iovec iov = { buf, received > 0 ? (size_t)received : room };
+	int saved = errno;
+
+	tls_end(call, CONN_UNDECIDED);
+	if (call->receive.handle.conn == NULL && received > 0 && tls_settle(call) != NULL)
+		io_receive_begin_plain(&call->receive, t->handle, t->fd);
+	if (call->receive.handle.conn != NULL) {
+		ssize_t as_read = received;
+
+		/* Told as a socket would: to be tried again, the end, or an error. */
+		if (received <= 0 && call->library->again(call->library, t->key, received)) {
+			as_read = -1;
+			errno = EAGAIN;
+		} else if (received <= 0) {
+			as_read = saved == 0 || saved == EAGAIN ? 0 : -1;
+		}
+		io_receive_end(&call->receive, &iov, 1, as_read, peek);
+	}
+	errno = saved;
+}
+
+void tls_send_unseen(void *session, long sent)
+{
+	struct tls *t = sent > 0 && io_active() && !current_is_blind() ? find(session) : NULL;
+	int saved = errno;
+
+	if (t != NULL && t->tie != TLS_UNTIED && is_alive(t))
+		io_send_unseen_plain(t->handle, (size_t)sent);
+	errno = saved;
+}
+
+void tls_shut(void *session)
+{
+	struct tls *t = io_active() && !current_is_blind() ? find(session) : NULL;
+	int saved = errno;
+
+	if (t != NULL && t->tie != TLS_UNTIED && conn_lock(t->handle)) {
+		if (t->handle.conn->tls == t && conn_role(t->handle.conn) == CONN_SERVED) {
+			t->handle.conn->sends++;
+			served_shut(t->handle.conn);
+		}
+		conn_unlock(t->handle.conn);
+	}
+	errno = saved;
+}

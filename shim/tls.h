@@ -1,0 +1,100 @@
+/*
+ * Connections inside TLS: the plain text that a program hands to its library of TLS, and gets from it, is what a connection
+ * (conn.h) carries; what passes on the descriptor below is cipher text and is not looked at. The hooks on OpenSSL and GnuTLS
+ * call this around the real calls, as those on sockets call io.h. Everything keeps errno; nothing is held across a real call.
+ *
+ * A session is used by one thread at a time, by the libraries' own rule. Nothing here is for signal handlers, since nothing of
+ * theirs is; but no handler and no forked child can be made to wait by it either.
+ */
+#ifndef TRACESHIM_TLS_H
+#define TRACESHIM_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io.h"
+
+struct tls;
+
+/* What is asked of the library about a session; its functions are made from where a connection is not locked. */
+struct tls_library {
+	int (*descriptor)(const struct tls_library *library, void *session); /* -1: it does not know */
+	enum conn_role (*role)(const struct tls_library *library, void *session);
+	/* May the call that failed with `result` be made again? Then the library may be in the midst of what it was given. */
+	bool (*again)(const struct tls_library *library, void *session, long result);
+	/* May a write take a part of the bytes, and be told so? */
+	bool (*partial)(const struct tls_library *library, void *session);
+};
+
+/* Which session the thread is inside of, and what descriptor its library used there: that is the one below it. */
+struct tls_mark {
+	const struct tls *session;
+	int fd;             /* -1: none yet */
+	bool several;       /* several ones */
+	bool other_session; /* it went through another session, and its descriptor is that one's */
+};
+extern __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
+
+static inline void tls_notice(int fd)
+{
+	if (tls_mark.fd >= 0 && tls_mark.fd != fd)
+		tls_mark.several = true;
+	tls_mark.fd = fd;
+}
+
+/* Is what passes on this descriptor the cipher text of a session that we read? For each call on it. */
+static inline bool tls_passes(const struct conn *conn, int fd)
+{
+	if (conn_tls(conn) != NULL)
+		return true;
+	if (__builtin_expect(tls_mark.session != NULL, 0) && !conn_is_http1(conn))
+		tls_notice(fd);
+	return false;
+}
+
+/* Around one real call; on the hook's stack. */
+struct tls_call {
+	struct tls *session;
+	const struct tls_library *library;
+	struct io_receive receive;
+	struct tls_mark outer;
+};
+
+/*
+ * Handshakes, and whatever else moves no plain text. `role`: what the call itself says; CONN_UNDECIDED: ask the library.
+ * false: there is nothing to do after it.
+ */
+bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role);
+void tls_end(struct tls_call *call, enum conn_role role);
+
+/* Reads: `received` is the library's result, `room` what it was asked for; `peek`: the bytes will come again. */
+bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library);
+void tls_receive_end(struct tls_call *call, void *buf, size_t room, long received, bool peek);
+
+/*
+ * A write: makes the real ones by `emit`, which returns what the library does, or the bytes taken. The result is the program's
+ * own count, or what the library said when it took none: then the program makes the same call again (or gives up).
+ * insert: false where nothing may be added (early data).
+ */
+struct tls_emitter {
+	long (*emit)(struct tls_emitter *emitter, const void *bytes, size_t len);
+	void *session;
+	const struct tls_library *library;
+	bool insert;
+};
+long tls_send(struct tls_emitter *emitter, const void *buf, size_t len);
+
+/* Bytes that the library sent out of a file. */
+void tls_send_unseen(void *session, long sent);
+
+/* The program ends its direction: the end of a response until close. */
+void tls_shut(void *session);
+
+/* The library's session is gone, or a new one has its address (forget); it is used for another connection (reset). */
+void tls_forget(void *session);
+void tls_reset(void *session);
+/* It was given this descriptor. */
+void tls_rebound(void *session, int fd);
+
+#endif

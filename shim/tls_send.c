@@ -1,0 +1,255 @@
+/*
+ * Writing into a session of TLS, with head lines inserted; see tls.h.
+ *
+ * What is promised is the same as for sockets (io_send.c), but the libraries' rules are others. A write that could not be done
+ * is made again with the same bytes, because the library has made a record of a part of them already and sent a part of that; what
+ * it is given in between must be the same. And without SSL_MODE_ENABLE_PARTIAL_WRITE a write takes all of the program's bytes or
+ * none. So one write of the program becomes several real ones: pieces of its own bytes, and blocks of ours that hold the
+ * insertion with what is around it (one record, not three: each is a packet). Where the library cannot go on, the program
+ * is told just that; how far its bytes are through stays with the session, and when it makes the call again, what the library
+ * was given last is given to it again. A part is told to the program only between two real calls, where it may go on with
+ * whatever it likes. What was begun without an insertion (the caller was not known) is made again without one.
+ *
+ * Memory: the insertion's block, from when the library has got it until it is through, or the session is freed.
+ */
+#include "tls_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "current.h"
+#include "io_spans.h"
+#include "stream.h"
+
+void tls_drop_write(struct tls *t)
+{
+	if (t->insertion != NULL)
+		insertion_free(t->insertion);
+	t->insertion = NULL;
+	request_unref(t->caller);
+	t->caller = NULL;
+	t->piece = t->done = t->total = 0;
+}
+
+static bool is_unfinished(const struct tls *t)
+{
+	return t->insertion != NULL || t->piece > 0 || t->done > 0;
+}
+
+/* Put the program's bytes around the insertion behind its text. false: there is no room, or more in front of it than fits. */
+static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes, size_t done)
+{
+	struct insertion *ins = plan->insertion;
+	size_t before = plan->at - done, after = plan->end - plan->at, room;
+	char *to = ins->text + ins->len;
+
+	if (before == 0 && 2 * (size_t)ins->len + 2 > sizeof(ins->text)) {
+		after = 0; /* by itself: it lies there already */
+		t->start = 0;
+	} else if (2 * (size_t)ins->len + before > sizeof(ins->text) - 2) {
+		return false;
+	} else {
+		room = sizeof(ins->text) - 2 * (size_t)ins->len - before;
+		after = after < room ? after : room;
+		memcpy(to, bytes + done, before);
+		memcpy(to + before, ins->text, ins->len);
+		memcpy(to + before + ins->len, bytes + plan->at, after);
+		t->start = ins->len;
+	}
+	t->before = (uint32_t)before;
+	t->after = (uint32_t)after;
+	ins->sent = 0;
+	t->insertion = ins;
+	return true;
+}
+
+/* What the library gets next. */
+static void plan_next(struct tls *t, struct io_send *io, size_t done)
+{
+	struct io_plan plan;
+
+	if (!io_send_plan(io, &plan, done)) {
+		t->piece = io->total - done;
+		return;
+	}
+	t->piece = plan.end - done;
+	if (plan.insertion == NULL)
+		return;
+	if (gather(t, &plan, io->iov[0].iov_base, done)) {
+		t->piece = 0;
+		return;
+	}
+	/* Up to near the insertion, which is made again from there. */
+	t->piece = plan.at - done;
+	if (2 * (size_t)plan.insertion->len + 2 < sizeof(plan.insertion->text) && t->piece > 1)
+		t->piece /= 2;
+	insertion_free(plan.insertion);
+}
+
+/* Of `sent` bytes of the block, how many are the program's? */
+static size_t own_part(const struct tls *t, size_t sent)
+{
+	if (sent <= t->before)
+		return sent;
+	return sent <= t->before + t->insertion->len ? t->before : sent - t->insertion->len;
+}
+
+static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
+{
+	struct insertion *ins = t->insertion;
+	size_t all = t->before + ins->len + t->after, was = ins->sent, own;
+	long n = emitter->emit(emitter, ins->text + t->start + was, all - was);
+
+	if (n <= 0)
+		return n;
+	ins->sent = (uint32_t)((size_t)n < all - was ? was + (size_t)n : all);
+	if (was < t->before + ins->len && ins->sent >= t->before + ins->len && config.export_traces &&
+	    conn_role(io->handle.conn) == CONN_OUTGOING) {
+		io->injected = ins->ids;
+		io->was_injected = true;
+	}
+	own = own_part(t, ins->sent) - own_part(t, was);
+	io_send_commit(io, *done, own);
+	*done += own;
+	if (ins->sent == all) {
+		if (conn_role(io->handle.conn) == CONN_SERVED)
+			counters_count(response_headers);
+		else
+			counters_count(calls_injected);
+		insertion_free(ins);
+		t->insertion = NULL;
+	}
+	return n;
+}
+
+static long push_piece(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
+{
+	const char *bytes = io->iov[0].iov_base;
+	size_t len = t->piece < io->total - *done ? t->piece : io->total - *done;
+	long n = bytes == NULL ? emitter->emit(emitter, NULL, 0) : emitter->emit(emitter, bytes + *done, len);
+
+	if (n <= 0)
+		return n;
+	if ((size_t)n < len)
+		len = (size_t)n;
+	if (bytes != NULL)
+		io_send_commit(io, *done, len);
+	else
+		io_send_unseen_plain(io->handle, len);
+	*done += len;
+	t->piece = len < t->piece ? t->piece - len : 0;
+	return n;
+}
+
+/* The library took nothing: keep how far we came, if the call is to be made again. */
+static long stop(struct tls *t, struct io_send *io, struct tls_emitter *emitter, long result, size_t done)
+{
+	bool again = emitter->library->again(emitter->library, emitter->session, result);
+	int saved = errno;
+
+	if (again) {
+		t->done = done;
+		t->total = io->total;
+		t->caller = io->caller;
+		io->caller = NULL;
+	} else {
+		tls_drop_write(t);
+	}
+	if (config.export_traces)
+		io_spans_sent(io, true, again ? EAGAIN : saved);
+	request_unref(io->caller);
+	errno = saved;
+	return result;
+}
+
+static long push(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t done)
+{
+	bool partial = emitter->library->partial(emitter->library, emitter->session);
+
+	while (done < io->total) {
+		long n;
+
+		if (t->insertion == NULL && t->piece == 0)
+			plan_next(t, io, done);
+		if (t->insertion != NULL)
+			n = push_insertion(t, io, emitter, &done);
+		else
+			n = push_piece(t, io, emitter, &done);
+		if (n <= 0)
+			return stop(t, io, emitter, n, done);
+		if (t->insertion == NULL && done > 0 && (partial || io->iov[0].iov_base == NULL))
+			break;
+	}
+	t->piece = 0;
+	if (config.export_traces)
+		io_spans_sent(io, false, 0);
+	request_unref(io->caller);
+	return (long)done;
+}
+
+/* The program makes a call again that was not through. */
+static long resume(struct tls *t, struct tls_emitter *emitter, const struct iovec *iov)
+{
+	struct io_send io = { .handle = t->handle, .iov = iov, .count = 1, .fd = t->fd, .word = fds_word(t->fd) };
+	size_t done = t->done;
+
+	io.total = iov->iov_base == NULL ? t->total : iov->iov_len;
+	io.caller = t->caller;
+	t->caller = NULL;
+	t->done = 0;
+	if (io.total < done + (t->insertion != NULL ? t->after : 0)) {
+		/* Not the same call: the library will say what it thinks of that. */
+		request_unref(io.caller);
+		tls_drop_write(t);
+		return emitter->emit(emitter, iov->iov_base, iov->iov_len);
+	}
+	if (conn_role(io.handle.conn) == CONN_SERVED && conn_lock(io.handle)) {
+		current_begin_response(served_answering(io.handle.conn), conn_is_blocking(io.handle.conn, io.fd));
+		conn_unlock(io.handle.conn);
+	}
+	return push(t, &io, emitter, done);
+}
+
+static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec *iov)
+{
+	enum io_verdict verdict;
+	struct io_send io;
+	int saved;
+	long n;
+
+	verdict = io_send_begin_plain(&io, t->handle, t->fd, iov);
+	if (verdict == IO_SPECIAL && !t->stuck && emitter->insert)
+		return push(t, &io, emitter, 0);
+	n = emitter->emit(emitter, iov->iov_base, iov->iov_len);
+	saved = errno;
+	t->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
+	if (t->stuck)
+		errno = EAGAIN;
+	if (verdict != IO_PLAIN)
+		io_send_end(&io, n > 0 ? (ssize_t)n : -1);
+	errno = saved;
+	return n;
+}
+
+long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct tls_call call;
+	int saved = errno;
+	long n;
+
+	if (!tls_begin(&call, emitter->session, emitter->library, CONN_UNDECIDED))
+		return emitter->emit(emitter, buf, len);
+	if ((len > 0 || is_unfinished(call.session)) && tls_settle(&call) != NULL) {
+		errno = saved;
+		n = is_unfinished(call.session) ? resume(call.session, emitter, &iov) :
+		                                  begin(call.session, emitter, &iov);
+	} else {
+		errno = saved;
+		n = emitter->emit(emitter, buf, len);
+	}
+	tls_end(&call, CONN_UNDECIDED);
+	return n;
+}
