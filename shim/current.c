@@ -420,6 +420,14 @@ CONN_UNLOCKED_LOOK bool current_goes_on(const struct conn *conn)
 	return true;
 }
 
+bool current_has_answered(uint64_t span_id)
+{
+	const struct current *me = self();
+
+	return me->request != NULL && me->class == CLASS_READ && me->answers &&
+	       memcmp(me->request->ctx.span_id, &span_id, sizeof(span_id)) == 0;
+}
+
 struct request *current_for_call(struct request *bound, bool blocking)
 {
 	struct current *me = self();

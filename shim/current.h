@@ -63,6 +63,9 @@ void current_begin_response(struct request *request, bool blocking);
  */
 bool current_goes_on(const struct conn *conn);
 
+/* Did this thread read and answer the request with this span id, and has it not waited since? Not for event loops. */
+bool current_has_answered(uint64_t span_id);
+
 /* More than one unanswered request was read: nobody can say which one the thread takes first. */
 void current_clear(void);
 

@@ -31,6 +31,12 @@ __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn, int fd)
 {
 	/*
+	 * Inside TLS an answer is through for us when the library has it, and Apache's has it before Apache looks for the next
+	 * request, and logs: a look by the thread that answered this connection's last request, which cannot wait, is no wait.
+	 */
+	if (conn_tls(conn) != NULL && !conn_is_blocking(conn, fd) && current_has_answered(conn->answered))
+		return;
+	/*
 	 * More of the request at hand (its body) is no wait for new work; nor is a look for the next request that finds none
 	 * (Apache looks before it answers). Anything else is.
 	 */

@@ -239,6 +239,8 @@ static void finish_response(struct conn *conn, struct exchange *ex)
 	if (ex->span != NULL)
 		span_end(conn, ex, false);
 	ex->response_done = true;
+	if (conn_tls(conn) != NULL)
+		memcpy(&conn->answered, ex->request->ctx.span_id, sizeof(conn->answered));
 	request_advance(ex->request, ex->next != NULL && ex->next->request_headed ? REQUEST_FOLLOWED : REQUEST_ENDED);
 	conn_pop_done(conn);
 }

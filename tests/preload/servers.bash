@@ -89,11 +89,11 @@ stop() {
     wait "$1" 2>/dev/null || true
 }
 
-# start_upstream: a bare server on $up that writes what it receives to $tmp/calls
+# start_upstream [OPTION]...: a bare server on $up that writes what it receives to $tmp/calls
 start_upstream() {
     up=$(free_port)
     : >"$tmp/calls"
-    shim='' serve upstream "$up" "$here/attribution" upstream "$up" "$tmp/calls"
+    shim='' serve upstream "$up" "$here/attribution" upstream "$up" "$tmp/calls" "$@"
     upstream=$pid
 }
 

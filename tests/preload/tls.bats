@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash
+#
+# HTTP/1.1 inside TLS, with real servers and clients: requests have their callers' ids, calls carry one trace header, and bodies
+# arrive as they were sent. nginx and Python's sockets tell libssl their descriptor; Apache, haproxy and curl do not; asyncio
+# works in memory.
+
+load servers
+
+setup() {
+    servers_setup
+    port=$(free_port)
+    up=$(free_port)
+    url=https://127.0.0.1:$port
+    tls=$apps/tls
+    # shellcheck disable=SC2094
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$tmp/both.pem" -out "$tmp/cert.pem" -days 3 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>"$tmp/openssl.err"
+    cat "$tmp/cert.pem" >>"$tmp/both.pem"
+    chmod 644 "$tmp/both.pem"
+    mkdir -p "$tmp/www"
+    seq -f 'line %g' 30000 >"$tmp/www/big.txt"
+    touch -d '2024-01-01 00:00:00 UTC' "$tmp"/www/*
+}
+
+teardown() {
+    servers_teardown
+}
+
+nginx_serves() {
+    fill "$tls/nginx.conf.in" DIR="$tmp" PORT="$port" UP="$up" >"$tmp/nginx.conf"
+    serve nginx "$port" nginx -e stderr -p "$tmp" -c "$tmp/nginx.conf"
+}
+
+apache_serves() {
+    fill "$tls/apache.conf.in" DIR="$tmp" PORT="$port" UP="$up" MPM="$1" >"$tmp/apache.conf"
+    if [ "$(id -u)" = 0 ]; then printf 'User www-data\nGroup www-data\n' >>"$tmp/apache.conf"; fi
+    serve apache "$port" apache2 -D FOREGROUND -f "$tmp/apache.conf"
+}
+
+haproxy_serves() {
+    fill "$tls/haproxy.cfg.in" DIR="$tmp" PORT="$port" UP="$up" REUSE="$1" >"$tmp/haproxy.cfg"
+    serve haproxy "$port" haproxy -db -f "$tmp/haproxy.cfg"
+}
+
+@test "nginx: every access line inside TLS has its request's id, on kept connections and on new ones" {
+    nginx_serves
+    burst "$url/text" --requests 200 --connections 20 --numbered
+    burst "$url/text" --first 201 --requests 40 --connections 8 --per-connection 1 --numbered
+    count "$tmp/nginx.log" --requests 240 --lines 1
+    counted requests 240
+    counted requests_continued 240
+    undegraded
+}
+
+@test "nginx: pipelined requests and heads in pieces inside TLS keep their ids apart" {
+    nginx_serves
+    burst "$url/text" --requests 200 --connections 4 --pipeline 10 --numbered
+    burst "$url/text" --first 201 --requests 20 --connections 10 --pieces 7 --numbered
+    count "$tmp/nginx.log" --requests 220 --lines 1 --none any
+    counted requests 220
+    undegraded
+}
+
+@test "nginx: files inside TLS arrive whole, bare and preloaded alike" {
+    shim='' nginx_serves
+    burst "$url/big.txt" --requests 20 --connections 4 --save "$tmp/bare"
+    stop "$pid"
+    : >"$tmp/nginx.log"
+    nginx_serves
+    burst "$url/big.txt" --requests 20 --connections 4 --save "$tmp/preloaded"
+    cmp "$tmp/bare" "$tmp/preloaded"
+    [ "$(wc -c <"$tmp/preloaded")" -gt 1000000 ]
+    count "$tmp/nginx.log" --requests 20 --lines 1
+    undegraded
+}
+
+@test "nginx: a proxy inside TLS sends the trace on inside TLS, once, on kept and on new connections" {
+    start_upstream --tls "$tmp/both.pem"
+    nginx_serves
+    burst "$url/kept" --requests 120 --connections 12 --numbered
+    burst "$url/fresh" --first 121 --requests 40 --connections 8 --numbered
+    burst "$url/unbuffered" --first 161 --requests 12 --connections 4 --method POST --body 400000 --numbered
+    count "$tmp/nginx.log" --requests 172 --lines 1 --none any
+    calls --requests 172 --none any --least-right 160
+    undegraded
+}
+
+@test "apache, both kinds of workers: ids inside TLS, and the proxy's calls inside TLS" {
+    start_upstream --tls "$tmp/both.pem"
+    for mpm in prefork event; do
+        : >"$tmp/calls"
+        : >"$tmp/apache.log"
+        apache_serves "$mpm"
+        burst "$url/big.txt" --requests 40 --connections 8
+        burst "$url/proxied" --first 41 --requests 60 --connections 8 --numbered
+        burst "$url/proxied" --first 101 --requests 8 --connections 4 --method POST --body 300000 --numbered
+        until_lines 108 "$tmp/apache.log"
+        stop "$pid"
+        count "$tmp/apache.log" --requests 108 --lines 1
+        calls --first 41 --requests 68
+    done
+}
+
+@test "haproxy: ends TLS and begins it again, each call with the trace of its request" {
+    start_upstream --tls "$tmp/both.pem"
+    haproxy_serves safe
+    burst "$url/" --requests 100 --connections 10 --numbered
+    counted requests 100
+    calls --requests 100 --none any
+    undegraded
+}
+
+@test "Python's threads: lines and calls inside TLS" {
+    start_upstream --tls "$tmp/both.pem"
+    serve guest "$port" /usr/bin/python3 "$tls/server.py" threads "$port" "$tmp/both.pem" "$up"
+    burst "$url/" --requests 100 --connections 10 --numbered
+    burst "$url/" --first 101 --requests 10 --connections 5 --method POST --body 200000 --numbered
+    count "$tmp/guest.log" --requests 110 --lines 1
+    calls --requests 110
+    counted calls_injected 110
+    undegraded
+}
+
+@test "asyncio, whose sessions work in memory: no line and no call has another request's id" {
+    start_upstream --tls "$tmp/both.pem"
+    serve guest "$port" /usr/bin/python3 "$tls/server.py" asyncio "$port" "$tmp/both.pem" "$up"
+    burst "$url/" --requests 100 --connections 1 --numbered
+    burst "$url/" --first 101 --requests 100 --connections 10 --numbered
+    count "$tmp/guest.log" --requests 200 --lines 1 --none any
+    calls --requests 200 --none any
+    counted requests 200
+    undegraded
+}
+
+@test "curl: one trace header in each request, bodies as they were, bare and preloaded alike" {
+    start_upstream --tls "$tmp/both.pem"
+    head -c 3000000 /dev/urandom >"$tmp/upload"
+    for shim in '' "$object"; do
+        env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} \
+            curl -sS --cacert "$tmp/cert.pem" "https://localhost:$up/a?n=1" "https://localhost:$up/b?n=2" \
+            --next -sS --cacert "$tmp/cert.pem" -H 'Expect:' --data-binary "@$tmp/upload" "https://localhost:$up/c?n=3" \
+            --next -sS --cacert "$tmp/cert.pem" -H 'Transfer-Encoding: chunked' --data-binary "@$tmp/upload" \
+            "https://localhost:$up/d?n=4" >"$tmp/answers.${shim:+preloaded}"
+    done
+    cmp "$tmp/answers." "$tmp/answers.preloaded"
+    grep -q 'upstream n=4 3000000' "$tmp/answers."
+    [ "$(wc -l <"$tmp/calls")" -eq 8 ]
+    [ "$(head -n 4 "$tmp/calls" | grep -c traceparent)" -eq 0 ]
+    tail -n 4 "$tmp/calls" | jq -e -s 'all([.headers[] | select(.[0] == "traceparent")]
+        | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))'
+}
+
+# until_said FILE: wait until it is not empty
+until_said() {
+    local tries=$WAIT_TRIES
+    until [ -s "$1" ] || [ $((tries--)) -le 0 ]; do sleep 0.025; done
+}
+
+@test "what is no HTTP inside TLS passes" {
+    shim='' serve other "$up" openssl s_server -quiet -accept "127.0.0.1:$up" -cert "$tmp/both.pem" -key "$tmp/both.pem" -rev
+    for shim in '' "$object"; do
+        { printf 'hello there\n'; until_said "$tmp/said.${shim:+preloaded}"; } | env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off} \
+            timeout 20 openssl s_client -quiet -no_ign_eof -connect "127.0.0.1:$up" 2>"$tmp/client.err" >"$tmp/said.${shim:+preloaded}"
+    done
+    grep -q 'ereht olleh' "$tmp/said."
+    cmp "$tmp/said." "$tmp/said.preloaded"
+}
+
+@test "sessions that are taken up again are read like the first" {
+    nginx_serves
+    for i in 1 2 3; do
+        printf 'GET /text?n=%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\ntraceparent: %s\r\n\r\n' "$i" \
+            "00-7e57$(printf '%012x%016x' $((i * 2654435761 % 281474976710656)) "$i")-ca11e70000000001-01" |
+            timeout 20 openssl s_client -quiet -connect "127.0.0.1:$port" -tls1_2 -sess_out "$tmp/session" \
+                $([ ! -s "$tmp/session" ] || echo -sess_in "$tmp/session") >"$tmp/answer.$i" 2>"$tmp/client.err"
+        grep -q "hello n=$i" "$tmp/answer.$i"
+    done
+    grep -q ' r"' "$tmp/nginx.log"
+    count "$tmp/nginx.log" --requests 3 --lines 1
+}
