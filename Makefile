@@ -151,7 +151,7 @@ $(BUILD)/gen/real_table.h: hooks/symbols.list Makefile
 # ---- the object and the program -------------------------------------------------------------------------------------
 
 # What is small beside the ciphers that it stands in front of need not be fast, but every process maps it.
-$(patsubst %,$(BUILD)/obj/%.o,shim/tls shim/tls_send hooks/openssl): SMALL = -Os
+$(patsubst %,$(BUILD)/obj/%.o,shim/tls shim/tls_send hooks/openssl hooks/gnutls): SMALL = -Os
 
 $(BUILD)/obj/shim/%.o: shim/%.c Makefile VERSION
 	$(call say,CC,$<)
@@ -279,6 +279,7 @@ $(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/
 
 # Guests know nothing of us: no flag of ours, no include path. One that needs a library or a flag gets a line here:
 # LIBS_<name> = -lcurl, or FLAGS_<name> = -D_FORTIFY_SOURCE=2
+LIBS_tls_torture = -lssl -lcrypto
 $(BUILD)/tests/%: tests/programs/%.c Makefile
 	$(call say,CC-GUEST,$@)
 	$(Q)mkdir -p $(@D)

@@ -317,6 +317,7 @@ static int receive(struct ssl_st *ssl, const struct openssl *library,
 
 	if (!tls_receive_begin(&call, ssl, &library->core))
 		return real(ssl, buf, len, done);
+	tls_keep_quiet(); /* early data is read by SSL_read_ex */
 	result = real(ssl, buf, len, done);
 	tls_receive_end(&call, buf, len, result > 0 ? (long)*done : 0, peek);
 	return result;

@@ -114,6 +114,14 @@ static void let_go(struct tls *t)
 	t->handle.conn = NULL;
 	t->fd = t->noted = -1;
 	t->stuck = false;
+	t->cork = (struct tls_cork){ 0 };
+}
+
+struct tls_cork *tls_cork(void *session)
+{
+	struct tls *t = find(session);
+
+	return t != NULL ? &t->cork : NULL;
 }
 
 void tls_reset(void *session)
@@ -236,12 +244,14 @@ bool tls_begin(struct tls_call *call, void *session, const struct tls_library *l
 	t = find(session);
 	if (t == NULL && (t = enter(session)) == NULL)
 		return false;
+	if (tls_mark.session == t && tls_mark.quiet)
+		return false;
 	call->session = t;
 	call->library = library;
 	if (t->tie != TLS_UNTIED && !is_alive(t))
 		let_go(t);
 	call->outer = tls_mark;
-	tls_mark = (struct tls_mark){ t, -1, false, false };
+	tls_mark = (struct tls_mark){ .session = t, .fd = -1 };
 	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
 	if (t->tie == TLS_UNTIED && t->noted < 0)
 		tie(call, role);

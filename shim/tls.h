@@ -33,6 +33,7 @@ struct tls_mark {
 	int fd;             /* -1: none yet */
 	bool several;       /* several ones */
 	bool other_session; /* it went through another session, and its descriptor is that one's */
+	bool quiet;         /* what the library calls of itself for this session says nothing new */
 };
 extern __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
 
@@ -83,6 +84,20 @@ struct tls_emitter {
 	const struct tls_library *library;
 	bool insert;
 };
+
+/* What the library does within this call by its own exported functions has been, or will be, told by the call. */
+static inline void tls_keep_quiet(void)
+{
+	tls_mark.quiet = true;
+}
+
+/* GnuTLS keeps what is written (corked), and later says how much it was: what was inserted must be taken off. NULL: nothing. */
+struct tls_cork {
+	bool corked;
+	uint32_t inserted;
+};
+struct tls_cork *tls_cork(void *session);
+
 long tls_send(struct tls_emitter *emitter, const void *buf, size_t len);
 
 /* Bytes that the library sent out of a file. */

@@ -19,6 +19,7 @@ struct tls {
 	int fd;    /* tied: the descriptor; else -1 */
 	int noted; /* the descriptor that the library used; -1: none */
 	uint8_t tie;
+	struct tls_cork cork;
 	bool stuck; /* the library is in the midst of bytes of the program's: they come again, and as they are */
 
 	/*

@@ -242,6 +242,7 @@ long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
 
 	if (!tls_begin(&call, emitter->session, emitter->library, CONN_UNDECIDED))
 		return emitter->emit(emitter, buf, len);
+	tls_keep_quiet(); /* gnutls_record_send is gnutls_record_send2, and what makes early data SSL_write_ex */
 	if ((len > 0 || is_unfinished(call.session)) && tls_settle(&call) != NULL) {
 		errno = saved;
 		n = is_unfinished(call.session) ? resume(call.session, emitter, &iov) :

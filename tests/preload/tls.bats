@@ -152,6 +152,75 @@ haproxy_serves() {
         | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))'
 }
 
+@test "wget and gnutls-cli, whose library is GnuTLS: one trace header, answers and uploads as they were" {
+    start_upstream --tls "$tmp/both.pem"
+    head -c 300000 /dev/urandom >"$tmp/upload"
+    for shim in '' "$object"; do
+        env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} \
+            wget -qO- --ca-certificate "$tmp/cert.pem" "https://localhost:$up/a?n=1" "https://localhost:$up/b?n=2" \
+            >"$tmp/answers.${shim:+preloaded}"
+        env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} \
+            wget -qO- --ca-certificate "$tmp/cert.pem" --post-file "$tmp/upload" "https://localhost:$up/c?n=3" \
+            >>"$tmp/answers.${shim:+preloaded}"
+        { printf 'GET /d?n=4 HTTP/1.0\r\nHost: a\r\n\r\n'; until_said "$tmp/said.${shim:+preloaded}"; } |
+            env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+                TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} \
+                timeout 20 gnutls-cli --logfile "$tmp/said.log" --x509cafile "$tmp/cert.pem" -p "$up" localhost \
+                >"$tmp/said.${shim:+preloaded}" || true
+    done
+    cmp "$tmp/answers." "$tmp/answers.preloaded"
+    grep -q 'upstream n=3 300000' "$tmp/answers."
+    [ "$(wc -l <"$tmp/calls")" -eq 8 ]
+    [ "$(head -n 4 "$tmp/calls" | grep -c traceparent)" -eq 0 ]
+    tail -n 4 "$tmp/calls" | jq -e -s 'all([.headers[] | select(.[0] == "traceparent")]
+        | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))'
+}
+
+@test "PHP's curl inside TLS, though its extensions are opened with RTLD_DEEPBIND" {
+    start_upstream --tls "$tmp/both.pem"
+    # shellcheck disable=SC2016
+    env LD_PRELOAD="$object" TRACESHIM_LOG=off TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 php -r '
+        $c = curl_init();
+        curl_setopt_array($c, [CURLOPT_RETURNTRANSFER => true, CURLOPT_SSL_VERIFYPEER => false]);
+        foreach ([1, 2] as $n) {
+            curl_setopt($c, CURLOPT_URL, "https://localhost:" . $argv[1] . "/?n=$n");
+            echo curl_exec($c);
+        }
+        $s = stream_context_create(["ssl" => ["verify_peer" => false, "verify_peer_name" => false]]);
+        echo file_get_contents("https://localhost:" . $argv[1] . "/?n=3", false, $s);' "$up" >"$tmp/said"
+    [ "$(grep -c 'upstream n=' "$tmp/said")" -eq 3 ]
+    jq -e -s 'length == 3 and all([.headers[] | select(.[0] == "traceparent")]
+        | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))' "$tmp/calls"
+}
+
+@test "stunnel on both sides: what it carries is as it was" {
+    shim='' start_upstream
+    for shim in '' "$object"; do
+        port=$(free_port)
+        inner=$(free_port)
+        printf '%s\n' 'foreground = yes' "pid =" '[in]' "accept = 127.0.0.1:$port" "connect = 127.0.0.1:$inner" 'client = yes' \
+            '[out]' "accept = 127.0.0.1:$inner" "connect = 127.0.0.1:$up" "cert = $tmp/both.pem" >"$tmp/stunnel.conf"
+        serve stunnel "$port" stunnel4 "$tmp/stunnel.conf"
+        burst "http://127.0.0.1:$port/x" --requests 40 --connections 8 --numbered --save "$tmp/answers.${shim:+preloaded}"
+        stop "$pid"
+    done
+    cmp "$tmp/answers." "$tmp/answers.preloaded"
+    calls --requests 40 --each 2 --passed-on
+}
+
+@test "writes that are refused half-way, in every mode of libssl: bytes and counts as without the object" {
+    for mode in plain partial moving both ex; do
+        timeout 60 "$programs/tls_torture" "$mode" 7 "$tmp/both.pem" >"$tmp/bare.out" 2>"$tmp/bare.err"
+        timeout 60 env LD_PRELOAD="$object" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            "$programs/tls_torture" "$mode" 7 "$tmp/both.pem" >"$tmp/shim.out" 2>"$tmp/shim.err"
+        cmp "$tmp/bare.out" "$tmp/shim.out"
+        [ "$(<"$tmp/bare.err")" = 'inserted 0' ]
+        [ "$(awk '{ print $2 }' "$tmp/shim.err")" -ge 10 ]
+    done
+}
+
 # until_said FILE: wait until it is not empty
 until_said() {
     local tries=$WAIT_TRIES
