@@ -178,20 +178,26 @@ static void doctor_check_libc(struct doctor_report *report)
 
 static void doctor_check_libraries(struct doctor_report *report, bool thorough)
 {
-	static const char *const tls[] = { "libssl.so", "libgnutls.so", "libnss3.so", "libmbedtls.so",
-		                           "libwolfssl.so" };
+	static const char *const read[] = { "libssl.so", "libgnutls.so" };
+	static const char *const unread[] = { "libnss3.so", "libmbedtls.so", "libwolfssl.so" };
 	const struct closure_library *library;
 
-	for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); i++) {
-		library = closure_find(&report->closure, tls[i]);
-		if (library) {
+	for (size_t i = 0; i < sizeof(read) / sizeof(read[0]); i++) {
+		library = closure_find(&report->closure, read[i]);
+		if (library)
 			doctor_add(
 				report, DOCTOR_NONE, "tls",
-				"It brings in %s. In this version the content of TLS connections is not read: HTTPS passes through "
-				"untouched and untraced; plain HTTP and log lines are not concerned.",
+				"It brings in %s: HTTP/1 inside TLS is traced like HTTP outside of it; HTTP/2 is not.",
 				library->name);
-			break;
-		}
+	}
+	for (size_t i = 0; i < sizeof(unread) / sizeof(unread[0]); i++) {
+		library = closure_find(&report->closure, unread[i]);
+		if (library)
+			doctor_add(
+				report, DOCTOR_NONE, "tls",
+				"It brings in %s: what goes through that library's TLS passes untouched and untraced; plain "
+				"HTTP and log lines are not concerned.",
+				library->name);
 	}
 	library = closure_find(&report->closure, "liburing.so");
 	if (library)

@@ -23,7 +23,7 @@ static const struct {
 	  "PHP-FPM is spoken to in FastCGI, not HTTP, and its workers' log lines go through another process: its requests get "
 	  "no ids of their own. `php -S`, mod_php and command-line scripts are traced." },
 	{ "php", DOCTOR_NONE,
-	  "PHP: `php -S` and command-line scripts are traced, outgoing calls of its curl extension over plain HTTP included." },
+	  "PHP: `php -S` and command-line scripts are traced, outgoing calls of its curl extension and its own streams, TLS included." },
 	{ "node", DOCTOR_NONE,
 	  "Node.js (18 and newer): its own async context is asked whose each line and each call is, TLS included. Options that "
 	  "refuse add-ons (--permission, --no-addons) leave lines without ids." },

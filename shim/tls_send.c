@@ -96,6 +96,12 @@ static size_t own_part(const struct tls *t, size_t sent)
 	return sent <= t->before + t->insertion->len ? t->before : sent - t->insertion->len;
 }
 
+/* The program's bytes in the block that the library has not taken yet. */
+static size_t own_left(const struct tls *t)
+{
+	return t->insertion != NULL ? t->before + t->after - own_part(t, t->insertion->sent) : 0;
+}
+
 static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
 {
 	struct insertion *ins = t->insertion;
@@ -199,7 +205,7 @@ static long resume(struct tls *t, struct tls_emitter *emitter, const struct iove
 	io.caller = t->caller;
 	t->caller = NULL;
 	t->done = 0;
-	if (io.total < done + (t->insertion != NULL ? t->after : 0)) {
+	if (io.total < done + own_left(t)) {
 		/* Not the same call: the library will say what it thinks of that. */
 		request_unref(io.caller);
 		tls_drop_write(t);

@@ -1,0 +1,212 @@
+/*
+ * Sessions of TLS: which connection they speak for, and what of a write reaches the peer, with a library that refuses.
+ */
+#include "core_fixture.h"
+
+#include "tls_fake.h"
+
+#define GET "GET / HTTP/1.1\r\nHost: b\r\n\r\n"
+#define ASKED "GET / HTTP/1.1\r\nHost: a\r\n" CORE_PARENT "\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+static unsigned long seed;
+
+static unsigned next_random(void)
+{
+	seed = seed * 6364136223846793005ul + 1442695040888963407ul;
+	return (unsigned)(seed >> 33);
+}
+
+static unsigned always_refused(void)
+{
+	return 0;
+}
+
+/* A request of CORE_TRACE that this thread works for. */
+static int serve_one(void)
+{
+	int fd = core_accept(false);
+
+	core_receive_text(fd, ASKED);
+	CHECK_KNOWN(CORE_TRACE);
+	return fd;
+}
+
+static void write_in_mood(unsigned long from, bool partial, bool moving)
+{
+	static char own[40000], wanted[60000];
+	int served = serve_one(), fd = core_connect(), i;
+	struct fake f = {
+		.fd = fd, .role = CONN_OUTGOING, .partial = partial, .moving = moving, .random = next_random
+	};
+	size_t len = 0, body;
+
+	seed = from;
+	for (i = 0; i < 4; i++) {
+		body = next_random() % 4 == 0 ? next_random() % 6000 : next_random() % 40;
+		len += (size_t)sprintf(own + len,
+		                       "POST /%d HTTP/1.1\r\nHost: b\r\nX: %0*d\r\nContent-Length: %zu\r\n\r\n", i,
+		                       (int)(next_random() % 3 == 0 ? next_random() % 3000 + 1 : 1), i, body);
+		memset(own + len, 'b', body);
+		len += body;
+	}
+	fake_write_all(&f, own, len);
+	CHECK(is_like(f.got, f.got_len, wanted, with_lines(wanted, own, len, CORE_INSERTED)));
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	CHECK_INT(core_conn(fd)->depth, 4);
+	fake_free(&f);
+	core_close(fd);
+	core_close(served);
+	current_clear();
+}
+
+CORE_TEST(what_a_library_refuses_half_way_arrives_whole_and_once)
+{
+	unsigned long i;
+
+	for (i = 1; i <= 400; i++)
+		write_in_mood(i, i % 2 != 0, i % 4 >= 2);
+	CHECK_INT(counters_get(calls), 1600);
+	CHECK_INT(counters_get(calls_injected), 1600);
+}
+
+CORE_TEST(a_session_that_is_freed_in_the_midst_of_a_write_leaves_nothing)
+{
+	int served = serve_one(), fd = core_connect();
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING };
+
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	fake_free(&f);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(what_was_begun_without_an_insertion_is_made_again_without_one)
+{
+	int fd = core_connect(), served;
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING, .moving = true };
+
+	current_serve(); /* nobody is known, so nothing is inserted */
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	served = serve_one();
+	f.random = NULL;
+	f.wants = false;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, GET, sizeof(GET) - 1));
+	fake_free(&f);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(cipher_text_on_the_descriptor_is_not_read)
+{
+	int fd = core_accept(false);
+	struct fake f = { .fd = fd, .role = CONN_SERVED };
+	struct tls_call call;
+
+	CHECK(tls_begin(&call, &f, &fake_library, CONN_SERVED));
+	core_receive_text(fd, "GET /cipher HTTP/1.1\r\nHost: a\r\n\r\n");
+	tls_end(&call, CONN_SERVED);
+	CHECK_INT(counters_get(requests), 0);
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, true);
+	CHECK_INT(counters_get(requests), 0);
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	CHECK_INT(counters_get(requests), 1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	CHECK_INT(core_conn(fd)->depth, 1);
+	fake_write_all(&f, OK, sizeof(OK) - 1);
+	CHECK_INT(core_conn(fd)->depth, 0);
+	fake_free(&f);
+	core_close(fd);
+}
+
+/* A handshake that used these descriptors, for a session that does not know its own. */
+static void shake_hands(struct fake *f, int one, int other)
+{
+	struct tls_call call;
+
+	CHECK(tls_begin(&call, f, &fake_library, f->role));
+	core_receive_text(one, "\x16\x03\x01\x02");
+	if (other >= 0)
+		core_receive_text(other, "\x16\x03\x01\x02");
+	tls_end(&call, f->role);
+}
+
+CORE_TEST(the_descriptor_that_the_handshake_used_is_the_sessions)
+{
+	int fd = core_accept(false);
+	struct fake f = { .fd = -1, .role = CONN_SERVED };
+
+	shake_hands(&f, fd, -1);
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	CHECK_INT(core_conn(fd)->depth, 1);
+	fake_free(&f);
+	core_close(fd);
+}
+
+CORE_TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys)
+{
+	int fd = core_accept(false), other = core_accept(false), out = core_connect();
+	struct fake two = { .fd = -1, .role = CONN_SERVED }, wrong = { .fd = -1, .role = CONN_SERVED };
+
+	shake_hands(&two, fd, other);
+	shake_hands(&wrong, out, -1);
+	fake_read(&two, ASKED, sizeof(ASKED) - 1, false);
+	fake_read(&wrong, ASKED, sizeof(ASKED) - 1, false);
+	CHECK_INT(counters_get(requests), 2);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	CHECK_INT(core_conn(other)->mode, CONN_OPAQUE);
+	CHECK(conn_tls(core_conn(out)) == NULL);
+	fake_free(&two);
+	fake_free(&wrong);
+	core_close(fd);
+	core_close(other);
+	core_close(out);
+}
+
+CORE_TEST(a_session_whose_descriptor_was_closed_passes)
+{
+	int fd = core_accept(false);
+	struct fake f = { .fd = fd, .role = CONN_SERVED };
+
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	core_close(fd);
+	fake_write_all(&f, OK, sizeof(OK) - 1);
+	CHECK(is_like(f.got, f.got_len, OK, sizeof(OK) - 1));
+	fake_free(&f);
+}
+
+CORE_TEST(without_memory_it_passes)
+{
+	int fd = core_connect();
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING };
+
+	core_fail_takes(1, 1000000);
+	fake_write_all(&f, GET, sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, GET, sizeof(GET) - 1));
+	core_fail_takes(0, 0);
+	fake_free(&f);
+	core_close(fd);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test(name)
+	const struct CMUnitTest tests[] = {
+		TEST(what_a_library_refuses_half_way_arrives_whole_and_once),
+		TEST(a_session_that_is_freed_in_the_midst_of_a_write_leaves_nothing),
+		TEST(what_was_begun_without_an_insertion_is_made_again_without_one),
+		TEST(cipher_text_on_the_descriptor_is_not_read),
+		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),
+		TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys),
+		TEST(a_session_whose_descriptor_was_closed_passes),
+		TEST(without_memory_it_passes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
