@@ -87,7 +87,7 @@ struct conn {
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
-	uint64_t answered; /* inside TLS: the span id of the request that was answered last */
+	uint64_t answered;       /* inside TLS: the span id of the request that was answered last */
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 };

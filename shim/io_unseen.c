@@ -65,7 +65,8 @@ CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
 {
 	const struct conn *conn = fds_conn(fds_word(fd));
 
-	if (conn == NULL || conn_tls(conn) != NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL || !current_goes_on(conn))
+	if (conn == NULL || conn_tls(conn) != NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL ||
+	    !current_goes_on(conn))
 		return false;
 	if (config.export_traces)
 		io_spans_hold_unseen(fd);

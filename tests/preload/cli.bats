@@ -210,11 +210,12 @@ doctor() {
 	[[ "${lines[0]}" == "ls will be traced" ]]
 }
 
-@test "doctor tells that a server is traced but its TLS is not read" {
+@test "doctor tells that a server is traced inside TLS too" {
 	command -v nginx >/dev/null || PATH=$PATH:/usr/sbin
 	command -v nginx >/dev/null || skip "no nginx"
 	doctor 0 tls nginx
 	jq -e '.hooks.sockets | length > 0' <<<"$output"
+	jq -e '.findings | any(.text | contains("inside TLS is traced"))' <<<"$output"
 }
 
 @test "doctor tells static programs, position independent or not" {
