@@ -272,7 +272,7 @@ EXPORT int SSL_shutdown(struct ssl_st *ssl)
 	if (library == NULL)
 		return -1;
 	tls_shut(ssl);
-	return OF(library, SSL_shutdown)(ssl);
+	return shake_hands(ssl, library, OF(library, SSL_shutdown), CONN_UNDECIDED);
 }
 
 /* ---- reading ---- */

@@ -66,7 +66,11 @@ bool io_receive_begin(struct io_receive *io, int fd)
 		return false;
 	io->fd = fd;
 	io->handle = conn_of_word(fd, word);
-	if (io->handle.conn == NULL || tls_passes(io->handle.conn, fd))
+	if (io->handle.conn == NULL)
+		return false;
+	/* What the library reads is no event of its own; what the program reads past it is, though the bytes say nothing. */
+	io->beside = tls_passes(io->handle.conn, fd);
+	if (io->beside && tls_mark.session != NULL)
 		return false;
 	if (conn_role(io->handle.conn) == CONN_SERVED)
 		before_served_read(io->handle.conn, fd);
@@ -136,6 +140,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 	struct conn *conn = io->handle.conn;
 	int saved = errno;
 
+	peek = peek || io->beside;
 	if (config.export_traces && !peek) {
 		io_spans_receive(io, iov, count, received, saved);
 		errno = saved;

@@ -101,6 +101,7 @@ void io_send_unseen_end(int fd, ssize_t sent);
 struct io_receive {
 	struct conn_handle handle;
 	int fd;
+	bool beside; /* cipher text that the program reads itself */
 };
 
 /* Before the real read; false: there is nothing to do after it. */

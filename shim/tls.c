@@ -234,7 +234,8 @@ struct conn *tls_settle(struct tls_call *call)
 
 /* ---- calls ---- */
 
-bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role)
+bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
+                  bool moves)
 {
 	int saved = errno;
 	struct tls *t;
@@ -255,8 +256,18 @@ bool tls_begin(struct tls_call *call, void *session, const struct tls_library *l
 	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
 	if (t->tie == TLS_UNTIED && t->noted < 0)
 		tie(call, role);
+	/* A handshake, or the end: an event of this connection, whatever was handled before. */
+	if (!moves && t->tie != TLS_UNTIED && !current_has_answered(t->handle.conn->answered)) {
+		io_receive_begin_plain(&call->receive, t->handle, t->fd);
+		io_receive_end(&call->receive, NULL, 0, -1, true);
+	}
 	errno = saved;
 	return true;
+}
+
+bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role)
+{
+	return tls_begin_as(call, session, library, role, false);
 }
 
 void tls_end(struct tls_call *call, enum conn_role role)
@@ -277,7 +288,7 @@ void tls_end(struct tls_call *call, enum conn_role role)
 
 bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library)
 {
-	if (!tls_begin(call, session, library, CONN_UNDECIDED))
+	if (!tls_begin_as(call, session, library, CONN_UNDECIDED, true))
 		return false;
 	call->receive.handle.conn = NULL;
 	if (call->session->tie != TLS_UNTIED)

@@ -36,6 +36,10 @@ struct tls {
 /* The connection of a session for the bytes that come now; NULL: none to be had. May make one. */
 struct conn *tls_settle(struct tls_call *call);
 
+/* tls_begin; `moves`: plain text, and who moves it says whose event that is. */
+bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
+                  bool moves);
+
 /* Drop what is unfinished of a write. */
 void tls_drop_write(struct tls *t);
 

@@ -246,7 +246,7 @@ long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
 	int saved = errno;
 	long n;
 
-	if (!tls_begin(&call, emitter->session, emitter->library, CONN_UNDECIDED))
+	if (!tls_begin_as(&call, emitter->session, emitter->library, CONN_UNDECIDED, true))
 		return emitter->emit(emitter, buf, len);
 	tls_keep_quiet(); /* gnutls_record_send is gnutls_record_send2, and what makes early data SSL_write_ex */
 	if ((len > 0 || is_unfinished(call.session)) && tls_settle(&call) != NULL) {
