@@ -88,6 +88,7 @@ static void *function_at(enum function at)
 			counters_count(symbols_missing);
 			return NULL;
 		}
+		lookup_keep(&object);
 		for (i = 0; i < FUNCTION_COUNT; i++)
 			__atomic_store_n(&function[i], all[i], __ATOMIC_RELAXED);
 		__atomic_store_n(&found, true, __ATOMIC_RELEASE);

@@ -9,6 +9,9 @@
  */
 #include "lookup.h"
 
+#include "real.h"
+
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <stdbool.h>
@@ -166,7 +169,7 @@ static bool is_meant(const struct dl_phdr_info *info, struct wanted *wanted)
 		if (from + info->dlpi_phdr[i].p_memsz > last)
 			last = from + info->dlpi_phdr[i].p_memsz;
 	}
-	*wanted->object = (struct lookup_object){ first, last };
+	*wanted->object = (struct lookup_object){ first, last, info->dlpi_name };
 	for (i = 0; i < wanted->count; i++)
 		if (lookup_is_in(wanted->object, wanted->addresses[i]))
 			return true;
@@ -198,4 +201,10 @@ bool lookup_functions(struct lookup_object *object, const char *names, void **fu
 	struct wanted wanted = { object, names, functions, addresses, count };
 
 	return dl_iterate_phdr(look_for_all, &wanted) != 0;
+}
+
+void lookup_keep(const struct lookup_object *object)
+{
+	if (object->path != NULL && *object->path == '/')
+		(void)REAL(dlopen)(object->path, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }

@@ -11,9 +11,10 @@
 /* As dlsym(RTLD_NEXT, name), with the default version; NULL: none has it. Functions only, none that its library chooses (IFUNC). */
 void *lookup_next(const char *name);
 
-/* Where an object lies. */
+/* Where an object lies, and the loader's name of it, which is empty for the program itself. */
 struct lookup_object {
 	uintptr_t first, last;
+	const char *path;
 };
 
 static inline bool lookup_is_in(const struct lookup_object *object, const void *address)
@@ -28,5 +29,11 @@ static inline bool lookup_is_in(const struct lookup_object *object, const void *
  */
 bool lookup_functions(struct lookup_object *object, const char *names, void **functions, const void *const *addresses,
                       unsigned count);
+
+/*
+ * The object stays where it is, whoever closes it: its functions are called from now on. One that was loaded again elsewhere would
+ * have other addresses. Asks the loader, so it may allocate; not for signal handlers.
+ */
+void lookup_keep(const struct lookup_object *object);
 
 #endif

@@ -19,6 +19,7 @@
 #include "layout.h"
 #include "lookup.h"
 #include "openssl.h"
+#include "os.h"
 #include "tls.h"
 
 /* What is called of the library; the first one is what it is known by. */
@@ -42,6 +43,7 @@
 	X(SSL_write_early_data)                                                                                        \
 	X(SSL_sendfile)                                                                                                \
 	X(SSL_shutdown)                                                                                                \
+	X(SSL_get_rbio)                                                                                                \
 	X(SSL_get_rfd)                                                                                                 \
 	X(SSL_is_server)                                                                                               \
 	X(SSL_want)                                                                                                    \
@@ -61,15 +63,16 @@ static const char names[] = FUNCTIONS(X);
 struct openssl {
 	struct tls_library core;
 	struct lookup_object object;
-	bool ready; /* atomic */
+	struct openssl *next;
 	void *function[FUNCTION_COUNT];
 };
 
-/* Versions that one process can have; a further one's sessions pass through. */
-#define LIBRARIES 4
+/* The versions that this process has, the one that was met last first. Atomic. */
+static struct openssl *libraries;
 
-static struct openssl libraries[LIBRARIES] LAYOUT_LATER;
-static uint32_t claimed; /* atomic */
+/* Mostly there is one. */
+static struct openssl usual LAYOUT_LATER;
+static bool usual_taken; /* atomic */
 
 /* A function of the library, with the type that openssl.h declares for it. */
 #define OF(library, name) ((__typeof__(&name))(library)->function[AT_##name])
@@ -84,9 +87,10 @@ static const struct openssl *whole(const struct tls_library *library)
 	return (const struct openssl *)(const void *)library;
 }
 
+/* Asked of a session without a BIO, libssl would put an error into the thread's queue, where the program's next call finds it. */
 static int descriptor(const struct tls_library *library, void *session)
 {
-	return OF(whole(library), SSL_get_rfd)(session);
+	return OF(whole(library), SSL_get_rbio)(session) != NULL ? OF(whole(library), SSL_get_rfd)(session) : -1;
 }
 
 static enum conn_role role(const struct tls_library *library, void *session)
@@ -110,39 +114,69 @@ static bool partial(const struct tls_library *library, void *session)
 /* So many words of a session or context may be the pointer to its methods. */
 #define WORDS 3
 
+static struct openssl *known(const void *const *words, unsigned count)
+{
+	struct openssl *library = __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
+	unsigned k;
+
+	for (; library != NULL; library = library->next)
+		for (k = 0; k < count; k++)
+			if (lookup_is_in(&library->object, words[k]))
+				return library;
+	return NULL;
+}
+
+static struct openssl *make(void)
+{
+	if (!__atomic_exchange_n(&usual_taken, true, __ATOMIC_ACQ_REL))
+		return &usual;
+	return os_pages(sizeof(struct openssl));
+}
+
+static void unmake(struct openssl *library)
+{
+	if (library == &usual)
+		__atomic_store_n(&usual_taken, false, __ATOMIC_RELEASE);
+	else
+		(void)os_unmap(library, sizeof(*library));
+}
+
+/* Several threads may come here at once: each makes an entry, and the first of them stays. */
+static struct openssl *enter(struct openssl *library)
+{
+	const void *here = (const void *)library->object.first;
+	struct openssl *other;
+
+	library->next = __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
+	for (;;) {
+		other = known(&here, 1);
+		if (other != NULL) {
+			unmake(library);
+			return other;
+		}
+		if (__atomic_compare_exchange_n(&libraries, &library->next, library, 0, __ATOMIC_ACQ_REL,
+		                                __ATOMIC_ACQUIRE))
+			return library;
+	}
+}
+
 static const struct openssl *learn(const void *const *words, unsigned count)
 {
-	uint32_t at = __atomic_fetch_add(&claimed, 1, __ATOMIC_RELAXED);
-	struct openssl *library = &libraries[at];
+	struct openssl *library = make();
 	int saved = errno;
 
-	if (at >= LIBRARIES) {
-		__atomic_store_n(&claimed, LIBRARIES, __ATOMIC_RELAXED);
+	if (library == NULL)
 		return NULL;
-	}
 	if (!lookup_functions(&library->object, names, library->function, words, count)) {
-		/* Nobody else can have taken the next place but to fill it: a place that stays empty is only lost. */
-		uint32_t next = at + 1;
-
-		(void)__atomic_compare_exchange_n(&claimed, &next, at, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+		unmake(library);
 		errno = saved;
 		return NULL;
 	}
+	lookup_keep(&library->object);
 	library->core = (struct tls_library){ descriptor, role, again, partial };
-	__atomic_store_n(&library->ready, true, __ATOMIC_RELEASE);
+	library = enter(library);
 	errno = saved;
 	return library;
-}
-
-static const struct openssl *known(const void *const *words, unsigned count)
-{
-	unsigned i, k;
-
-	for (i = 0; i < LIBRARIES; i++)
-		for (k = 0; k < count && __atomic_load_n(&libraries[i].ready, __ATOMIC_ACQUIRE); k++)
-			if (lookup_is_in(&libraries[i].object, words[k]))
-				return &libraries[i];
-	return NULL;
 }
 
 static __attribute__((noinline)) const struct openssl *find(const void *const *words)
@@ -152,9 +186,9 @@ static __attribute__((noinline)) const struct openssl *find(const void *const *w
 	if (library != NULL)
 		return library;
 	/* Of a kind that keeps its methods elsewhere, or nothing at all (SSL_free takes that): the only library there is. */
-	if (__atomic_load_n(&libraries[0].ready, __ATOMIC_ACQUIRE))
-		return &libraries[0];
-	library = learn(NULL, 0);
+	library = __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
+	if (library == NULL)
+		library = learn(NULL, 0);
 	if (library == NULL)
 		counters_count(symbols_missing);
 	return library;
@@ -229,7 +263,7 @@ EXPORT void SSL_set_bio(struct ssl_st *ssl, struct bio_st *rbio, struct bio_st *
 	if (library == NULL)
 		return;
 	OF(library, SSL_set_bio)(ssl, rbio, wbio);
-	tls_rebound(ssl, OF(library, SSL_get_rfd)(ssl));
+	tls_rebound(ssl, descriptor(&library->core, ssl));
 }
 
 static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *),

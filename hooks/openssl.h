@@ -31,6 +31,7 @@ int SSL_write_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t *done);
 int SSL_write_early_data(struct ssl_st *ssl, const void *buf, size_t len, size_t *done);
 ssize_t SSL_sendfile(struct ssl_st *ssl, int fd, off_t offset, size_t len, int flags);
 int SSL_shutdown(struct ssl_st *ssl);
+struct bio_st *SSL_get_rbio(const struct ssl_st *ssl);
 int SSL_get_rfd(const struct ssl_st *ssl);
 int SSL_is_server(const struct ssl_st *ssl);
 int SSL_want(const struct ssl_st *ssl);

@@ -250,3 +250,39 @@ until_said() {
     grep -q ' r"' "$tmp/nginx.log"
     count "$tmp/nginx.log" --requests 3 --lines 1
 }
+
+@test "what a program finds in libssl's queue of errors is what its own calls left there" {
+    env -u LD_PRELOAD bash -c 'trap "" PIPE; exec "$0"' "$programs/tls_errors" >"$tmp/bare.out" 2>&1
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off bash -c 'trap "" PIPE; exec "$0"' "$programs/tls_errors" >"$tmp/shim.out" 2>&1
+    [ "$(wc -l <"$tmp/bare.out")" -gt 40 ]
+    diff "$tmp/bare.out" "$tmp/shim.out"
+}
+
+@test "a GnuTLS that comes with a module, goes with it, and comes again elsewhere" {
+    cat >"$tmp/module.c" <<'C'
+#include <gnutls/gnutls.h>
+int use(void) { gnutls_session_t session; int made = gnutls_init(&session, GNUTLS_CLIENT); if (made == 0) gnutls_deinit(session); return made; }
+C
+    cat >"$tmp/program.c" <<'C'
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/mman.h>
+int main(int argc, char **argv) {
+    for (int i = 0; i < 3 && argc == 2; i++) {
+        void *module = dlopen(argv[1], RTLD_NOW);
+        if (!module) return 1;
+        printf("made: %d\n", ((int (*)(void))dlsym(module, "use"))());
+        dlclose(module);
+        /* Whatever was unmapped there is something else now. */
+        for (int k = 0; k < 64; k++) (void)mmap(NULL, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    return 0;
+}
+C
+    gcc -shared -fPIC -o "$tmp/module.so" "$tmp/module.c" -lgnutls
+    gcc -o "$tmp/program" "$tmp/program.c"
+    "$tmp/program" "$tmp/module.so" >"$tmp/bare.out"
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off "$tmp/program" "$tmp/module.so" >"$tmp/shim.out"
+    [ "$(grep -c 'made: 0' "$tmp/bare.out")" -eq 3 ]
+    diff "$tmp/bare.out" "$tmp/shim.out"
+}
