@@ -160,6 +160,14 @@ static struct openssl *enter(struct openssl *library)
 	}
 }
 
+/* Something else of that name (BoringSSL has no SSL_ctrl) is called, and not looked into. */
+static bool can_be_asked(const struct openssl *library)
+{
+	return library->function[AT_SSL_get_rbio] != NULL && library->function[AT_SSL_get_rfd] != NULL &&
+	       library->function[AT_SSL_is_server] != NULL && library->function[AT_SSL_want] != NULL &&
+	       library->function[AT_SSL_ctrl] != NULL;
+}
+
 static const struct openssl *learn(const void *const *words, unsigned count)
 {
 	struct openssl *library = make();
@@ -173,7 +181,10 @@ static const struct openssl *learn(const void *const *words, unsigned count)
 		return NULL;
 	}
 	lookup_keep(&library->object);
-	library->core = (struct tls_library){ descriptor, role, again, partial };
+	if (can_be_asked(library))
+		library->core = (struct tls_library){ descriptor, role, again, partial };
+	else
+		counters_count(symbols_missing);
 	library = enter(library);
 	errno = saved;
 	return library;
@@ -263,7 +274,8 @@ EXPORT void SSL_set_bio(struct ssl_st *ssl, struct bio_st *rbio, struct bio_st *
 	if (library == NULL)
 		return;
 	OF(library, SSL_set_bio)(ssl, rbio, wbio);
-	tls_rebound(ssl, descriptor(&library->core, ssl));
+	if (library->core.descriptor != NULL)
+		tls_rebound(ssl, descriptor(&library->core, ssl));
 }
 
 static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *),

@@ -240,7 +240,7 @@ bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library
 	int saved = errno;
 	struct tls *t;
 
-	if (session == NULL || !io_active() || current_is_blind())
+	if (session == NULL || library->descriptor == NULL || !io_active() || current_is_blind())
 		return false;
 	t = find(session);
 	if (t == NULL && (t = enter(session)) == NULL)

@@ -17,7 +17,10 @@
 
 struct tls;
 
-/* What is asked of the library about a session; its functions are made from where a connection is not locked. */
+/*
+ * What is asked of the library about a session; its functions are made from where a connection is not locked. All are NULL for one
+ * that cannot be asked: its sessions pass through.
+ */
 struct tls_library {
 	int (*descriptor)(const struct tls_library *library, void *session); /* -1: it does not know */
 	enum conn_role (*role)(const struct tls_library *library, void *session);

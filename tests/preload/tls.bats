@@ -286,3 +286,45 @@ C
     [ "$(grep -c 'made: 0' "$tmp/bare.out")" -eq 3 ]
     diff "$tmp/bare.out" "$tmp/shim.out"
 }
+
+@test "a library of functions with these names that lacks others is called, and not looked into" {
+    cat >"$tmp/library.c" <<'C'
+#include <stdlib.h>
+struct method { int version; };
+struct session { int version; const struct method *method; };
+static const struct method method = { 1 };
+const void *TLS_method(void) { return &method; }
+struct session *SSL_new(const void **context) { struct session *s = calloc(1, 4096); s->method = context[0]; return s; }
+void SSL_free(struct session *s) { free(s); }
+int SSL_set_fd(struct session *s, int fd) { return s != NULL && fd >= 0; }
+void SSL_set_bio(struct session *s, void *in, void *out) { s->version = in == out; }
+int SSL_do_handshake(struct session *s) { return s->version; }
+int SSL_read(struct session *s, void *to, int room) { return s != NULL && to != NULL ? room - 1 : -1; }
+int SSL_write(struct session *s, const void *from, int length) { return s != NULL && from != NULL ? length : -1; }
+int SSL_shutdown(struct session *s) { return s->version; }
+C
+    cat >"$tmp/program.c" <<'C'
+#include <stdio.h>
+const void *TLS_method(void);
+void *SSL_new(const void **context);
+void SSL_free(void *s), SSL_set_bio(void *s, void *in, void *out);
+int SSL_set_fd(void *s, int fd), SSL_do_handshake(void *s), SSL_read(void *s, void *to, int room), SSL_shutdown(void *s);
+int SSL_write(void *s, const void *from, int length);
+int main(void) {
+    const void *context[8] = { TLS_method() };
+    char bytes[64];
+    void *s = SSL_new(context);
+    SSL_set_bio(s, NULL, NULL);
+    printf("%d %d ", SSL_set_fd(s, 0), SSL_do_handshake(s));
+    printf("%d %d %d\n", SSL_read(s, bytes, 9), SSL_write(s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27), SSL_shutdown(s));
+    SSL_free(s);
+    return 0;
+}
+C
+    gcc -shared -fPIC -o "$tmp/library.so" "$tmp/library.c"
+    gcc -o "$tmp/program" "$tmp/program.c" "$tmp/library.so"
+    "$tmp/program" >"$tmp/bare.out"
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off "$tmp/program" >"$tmp/shim.out"
+    [ "$(cat "$tmp/bare.out")" = "1 1 8 27 1" ]
+    diff "$tmp/bare.out" "$tmp/shim.out"
+}
