@@ -50,10 +50,10 @@ CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 # - optimized as one unit (gcc): a call from file to file is a good part of what a hook costs.
 # - tuned, not built, for a processor of the last ten years: else gcc clears small structures by `rep stos`, where a
 #   few stores do.
-LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one)
+LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one -fno-reorder-functions)
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
-	-fdata-sections -fno-reorder-functions -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
+	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.
 OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/logfiles% shim/propagate_baggage% shim/propagate_other% shim/record_parts% shim/run_files% shim/tls% \
 	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/node% hooks/openssl% hooks/process% hooks/real%,$(SHIM_C) $(HOOK_C))
