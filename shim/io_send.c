@@ -10,14 +10,10 @@
  * One call of the program may hold several messages. It is sent in pieces, each up to the end of a message, so that every
  * head gets its insertion; on a blocking socket the pieces add up to the whole, as the program expects.
  *
-<<<<<<< HEAD
  * The usual send, one message whose head lies in the first vector, goes out by send_gathered, in few steps; what is rare goes by
  * send_pieces. Both settle an insertion in the same way.
  *
  * long: the plan, the usual way and the pieces are steps of one call over one state.
-=======
- * long: planning, sending and settling a piece, and the usual call that is one piece, share their parts.
->>>>>>> 3c1d770 (tls: a model of a library that refuses, and what the documents say)
  */
 #include "io_spans.h"
 

@@ -102,6 +102,13 @@ C
     [[ $output == cli/a.c:1:* ]]
 }
 
+@test "what a merge left behind is found, in a comment too" {
+    printf '/*\n%s ours\n */\nint x;\n' '<<<''<<<<' >"$tree/cli/a.c"
+    check
+    [ "$status" -eq 1 ]
+    [[ $output == cli/a.c:2:* ]]
+}
+
 @test "a symbol that is listed twice is found" {
     printf '# sockets\nread\nwrite # both\nread\n' >"$tree/hooks/symbols.list"
     check
