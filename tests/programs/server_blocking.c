@@ -40,9 +40,12 @@ static void *accept_many(void *arg)
 	return NULL;
 }
 
+/* Requests from this number on come alone, and are answered when their helper has said its first line. */
+#define ALONE 401
+
 struct help {
 	long n;
-	int answered;
+	int said, answered;
 };
 
 static void *late_helper(void *arg)
@@ -50,6 +53,7 @@ static void *late_helper(void *arg)
 	struct help *help = arg;
 
 	say("helper", help->n);
+	__atomic_store_n(&help->said, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&help->answered, __ATOMIC_ACQUIRE))
 		work_us(500);
 	say("late", help->n);
@@ -71,6 +75,8 @@ static void *accept_with_helpers(void *arg)
 			help->n = peer->n;
 			pthread_create(&thread, NULL, late_helper, help);
 			pthread_detach(thread);
+			while (peer->n >= ALONE && !__atomic_load_n(&help->said, __ATOMIC_ACQUIRE))
+				work_us(50);
 			handle(peer);
 			__atomic_store_n(&help->answered, 1, __ATOMIC_RELEASE);
 			if (peer->close)
