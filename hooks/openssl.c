@@ -323,34 +323,31 @@ EXPORT int SSL_shutdown(struct ssl_st *ssl)
 
 /* ---- reading ---- */
 
-EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
+static int receive_some(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *, void *, int),
+                        void *buf, int len, bool peek)
 {
-	const struct openssl *library = of(ssl);
 	struct tls_call call;
 	int n;
 
-	if (library == NULL)
-		return -1;
 	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
-		return OF(library, SSL_read)(ssl, buf, len);
-	n = OF(library, SSL_read)(ssl, buf, len);
-	tls_receive_end(&call, buf, (size_t)len, n, false);
+		return real(ssl, buf, len);
+	n = real(ssl, buf, len);
+	tls_receive_end(&call, buf, (size_t)len, n, peek);
 	return n;
+}
+
+EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
+{
+	const struct openssl *library = of(ssl);
+
+	return library == NULL ? -1 : receive_some(ssl, library, OF(library, SSL_read), buf, len, false);
 }
 
 EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
 {
 	const struct openssl *library = of(ssl);
-	struct tls_call call;
-	int n;
 
-	if (library == NULL)
-		return -1;
-	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
-		return OF(library, SSL_peek)(ssl, buf, len);
-	n = OF(library, SSL_peek)(ssl, buf, len);
-	tls_receive_end(&call, buf, (size_t)len, n, true);
-	return n;
+	return library == NULL ? -1 : receive_some(ssl, library, OF(library, SSL_peek), buf, len, true);
 }
 
 /* Those that say 1 or 0, and tell the bytes besides. */
