@@ -18,7 +18,7 @@ EXPORT int close(int fd)
 	if (io_active()) {
 		uint64_t word = fds_word(fd);
 
-		if (fds_kind(word) == FD_LOG)
+		if (fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN)
 			io_closing(fd);
 		if (word != FD_UNKNOWN)
 			fds_death(fd);

@@ -23,8 +23,11 @@ EXPORT int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
 {
 	int result = REAL(epoll_ctl)(epoll, operation, fd, event);
 
-	if (result == 0 && operation == EPOLL_CTL_ADD && io_active())
-		io_epoll_added(epoll, fd);
+	if (result == 0 && io_active()) {
+		if (operation == EPOLL_CTL_ADD)
+			io_epoll_added(epoll, fd);
+		io_epoll_changed(fd);
+	}
 	return result;
 }
 

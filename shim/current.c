@@ -6,7 +6,8 @@
  *   READ       The thread read the request on a blocking connection, or has never waited in an event loop (a poll on one
  *              connection, or on listeners only, is none: Apache and gunicorn wait so). It works for
  *              that request until it waits for new work: reads, accepts or polls for another request, or, once the
- *              response is complete, waits for another thread (condition, semaphore, futex). Before the response is
+ *              response is complete, waits for another thread (condition, semaphore, futex) or gives its connection, or a word,
+ *              away: it may be at the next job of a queue then, by no call that we see. Before the response is
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
  *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
  *              the program takes the next one out of its own buffer, by no call that we see.
@@ -15,7 +16,9 @@
  *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for
  *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time.
  *              Once a thread has answered another request than the one it read last (stages of work in one pool of
- *              threads), reading proves something only while no other request waits.
+ *              threads), reading proves something only while no other request waits. And once a request was answered by another
+ *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
+ *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
@@ -92,7 +95,7 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events, java, staged, wakes_by_pipe;
+static bool serves, blind, inline_loop, writes_events, java, staged, handed, wakes_by_pipe;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 static bool answer_own;           /* its threads answer what they read, as far as we know */
@@ -282,6 +285,8 @@ static bool loop_proven(struct current *me)
 /* See READ above. While nobody else waits, whatever the thread does is for the one request there is. */
 static bool read_proven(const struct current *me)
 {
+	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && me->pooled && !answer_own)
+		return me->answers && request_state(me->request) < REQUEST_ENDED;
 	if (!request_others_wait(me->request))
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
@@ -347,10 +352,12 @@ void current_read_request(struct request *request, bool blocking)
 		current_clear();
 		return;
 	}
-	if (self()->in_loop && !blocking)
+	if (self()->in_loop && !blocking) {
 		touch(request);
-	else
+	} else {
+		request->reader = os_tid();
 		set(request, CLASS_READ);
+	}
 }
 
 void current_read_reply(struct request *owner, bool blocking)
@@ -381,8 +388,11 @@ void current_begin_response(struct request *request, bool blocking)
 
 	if (blind)
 		return;
-	if (request != NULL)
+	if (request != NULL) {
 		request_advance(request, REQUEST_RESPONDING);
+		if (__builtin_expect(request->reader != 0 && me->request != request, 0) && request->reader != os_tid())
+			__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+	}
 	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
 		current_clear(); /* on to the next one of its connection: no contradiction */
 	if (me->request == request && request != NULL) {
@@ -539,6 +549,20 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	/* Unlocked look: a pointer that changes under us is compared, not followed. */
 	return request != NULL && ex != NULL && conn->depth == 1 && ex->request == request &&
 	       request_state(request) < REQUEST_ENDED;
+}
+
+void current_give_away(void)
+{
+	struct current *me = self();
+
+	if (me->class == CLASS_READ && me->request != NULL && request_state(me->request) >= REQUEST_ENDED)
+		current_clear();
+}
+
+void current_give_up(void)
+{
+	if (self()->class == CLASS_READ)
+		current_clear();
 }
 
 void current_adopt(struct request *inherited)

@@ -87,6 +87,14 @@ void current_wait_nested(void);
 void current_read_channel(void);
 
 /*
+ * This thread gives something away that another one may take up: a served connection (closed, or watched by an epoll set again),
+ * or a word by a pipe or an eventfd. Behind its own response that is the end of its request.
+ */
+void current_give_away(void);
+/* The thread closes the connection of its unanswered request. A forked child that does so, does so for the parent. */
+void current_give_up(void);
+
+/*
  * This thread writes on an outgoing connection. For whom? `bound` is the request that the connection itself speaks for: it is
  * in the middle of its message, or the same thread opened it for it and nothing was sent yet; NULL: none. In a loop that is
  * known to be inline `bound` names the event at hand; elsewhere it must agree with what is known, or nothing is known.

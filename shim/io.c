@@ -414,6 +414,15 @@ bool io_epoll_begin(int epoll, int64_t timeout_ns)
 	return true;
 }
 
+/* Is it a served connection that leaves the thread's hands? */
+static void note_given_away(uint64_t word)
+{
+	const struct conn *conn = fds_kind(word) == FD_CONN ? fds_conn(word) : NULL;
+
+	if (conn != NULL && conn_role(conn) != CONN_OUTGOING)
+		current_give_away();
+}
+
 void io_epoll_added(int epoll, int fd)
 {
 	uint64_t word = fds_word(fd);
@@ -422,6 +431,14 @@ void io_epoll_added(int epoll, int fd)
 	              (conn != NULL && conn_role(conn) != CONN_OUTGOING);
 
 	fds_epoll_add(epoll, serves ? FDS_EPOLL_SERVED : FDS_EPOLL_OTHER);
+}
+
+void io_epoll_changed(int fd)
+{
+	int saved = errno;
+
+	note_given_away(fds_word(fd));
+	errno = saved;
 }
 
 void io_wait_done(int events)
@@ -494,6 +511,10 @@ void io_closing(int fd)
 	if (fds_kind(word) == FD_LOG && logline_is_pending(fds_log_file(word)) &&
 	    logfiles_is_last(fds_log_file(word), fd))
 		logline_flush_file(fds_log_file(word), fd);
+	else if (fds_kind(word) == FD_CONN && fds_conn(word) != NULL && current_is_own_wait(fds_conn(word)))
+		current_give_up();
+	else
+		note_given_away(word);
 	errno = saved;
 }
 

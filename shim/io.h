@@ -153,6 +153,8 @@ bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns);
 bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns);
 bool io_epoll_begin(int epoll, int64_t timeout_ns);
 void io_epoll_added(int epoll, int fd);
+/* An epoll set watches a descriptor, or watches it otherwise: another thread may get it from there. */
+void io_epoll_changed(int fd);
 void io_wait_done(int events);
 
 /* ---- logs ---- */

@@ -146,6 +146,14 @@ never_wrong() {
     never_wrong server_handoff stages 2
 }
 
+@test "a pool that reads, answers and cleans up in different tasks is never wrong" {
+    never_wrong server_handoff after 3
+}
+
+@test "kept connections that change threads, in a pool that cleans up too, are never wrong" {
+    least=100 never_wrong server_handoff rest 3
+}
+
 @test "a thread that logs for others after its response is never wrong" {
     # The last few notes stay unwritten.
     counted=0 never_wrong server_handoff tail 1

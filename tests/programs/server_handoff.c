@@ -7,6 +7,8 @@
  *   wander PORT   keep-alive connections: a poller hands each readable connection to any worker, which reads, answers and
  *                 gives it back
  *   stages PORT   one pool of threads reads requests and, as another task, answers them; no thread keeps what it read
+ *   after PORT    the same, and what is left to do for an answered request is a task too
+ *   rest PORT     as wander, and what is left to do for an answered request is a task of the same pool
  *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
  */
 #include "server_kit.h"
@@ -21,7 +23,7 @@ static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INI
 static struct peer *jobs[QUEUE];
 static unsigned head, tail;
 static int idle, threads;
-static int epoll_fd, wandering, looping, staged;
+static int epoll_fd, wandering, looping, staged, cleaning;
 static long notes[QUEUE];
 static unsigned noted;
 
@@ -53,13 +55,29 @@ static void watch_again(struct peer *peer, int operation)
 		die("epoll_ctl");
 }
 
+/* What is left to do for a request that was answered; its connection may have gone on, or be gone. */
+static void push_rest(long n)
+{
+	struct peer *rest = calloc(1, sizeof(*rest));
+
+	rest->fd = -1;
+	rest->n = n;
+	push(rest);
+}
+
 static void *worker(void *arg)
 {
 	(void)arg;
 	for (;;) {
 		struct peer *peer = pop();
 		bool close_it;
+		long n;
 
+		if (peer->fd < 0) {
+			say("after", peer->n);
+			free(peer);
+			continue;
+		}
 		if (wandering && !peer->queued && peer_read(peer) <= 0) {
 			peer_end(peer);
 			continue;
@@ -75,8 +93,11 @@ static void *worker(void *arg)
 		work_us(300);
 		say("answer", peer->n);
 		close_it = peer->close;
+		n = peer->n;
 		peer_answer(peer);
 		pthread_mutex_lock(&lock);
+		if (cleaning)
+			push_rest(n);
 		peer->queued = false;
 		pthread_cond_broadcast(&done);
 		pthread_mutex_unlock(&lock);
@@ -212,8 +233,9 @@ int main(int argc, char **argv)
 		thread_per_connection(listener, read_lazily);
 	else if (strcmp(mode, "tail") == 0)
 		thread_per_connection(listener, answer_and_tail);
-	staged = strcmp(mode, "stages") == 0;
-	wandering = staged || strcmp(mode, "wander") == 0;
+	cleaning = strcmp(mode, "after") == 0 || strcmp(mode, "rest") == 0;
+	staged = strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
+	wandering = staged || cleaning || strcmp(mode, "wander") == 0;
 	looping = 1;
 	loop(listener);
 	return 0;

@@ -71,6 +71,73 @@ CORE_TEST(a_pools_thread_alone_is_believed)
 	core_close(fd);
 }
 
+static void *answer_for_it(void *arg)
+{
+	core_send_text(*(int *)arg, OK);
+	return NULL;
+}
+
+CORE_TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader)
+{
+	int fd = core_accept(BLOCKING);
+	pthread_t thread;
+
+	current_wait_idle();
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(pthread_create(&thread, NULL, answer_for_it, &fd), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN(); /* it may have given it away, and be at a job of the one that was answered */
+	core_send_text(fd, HALF_OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "k");
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job)
+{
+	int way;
+
+	for (way = 0; way < 3; way++) {
+		int fd = core_accept(BLOCKING), pipe = 900;
+
+		fds_birth(pipe, FD_CHANNEL);
+		core_receive_text(fd, GET1);
+		core_send_text(fd, HALF_OK);
+		io_epoll_changed(fd);
+		core_send_text(pipe, "x");
+		CHECK_KNOWN(CORE_TRACE); /* the response goes on */
+		core_send_text(fd, "k");
+		CHECK_KNOWN(CORE_TRACE);
+		switch (way) {
+		case 0: io_epoll_changed(fd); break;
+		case 1: core_send_text(pipe, "x"); break;
+		default: io_closing(fd);
+		}
+		CHECK_NOTHING_KNOWN();
+		core_close(fd);
+		fds_death(pipe);
+	}
+}
+
+CORE_TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	io_closing(fd);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+	fd = core_accept(BLOCKING);
+	core_receive_text(fd, GET1);
+	current_after_fork();
+	io_closing(fd); /* its parent answers, it does the work (CGI) */
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(a_carrier_of_virtual_threads_works_for_nobody, "java")
 {
 	int fd = core_accept(BLOCKING);
@@ -756,6 +823,9 @@ int main(void)
 		TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next),
 		TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered),
 		TEST(a_pools_thread_alone_is_believed),
+		TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader),
+		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
+		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
 		TEST(a_carrier_of_virtual_threads_works_for_nobody),
 		TEST(reading_the_body_is_no_wait_for_new_work),
 		TEST(each_wait_for_new_work_ends_it),
