@@ -55,7 +55,7 @@ TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.
-OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/logfiles% shim/propagate_baggage% shim/propagate_other% shim/record_parts% shim/run_files% shim/tls% \
+OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/hpack% shim/http2% shim/logfiles% shim/propagate_baggage% shim/propagate_other% shim/record_parts% shim/run_files% shim/tls% \
 	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/node% hooks/openssl% hooks/process% hooks/real%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
@@ -97,14 +97,15 @@ TSAN_C := $(if $(SHIM_UNIT_C),$(shell grep -l pthread_create $(SHIM_UNIT_C)))
 
 OBJECT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(SHIM_C) $(HOOK_C)) $(patsubst %.S,$(BUILD)/obj/%.o,$(HOOK_S))
 CLI_O := $(CLI_C:%.c=$(BUILD)/obj/%.o)
-ASAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/asan/%.o)
+INFLATER_O := $(BUILD)/gen/nghttp2_inflater.o
+ASAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/asan/%.o) $(INFLATER_O)
 AGENT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(AGENT_C) $(AGENT_SHARED_C)) $(BUILD)/obj/cli/agent/page_files.o
 ASAN_CLI_O := $(CLI_PARTS_C:%.c=$(BUILD)/asan/%.o)
 ASAN_AGENT_O := $(patsubst %.c,$(BUILD)/asan/%.o,$(filter-out cli/agent/main.c,$(AGENT_C)) $(AGENT_SHARED_C)) \
 	$(BUILD)/obj/cli/agent/page_files.o
 FUZZ_AGENT_O := $(patsubst %.c,$(BUILD)/fuzz/%.o,cli/agent/ring_reader.c cli/agent/otlp_json.c cli/agent/semconv.c cli/agent/buffer.c)
-TSAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/tsan/%.o)
-FUZZ_SHIM_O := $(SHIM_C:%.c=$(BUILD)/fuzz/%.o)
+TSAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/tsan/%.o) $(INFLATER_O)
+FUZZ_SHIM_O := $(SHIM_C:%.c=$(BUILD)/fuzz/%.o) $(INFLATER_O)
 
 SHIM_UNITS := $(SHIM_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
 CLI_UNITS := $(CLI_UNIT_C:tests/unit/%.c=$(BUILD)/unit/%)
@@ -148,6 +149,12 @@ $(BUILD)/gen/real_table.h: hooks/symbols.list Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)awk '{ sub(/#.*/, "") } NF && !/^(SSL|gnutls)_/ { print "REAL_ENTRY(" $$1 ")" }' $< > $@
 
+# The part of nghttp2 that is in the object: a copy of its own, of which nobody sees anything.
+$(INFLATER_O): scripts/nghttp2-inflater Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)scripts/nghttp2-inflater "$$($(CC) -print-file-name=libnghttp2.a)" $@
+
 # ---- the object and the program -------------------------------------------------------------------------------------
 
 $(BUILD)/obj/shim/%.o: shim/%.c Makefile VERSION
@@ -169,9 +176,9 @@ $(OBJECT_SMALL:%.c=$(BUILD)/obj/%.o): OBJECT_CFLAGS += -Os
 
 # Debug information lives beside the object (gdb finds it by its build id and name), not in it. The old object is replaced, not
 # written over: guests that run have it mapped.
-$(BUILD)/libtraceshim.so: $(OBJECT_O) $(BUILD)/gen/exports.map hooks/object.ld scripts/unversion
+$(BUILD)/libtraceshim.so: $(OBJECT_O) $(INFLATER_O) $(BUILD)/gen/exports.map hooks/object.ld scripts/unversion
 	$(call say,LD,$@)
-	$(Q)$(CC) -o $@.full $(OBJECT_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
+	$(Q)$(CC) -o $@.full $(OBJECT_O) $(INFLATER_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
 	$(Q)scripts/unversion $@.full __libc_single_threaded
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@.new

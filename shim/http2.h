@@ -60,7 +60,11 @@ struct http2_block {
 	bool opens;        /* early; of the client: the stream did not exist before */
 	bool end_stream;   /* early; the last that this side sends on the stream */
 	uint8_t kind;      /* enum http2_kind */
-	bool sound; /* keeps to RFC 9113 8.2 and 8.3; else its sender is in error, and no two readers need agree on it */
+	/*
+	 * It keeps to RFC 9113 8.2 and 8.3 (but for white space around values, which nobody minds); else its sender is
+	 * in error, and no two readers need agree on it.
+	 */
+	bool sound;
 	uint16_t status;     /* of HTTP2_RESPONSE and HTTP2_INTERIM */
 	uint16_t fields;     /* pseudo-fields included */
 	uint32_t list_bytes; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them: name, value and 32 for each field */
@@ -92,7 +96,7 @@ struct http2_sink {
 struct http2_settings {
 	uint32_t table_low, table; /* SETTINGS_HEADER_TABLE_SIZE: the smallest value of the frame, and the last one */
 	uint32_t max_frame, max_list;
-	uint8_t said; /* which of them: bits of http2.c */
+	uint32_t said; /* which of them: bit 1 << identifier */
 };
 
 /*
@@ -110,26 +114,25 @@ struct hpack;
 
 /* One direction. Fields are the scanner's own but for those marked 'result', which the statuses above make valid. */
 struct http2_half {
-	uint64_t taken;        /* result, always: bytes fed and skipped so far */
-	uint32_t stream, code; /* result; within a frame: its own */
-	struct http2_block block;
+	uint64_t taken;           /* result, always: bytes fed and skipped so far */
+	uint32_t stream, code;    /* result; within a frame: its own */
+	struct http2_block block; /* result */
 	struct hpack *hpack;      /* of the sender's blocks; NULL: none yet */
 	uint32_t remaining;       /* bytes of the frame's payload that are still to come, its padding included */
 	uint32_t block_bytes;     /* of the block so far, encoded */
-	uint32_t list_bytes;      /* beyond the block's, for what was refused */
 	uint32_t last;            /* client: the highest stream it opened; server: the highest it promised */
-	uint16_t fields;          /* of the block */
+	uint16_t seen;            /* pseudo-fields of the block, and what was wrong with it */
 	uint8_t state;            /* of http2.c */
 	uint8_t type, flags, pad; /* of the frame */
 	uint8_t part_len;         /* bytes kept in `part` */
 	uint8_t continuations;    /* of the block */
-	uint8_t seen;             /* pseudo-fields of the block, and what was wrong with it */
-	uint8_t pending;          /* SETTINGS of the *other* side that this one has not acknowledged */
-	char part[24];      /* a frame header, or another small element, that is split over calls; or the preface */
-	uint32_t max_frame; /* acknowledged, of the other side's SETTINGS */
+	bool begun, in_block;     /* the first frame was there; more frames of a block are due */
+	uint8_t announcements;    /* of the other side's SETTINGS, not yet acknowledged by this one: oldest first */
+	unsigned char part[16];   /* what is split over calls: a frame header, or another small element */
+	uint32_t max_frame;       /* acknowledged, of the other side's SETTINGS */
 	uint32_t max_list;
-	struct http2_settings announced[HTTP2_SETTINGS_PENDING]; /* oldest first */
-	struct http2_settings said;                              /* by the SETTINGS frame that is being read */
+	struct http2_settings announced[HTTP2_SETTINGS_PENDING];
+	struct http2_settings said; /* by this side's SETTINGS frame that is being read */
 };
 
 struct http2 {

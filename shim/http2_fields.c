@@ -1,0 +1,185 @@
+/*
+ * What the fields of an HTTP/2 block say about it: whether it is a request, a response or trailers, and whether every
+ * reader must take it for the same.
+ *
+ * Unlike in HTTP/1 a wrong field is an error of its stream, not of the connection: frames say where the next block
+ * begins. So nothing here poisons anything but what goes beyond the limits, and a block that breaks a rule is unsound.
+ *
+ * Pure; no memory but the half's. Callers: http2.c.
+ *
+ * Sources: RFC 9113 8.2 (fields), 8.3 (pseudo-fields), 8.5 (CONNECT); RFC 8441 (:protocol); RFC 9110 5.6.2 (tokens).
+ */
+#include "http2_internal.h"
+
+#include <string.h>
+
+/* Bits of struct http2_half, `seen`. */
+#define SEEN_METHOD 0x001u
+#define SEEN_SCHEME 0x002u
+#define SEEN_AUTHORITY 0x004u
+#define SEEN_PATH 0x008u
+#define SEEN_PROTOCOL 0x010u
+#define SEEN_STATUS 0x020u
+#define SEEN_PSEUDO 0x03fu
+#define SEEN_REGULAR 0x040u
+#define SEEN_CONNECT 0x080u
+#define SEEN_EMPTY 0x100u /* a :path of no character, or :scheme */
+#define SEEN_WRONG 0x200u
+
+static bool equals(const char *text, size_t len, const char *literal)
+{
+	return len == strlen(literal) && memcmp(text, literal, len) == 0;
+}
+
+/* Letters (lower case), digits and the marks that a token may have. */
+static bool is_name(const char *name, size_t len)
+{
+	static const char marks[] = "!#$%&'*+-.^_`|~";
+
+	for (size_t i = 0; i < len; i++) {
+		char c = name[i];
+
+		if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && (c == 0 || strchr(marks, c) == NULL))
+			return false;
+	}
+	return len > 0;
+}
+
+/* No control byte but HTAB. */
+static bool is_value(const char *value, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)value[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+/* Fields that say how HTTP/1 frames its messages. */
+static bool is_of_connection(const char *name, size_t len, const char *value, size_t value_len)
+{
+	static const char *const names[] = { "connection", "proxy-connection", "keep-alive", "transfer-encoding",
+		                             "upgrade" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (equals(name, len, names[i]))
+			return true;
+	}
+	return equals(name, len, "te") && !equals(value, value_len, "trailers");
+}
+
+static unsigned pseudo_bit(const char *name, size_t len)
+{
+	static const char *const names[] = { ":method", ":scheme", ":authority", ":path", ":protocol", ":status" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (equals(name, len, names[i]))
+			return 1u << i;
+	}
+	return SEEN_WRONG;
+}
+
+/* Three digits, of which the first says that there is such a class; else 0. */
+static uint16_t read_status(const char *value, size_t len)
+{
+	unsigned status = 0;
+
+	if (len != 3 || value[0] < '1' || value[0] > '9')
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		if (value[i] < '0' || value[i] > '9')
+			return 0;
+		status = status * 10 + (unsigned)(value[i] - '0');
+	}
+	return (uint16_t)status;
+}
+
+static unsigned read_pseudo(struct http2_half *half, const char *name, size_t name_len, const char *value,
+                            size_t value_len)
+{
+	unsigned bit = pseudo_bit(name, name_len);
+
+	if (half->seen & (bit | SEEN_REGULAR))
+		return SEEN_WRONG;
+	if (bit == SEEN_STATUS) {
+		half->block.status = read_status(value, value_len);
+		return half->block.status == 0 ? bit | SEEN_WRONG : bit;
+	}
+	if (bit == SEEN_METHOD) {
+		if (value_len == 0)
+			return bit | SEEN_WRONG;
+		return equals(value, value_len, "CONNECT") ? bit | SEEN_CONNECT : bit;
+	}
+	return (bit & (SEEN_PATH | SEEN_SCHEME)) && value_len == 0 ? bit | SEEN_EMPTY : bit;
+}
+
+void http2_block_begin(struct http2_half *half)
+{
+	half->seen = 0;
+	half->block_bytes = 0;
+	half->continuations = 0;
+	half->block.fields = 0;
+	half->block.list_bytes = 0;
+	half->block.status = 0;
+	half->block.sound = false;
+}
+
+bool http2_block_field(struct http2_half *half, enum http2_side from, const char *name, size_t name_len,
+                       const char *value, size_t value_len)
+{
+	struct http2_block *block = &half->block;
+	unsigned said;
+
+	if (block->fields == LIMIT_HEAD_FIELDS || name_len + value_len + 32 > LIMIT_HEAD_BYTES - block->list_bytes)
+		return false;
+	block->fields++;
+	block->list_bytes += (uint32_t)(name_len + value_len + 32);
+	if (name_len > 0 && name[0] == ':') {
+		bool asks = from == HTTP2_CLIENT || block->promised != 0;
+
+		said = read_pseudo(half, name, name_len, value, value_len);
+		if (said & (asks ? SEEN_STATUS : SEEN_PSEUDO & ~SEEN_STATUS))
+			said |= SEEN_WRONG;
+	} else {
+		said = SEEN_REGULAR;
+		if (!is_name(name, name_len) || is_of_connection(name, name_len, value, value_len))
+			said |= SEEN_WRONG;
+	}
+	if (!is_value(value, value_len))
+		said |= SEEN_WRONG;
+	half->seen |= (uint16_t)said;
+	return true;
+}
+
+/* Are the pseudo-fields of a request those that it must have? */
+static bool is_request(unsigned seen)
+{
+	if ((seen & SEEN_METHOD) == 0 || seen & SEEN_EMPTY)
+		return false;
+	if (seen & SEEN_CONNECT && !(seen & SEEN_PROTOCOL))
+		return (seen & (SEEN_AUTHORITY | SEEN_SCHEME | SEEN_PATH)) == SEEN_AUTHORITY;
+	if (seen & SEEN_PROTOCOL && !(seen & SEEN_CONNECT))
+		return false;
+	return (seen & SEEN_SCHEME) && (seen & SEEN_PATH);
+}
+
+void http2_block_end(struct http2_half *half, enum http2_side from)
+{
+	struct http2_block *block = &half->block;
+	unsigned seen = half->seen;
+	bool sound;
+
+	if (block->promised != 0 || (from == HTTP2_CLIENT && block->opens)) {
+		block->kind = block->promised != 0 ? HTTP2_PROMISE : HTTP2_REQUEST;
+		sound = is_request(seen);
+	} else if (from == HTTP2_SERVER && block->status != 0) {
+		block->kind = block->status < 200 ? HTTP2_INTERIM : HTTP2_RESPONSE;
+		sound = block->status >= 200 || (block->status != 101 && !block->end_stream);
+	} else {
+		block->kind = HTTP2_TRAILERS;
+		sound = (seen & SEEN_PSEUDO) == 0 && block->end_stream;
+	}
+	block->sound = sound && !(seen & SEEN_WRONG);
+}

@@ -1,0 +1,64 @@
+/*
+ * Between http2.c, http2_fields.c, http2_settings.c and http2_extend.c only.
+ */
+#ifndef TRACESHIM_HTTP2_INTERNAL_H
+#define TRACESHIM_HTTP2_INTERNAL_H
+
+#include "http2.h"
+
+/* RFC 9113 section 6. */
+enum http2_type {
+	TYPE_DATA,
+	TYPE_HEADERS,
+	TYPE_PRIORITY,
+	TYPE_RST_STREAM,
+	TYPE_SETTINGS,
+	TYPE_PUSH_PROMISE,
+	TYPE_PING,
+	TYPE_GOAWAY,
+	TYPE_WINDOW_UPDATE,
+	TYPE_CONTINUATION
+};
+
+#define FLAG_ACK 0x01u
+#define FLAG_END_STREAM 0x01u
+#define FLAG_END_HEADERS 0x04u
+#define FLAG_PADDED 0x08u
+#define FLAG_PRIORITY 0x20u
+
+#define FRAME_HEADER 9u
+
+static inline uint32_t http2_read_number(const unsigned char *bytes, int len)
+{
+	uint32_t n = 0;
+
+	while (len-- > 0)
+		n = n << 8 | *bytes++;
+	return n;
+}
+
+/*
+ * http2_fields.c. A block: begin, each field (false: beyond the limits), end, which decides what it is and whether it
+ * is sound. `from` is who sends it.
+ */
+void http2_block_begin(struct http2_half *half);
+bool http2_block_field(struct http2_half *half, enum http2_side from, const char *name, size_t name_len,
+                       const char *value, size_t value_len);
+void http2_block_end(struct http2_half *half, enum http2_side from);
+
+/*
+ * http2_settings.c. An entry of a SETTINGS frame (false: its value is an error), and the whole of it, for the direction
+ * of the side that is to keep to it (false: too many); its acknowledgement by that side (false: of nothing, or HPACK
+ * fails).
+ */
+bool http2_settings_say(struct http2_settings *said, enum http2_side from, const unsigned char element[6]);
+bool http2_settings_announce(struct http2_half *half, const struct http2_settings *said);
+bool http2_settings_acknowledge(struct http2_half *half);
+
+/* The longest frame that may come in this direction. */
+uint32_t http2_settings_longest_frame(const struct http2_half *half);
+
+/* The direction's decoder. NULL: no memory. */
+struct hpack *http2_decoder(struct http2_half *half);
+
+#endif
