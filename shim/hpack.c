@@ -5,6 +5,9 @@
  * place of (scripts/nghttp2-inflater): a program that links nghttp2 has its own. What these members want of others they
  * get from here: memory, one function that copies, and an end for what they think cannot happen.
  *
+ * The static table (RFC 7541 appendix A) is filled in by us: as the library has it, it is data that each process would
+ * copy at its start.
+ *
  * Memory. Each of its blocks is of the smallest pool that it fits in. A table has a block for each entry, and one each
  * for its name and its value, so that a table of n bytes takes up to 7.5 n (all fields of one byte and without a
  * value), and usually 3 n; what a decoder has in use is counted, and beyond HPACK_MEMORY_MAX it gets no more and is
@@ -35,8 +38,13 @@ extern __typeof__(nghttp2_hd_inflate_hd2) hpack_nghttp2_hd_inflate_hd2;
 extern __typeof__(nghttp2_hd_inflate_end_headers) hpack_nghttp2_hd_inflate_end_headers;
 extern __typeof__(nghttp2_hd_inflate_change_table_size) hpack_nghttp2_hd_inflate_change_table_size;
 
+/* Of scripts/nghttp2-inflater, where it says what they are. */
+extern uint64_t hpack_table[] __attribute__((visibility("hidden")));
+extern const char hpack_table_strings[] __attribute__((visibility("hidden")));
+extern const unsigned char hpack_table_coded[] __attribute__((visibility("hidden")));
+extern const unsigned char hpack_table_coded_end[] __attribute__((visibility("hidden")));
+
 struct hpack {
-	uint32_t pool_word;
 	uint32_t bytes; /* in use by its blocks */
 	bool dead;
 	bool stopped; /* by an assertion */
@@ -51,57 +59,77 @@ struct header {
 	uint64_t unused;
 };
 
-POOL(decoders, sizeof(struct hpack), 16);
-POOL(blocks_64, 64, 128);  /* a name, a short value */
-POOL(blocks_112, 112, 64); /* a table's entry */
-POOL(blocks_192, 192, 32);
-POOL(blocks_384, 384, 16);
-POOL(blocks_704, 704, 8);
-POOL(blocks_1152, 1152, 8); /* the first index of a table, and the inflater itself */
-POOL(blocks_4224, 4224, 2);
-POOL(blocks_16512, 16512, 1); /* the index of a large table */
-POOL(blocks_66048, 66048, 1);
-POOL(blocks_131248, 131248, 1); /* the longest value while its length is all that is known of it */
-
-static const struct pool *const pools[] = {
-	&blocks_64,   &blocks_112,  &blocks_192,   &blocks_384,   &blocks_704,
-	&blocks_1152, &blocks_4224, &blocks_16512, &blocks_66048, &blocks_131248,
+/*
+ * The pools' blocks, of a decoder itself too. No POOL: that would be a pointer for each, which the loader relocates at
+ * every start.
+ */
+static const struct {
+	uint32_t block, per_chunk;
+} classes[] = {
+	{ 64, 128 },                                         /* a name, a short value */
+	{ 112, 64 },                                         /* a table's entry */
+	{ 192, 32 },  { 384, 16 },  { 704, 8 }, { 1152, 8 }, /* the first index of a table, and the inflater itself */
+	{ 4224, 2 },  { 16512, 1 },                          /* the index of a large table */
+	{ 66048, 1 }, { 131248, 1 } /* the longest value while its length is all that is known of it */
 };
 
-#define CLASSES (sizeof(pools) / sizeof(pools[0]))
+#define CLASSES (sizeof(classes) / sizeof(classes[0]))
+
+static struct pool_state states[CLASSES] LAYOUT_LATER;
+
+static struct pool pool_of(uint32_t class)
+{
+	return (struct pool){ classes[class].block, classes[class].per_chunk, &states[class] };
+}
+
+/*
+ * A block with room for `size` bytes behind its header, counted in *bytes up to HPACK_MEMORY_MAX. NULL: none to be had.
+ */
+static void *take_block(size_t size, uint32_t *bytes)
+{
+	struct header *header;
+	struct pool pool;
+	uint32_t class = 0;
+
+	while (class < CLASSES && (size > classes[class].block || size + sizeof(*header) > classes[class].block))
+		class ++;
+	if (class == CLASSES || *bytes + classes[class].block > HPACK_MEMORY_MAX)
+		return NULL;
+	pool = pool_of(class);
+	header = pool_take(&pool);
+	if (header == NULL) {
+		counters_count(no_memory_skipped);
+		return NULL;
+	}
+	*bytes += pool.block;
+	header->class = class;
+	return header + 1;
+}
+
+static void give_block(void *block, uint32_t *bytes)
+{
+	struct header *header = (struct header *)block - 1;
+	struct pool pool = pool_of(header->class);
+
+	*bytes -= pool.block;
+	pool_give(&pool, header);
+}
 
 /* ---- what the library calls ---- */
 
 static void *take(size_t size, void *user)
 {
 	struct hpack *h = user;
-	struct header *header;
-	uint32_t class = 0;
 
-	while (class < CLASSES && (size > pools[class]->block || size + sizeof(*header) > pools[class]->block))
-		class ++;
-	if (class == CLASSES || h->bytes + pools[class]->block > HPACK_MEMORY_MAX)
-		return NULL;
-	header = pool_take(pools[class]);
-	if (header == NULL) {
-		counters_count(no_memory_skipped);
-		return NULL;
-	}
-	h->bytes += pools[class]->block;
-	header->class = class;
-	return header + 1;
+	return take_block(size, &h->bytes);
 }
 
 static void give(void *block, void *user)
 {
 	struct hpack *h = user;
-	struct header *header = block;
 
-	if (block == NULL)
-		return;
-	header--;
-	h->bytes -= pools[header->class]->block;
-	pool_give(pools[header->class], header);
+	if (block != NULL)
+		give_block(block, &h->bytes);
 }
 
 void *hpack_nghttp2_mem_malloc(nghttp2_mem *mem, size_t size);
@@ -179,6 +207,40 @@ void hpack_stack_fail(void)
 
 /* ---- what calls the library ---- */
 
+static uint64_t next_number(const unsigned char **in)
+{
+	uint64_t n = 0;
+	unsigned shift = 0;
+
+	do {
+		n |= (uint64_t)(**in & 127) << shift;
+		shift += 7;
+	} while (*(*in)++ & 128);
+	return n;
+}
+
+/*
+ * Each word gets its last value at once, so that two threads that do this at the same time, or a thread and a handler,
+ * do no harm: who has been through it finds what it wrote.
+ */
+static void fill_table(void)
+{
+	static uint8_t filled LAYOUT_LATER;
+	const unsigned char *in = hpack_table_coded;
+	uint64_t *word = hpack_table;
+
+	if (__atomic_load_n(&filled, __ATOMIC_ACQUIRE))
+		return;
+	while (in < hpack_table_coded_end) {
+		uint64_t n = next_number(&in);
+		uint64_t value =
+			n & 1 ? (uintptr_t)(hpack_table_strings + (n >> 1)) : (n >> 1) | next_number(&in) >> 1 << 32;
+
+		__atomic_store_n(word++, value, __ATOMIC_RELAXED);
+	}
+	__atomic_store_n(&filled, 1, __ATOMIC_RELEASE);
+}
+
 /* One call of the library. */
 struct step {
 	enum { STEP_NEW, STEP_FREE, STEP_RESIZE, STEP_DECODE, STEP_END } kind;
@@ -225,29 +287,31 @@ static __attribute__((noinline)) bool call(struct hpack *h, struct step *s)
 
 struct hpack *hpack_new(void)
 {
-	struct hpack *h = pool_take(&decoders);
+	uint32_t bytes = 0;
+	struct hpack *h = take_block(sizeof(*h), &bytes);
 	struct step s = { .kind = STEP_NEW };
 
-	if (h == NULL) {
-		counters_count(no_memory_skipped);
+	if (h == NULL)
 		return NULL;
-	}
-	*h = (struct hpack){ .mem = { h, take, give, allocate_cleared, reallocate } };
+	fill_table();
+	*h = (struct hpack){ .bytes = bytes, .mem = { h, take, give, allocate_cleared, reallocate } };
 	if (call(h, &s))
 		return h;
-	pool_give(&decoders, h);
+	give_block(h, &bytes);
 	return NULL;
 }
 
 void hpack_free(struct hpack *h)
 {
 	struct step s = { .kind = STEP_FREE };
+	uint32_t bytes;
 
 	if (h == NULL)
 		return;
 	if (!h->stopped)
 		(void)call(h, &s);
-	pool_give(&decoders, h);
+	bytes = h->bytes;
+	give_block(h, &bytes);
 }
 
 bool hpack_feed(struct hpack *h, const char *in, size_t len, bool last, hpack_field field, void *owner)

@@ -60,8 +60,8 @@ static bool is_value(const char *value, size_t len)
 /* Fields that say how HTTP/1 frames its messages. */
 static bool is_of_connection(const char *name, size_t len, const char *value, size_t value_len)
 {
-	static const char *const names[] = { "connection", "proxy-connection", "keep-alive", "transfer-encoding",
-		                             "upgrade" };
+	static const char names[][18] = { "connection", "proxy-connection", "keep-alive", "transfer-encoding",
+		                          "upgrade" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (equals(name, len, names[i]))
@@ -72,7 +72,7 @@ static bool is_of_connection(const char *name, size_t len, const char *value, si
 
 static unsigned pseudo_bit(const char *name, size_t len)
 {
-	static const char *const names[] = { ":method", ":scheme", ":authority", ":path", ":protocol", ":status" };
+	static const char names[][11] = { ":method", ":scheme", ":authority", ":path", ":protocol", ":status" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (equals(name, len, names[i]))
