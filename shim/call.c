@@ -9,6 +9,7 @@
 #include "config.h"
 #include "counters.h"
 #include "layout.h"
+#include "protocol.h"
 #include "span.h"
 #include "stream.h"
 
@@ -130,16 +131,20 @@ void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct r
 
 void call_sent(struct conn *conn, const char *out, size_t len, struct request *caller)
 {
-	if (len > 0)
-		set_owner(conn, caller);
 	if (conn->mode == CONN_FRESH) {
-		if (out == NULL || http1_sniff_request(out, len) == HTTP1_SNIFF_NO) {
+		if (out != NULL && http1_sniff_request(out, len) != HTTP1_SNIFF_NO) {
+			conn->mode = CONN_HTTP1;
+		} else if (out == NULL || !protocol_begin(conn, out, len)) {
 			counters_count(opaque_connections);
 			conn_make_opaque(conn, false);
-		} else {
-			conn->mode = CONN_HTTP1;
 		}
 	}
+	if (conn->mode == CONN_PROTOCOL) {
+		conn->protocol->sent(conn, out, len, caller);
+		return;
+	}
+	if (len > 0)
+		set_owner(conn, caller);
 	while (len > 0 && conn->mode == CONN_HTTP1) {
 		struct exchange *ex = calling(conn);
 		enum http1_status status;
@@ -263,6 +268,8 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		take_responses(conn, in, len, stream_known(heads, STREAM_RESPONSE_IN));
 		stream_give_heads(heads);
 	}
+	if (conn->mode == CONN_PROTOCOL)
+		(void)conn->protocol->received(conn, in, len);
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false); /* the peer speaks first: not HTTP */
 }
@@ -282,8 +289,11 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	if (conn->mode == CONN_OPAQUE || awaits_tunnel(ex))
 		return false;
 	if (conn->mode == CONN_FRESH &&
-	    (count == 0 || http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO))
+	    (count == 0 || (http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO &&
+	                    !protocol_begin(conn, iov[0].iov_base, iov[0].iov_len))))
 		return false;
+	if (conn->mode == CONN_PROTOCOL)
+		return conn->protocol->find_spot(conn, iov, count, offset, spot);
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
 	found = fresh && offset == 0 && count > 0 && stream_find_known(spot, 0, &sink, iov, stream_total(iov, count));

@@ -15,6 +15,7 @@
 #include "fds.h"
 #include "os.h"
 #include "own.h"
+#include "protocol.h"
 #include "span.h"
 #include "spare.h"
 
@@ -79,6 +80,12 @@ static void free_exchange(const struct conn *conn, struct exchange *ex)
 
 static void drop_exchanges(struct conn *conn)
 {
+	struct protocol *protocol = conn->protocol;
+
+	if (__builtin_expect(protocol != NULL, 0)) {
+		conn->protocol = NULL;
+		protocol->drop(conn, protocol);
+	}
 	while (conn->first != NULL) {
 		struct exchange *ex = conn->first;
 
@@ -300,7 +307,7 @@ bool conn_ask_blocking(struct conn *conn, int fd)
 
 CONN_UNLOCKED_LOOK bool conn_is_http1(const struct conn *conn)
 {
-	return conn->mode == CONN_HTTP1;
+	return conn->mode == CONN_HTTP1 || conn->mode == CONN_PROTOCOL;
 }
 
 char *conn_line_buffer(void *owner)
@@ -325,7 +332,7 @@ struct insertion *insertion_new(void)
 	if (ins == NULL)
 		counters_count(no_memory_skipped);
 	else
-		ins->len = ins->sent = 0;
+		ins->len = ins->sent = ins->swallow = 0;
 	return ins;
 }
 

@@ -32,7 +32,8 @@ enum conn_role {
 enum conn_mode {
 	CONN_FRESH, /* no byte has flowed */
 	CONN_HTTP1,
-	CONN_OPAQUE, /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
+	CONN_OPAQUE,  /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
+	CONN_PROTOCOL /* another protocol that is followed: conn->protocol (protocol.h) */
 };
 
 /* One request and its response on a connection. Queue order is the order of requests (RFC 9112 section 9.3.2). */
@@ -63,6 +64,8 @@ struct span_ids {
 struct insertion {
 	uint32_t pool_word;
 	uint32_t len, sent;
+	/* So many of the program's bytes behind the spot it stands for: they do not go out (HTTP/1: none). */
+	uint32_t swallow;
 	struct span_ids ids;            /* a call's, where spans are exported */
 	char before[INSERTION_GATHERS]; /* room for a copy of the head, up to `text` */
 	char text[LIMIT_INJECTION + INSERTION_GATHERS];
@@ -87,8 +90,9 @@ struct conn {
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
-	uint64_t answered;       /* inside TLS: the span id of the request that was answered last */
-	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
+	struct protocol *protocol; /* CONN_PROTOCOL: what follows it, else NULL */
+	uint64_t answered;         /* inside TLS: the span id of the request that was answered last */
+	struct span_conn *spans;   /* what spans know of it (span.h); NULL: none had one */
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 };
 
@@ -204,7 +208,7 @@ struct exchange *conn_push(struct conn *conn);
 /* Drop the first exchange if both its messages are done. Locked. */
 void conn_pop_done(struct conn *conn);
 
-/* Has HTTP been seen on it? An unlocked look. */
+/* Is it one that is followed, and no longer fresh? An unlocked look. */
 bool conn_is_http1(const struct conn *conn);
 
 /* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until the program changes it. Keeps errno. */

@@ -16,6 +16,7 @@
 #include "logline.h"
 #include "marks.h"
 #include "os.h"
+#include "protocol.h"
 #include "ring.h"
 #include "span.h"
 #include "spare.h"
@@ -119,6 +120,8 @@ static void touch_call(struct conn *conn, int fd)
 		owner = conn->first->request;
 	else if (conn->first == NULL && conn->mode == CONN_HTTP1)
 		owner = NULL;
+	else if (conn->mode == CONN_PROTOCOL)
+		owner = conn->protocol->reads_for(conn);
 	current_read_reply(owner, conn_is_blocking(conn, fd));
 }
 
@@ -182,6 +185,8 @@ void io_receive_unseen(int fd, ssize_t received)
 		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
 		if (handle.conn->mode == CONN_FRESH)
 			conn_make_opaque(handle.conn, false);
+		else if (handle.conn->mode == CONN_PROTOCOL)
+			(void)handle.conn->protocol->received(handle.conn, NULL, (size_t)received);
 		else if (handle.conn->mode == CONN_HTTP1 && ex != NULL && ex->span != NULL)
 			(conn_role(handle.conn) == CONN_SERVED ? span_count_up : span_count_down)(ex, (size_t)received);
 		if (handle.conn->mode == CONN_HTTP1 &&
@@ -266,7 +271,7 @@ void io_asked(int fd)
 		 */
 		if (handle.conn->mode == CONN_OPAQUE)
 			current_read_reply(NULL, conn_is_blocking(handle.conn, fd));
-		else if (handle.conn->mode == CONN_FRESH || handle.conn->first != NULL)
+		else if (handle.conn->mode != CONN_HTTP1 || handle.conn->first != NULL)
 			touch_call(handle.conn, fd);
 		conn_unlock(handle.conn);
 	}

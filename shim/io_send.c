@@ -25,6 +25,7 @@
 #include "current.h"
 #include "ids.h"
 #include "os.h"
+#include "protocol.h"
 #include "ring.h"
 #include "span.h"
 #include "stream.h"
@@ -40,8 +41,12 @@
 /* ---- who calls ---- */
 
 /* The request that an outgoing connection itself speaks for; NULL: none. Borrowed. Locked. */
-static struct request *bound_to(const struct conn *conn)
+static struct request *bound_to(const struct io_send *io, struct conn *conn)
 {
+	struct request *request = NULL;
+
+	if (conn->mode == CONN_PROTOCOL)
+		return conn->protocol->writes(conn, io->iov, io->count, &request) == PROTOCOL_ONE ? request : NULL;
 	if (conn->last != NULL && !conn->last->request_done)
 		return conn->last->request != NULL ? conn->last->request : conn->owner;
 	return conn->mode == CONN_FRESH && conn->opener == os_tid() ? conn->owner : NULL;
@@ -117,13 +122,15 @@ static size_t format_response_insertion(const struct request *request, const str
 }
 
 /* What goes into the spot that was found; NULL: nothing. Locked. */
-static struct insertion *make_insertion(struct io_send *io, const struct conn *conn)
+static struct insertion *make_insertion(struct io_send *io, struct conn *conn)
 {
 	struct insertion *ins = insertion_new();
 
 	if (ins == NULL)
 		return NULL;
-	if (conn_role(conn) == CONN_SERVED)
+	if (__builtin_expect(conn->mode == CONN_PROTOCOL, 0))
+		conn->protocol->insert(conn, &(struct protocol_call){ io->iov, io->count, io->caller }, &io->spot, ins);
+	else if (conn_role(conn) == CONN_SERVED)
 		ins->len = (uint32_t)format_response_insertion(served_answering(conn), &io->spot, ins->text);
 	else
 		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins);
@@ -177,6 +184,19 @@ static inline bool plan_answer(struct io_send *io, const struct conn *conn, cons
 	return true;
 }
 
+/* The same, of another protocol. Locked. */
+static __attribute__((cold)) enum io_verdict begin_protocol(struct io_send *io, struct conn *conn)
+{
+	struct request *request = NULL;
+
+	switch (conn->protocol->writes(conn, io->iov, io->count, &request)) {
+	case PROTOCOL_ONE: current_begin_response(request, conn_is_blocking(conn, io->fd)); break;
+	case PROTOCOL_SEVERAL: current_clear(); break;
+	default: break;
+	}
+	return is_special(io, conn, config.response_header.len > 0) ? IO_SPECIAL : IO_WATCH;
+}
+
 static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 {
 	struct request *answered;
@@ -188,6 +208,12 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
 	ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
+	if (ex == NULL && conn->mode == CONN_PROTOCOL) {
+		enum io_verdict verdict = begin_protocol(io, conn);
+
+		conn_unlock(conn);
+		return verdict;
+	}
 	answered = ex != NULL ? ex->request : served_answering(conn);
 	special = ex != NULL && plan_answer(io, conn, ex) ?
 	                  io->planned :
@@ -208,7 +234,7 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
-	bound = bound_to(conn);
+	bound = bound_to(io, conn);
 	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
 	if (config.export_traces)
 		span_call_is_due(conn, io->fd);
@@ -220,7 +246,9 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 /* An inherited connection shows by its first byte on which side we are: a client sends the request. */
 static void decide_role(struct io_send *io, struct conn *conn)
 {
-	if (io->count > 0 && http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES) {
+	if (io->count > 0 &&
+	    (http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES ||
+	     protocol_sniff(CONN_OUTGOING, io->iov[0].iov_base, io->iov[0].iov_len) != PROTOCOL_NONE)) {
 		conn_decide_role(conn, CONN_OUTGOING);
 	} else {
 		conn_decide_role(conn, CONN_SERVED);
@@ -493,7 +521,8 @@ static __attribute__((cold)) bool gather(const struct io_send *io, struct piece 
 	size_t before = piece->at, to;
 	const char *bytes = io->iov[0].iov_base;
 
-	if (piece->from > 0 || before + 2 > io->iov[0].iov_len || before + 2 > piece->end || ins->sent > 0)
+	if (piece->from > 0 || before + 2 > io->iov[0].iov_len || before + 2 > piece->end || ins->sent > 0 ||
+	    ins->swallow > 0)
 		return false;
 	to = known_end(bytes, before + 2, piece->end < io->iov[0].iov_len ? piece->end : io->iov[0].iov_len);
 	if (to > INSERTION_GATHERS)
@@ -528,7 +557,7 @@ static __attribute__((cold)) void lay_out(const struct io_send *io, struct piece
 		piece->v[piece->count].iov_len = piece->ins->len - piece->ins->sent;
 		piece->count++;
 	}
-	piece->end = cover(io, piece, piece->at, piece->end, PIECE_VECTORS - piece->count);
+	piece->end = cover(io, piece, piece->at + piece->ins->swallow, piece->end, PIECE_VECTORS - piece->count);
 }
 
 /* An insertion went out whole, and its blank line too. */
@@ -558,11 +587,17 @@ static __attribute__((cold)) size_t settle(struct io_send *io, struct insertion 
 		return sent;
 	}
 	/* One that is out whole, but for whose blank line no room was left, stays too: else it would be made a second time. */
-	if (sent > before + rest) {
+	if (sent > before + rest || (ins->swallow > 0 && sent == before + rest)) {
+		sent += ins->swallow;
 		settle_whole(io, ins);
 		return sent - rest;
 	}
 	ins->sent += (uint32_t)(sent - before);
+	if (ins->swallow > 0) {
+		/* The last byte that it stands for is what the program comes back with. */
+		before += ins->swallow - 1;
+		ins->swallow = 1;
+	}
 	if (!conn_lock_patiently(io->handle)) {
 		insertion_free(ins); /* closed by another thread: nobody will miss it */
 	} else {
@@ -590,7 +625,9 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 			return done > 0 ? (ssize_t)done : -1;
 		}
 		lay_out(io, &piece);
-		wanted = piece.end - done + (piece.ins != NULL ? piece.ins->len - piece.ins->sent : 0);
+		wanted = piece.end - done;
+		if (piece.ins != NULL)
+			wanted += piece.ins->len - piece.ins->sent - piece.ins->swallow;
 		emitter->goes_on = done > 0;
 		sent = emitter->emit(emitter, piece.v, piece.count);
 		emitted = true;
@@ -628,7 +665,7 @@ static inline bool gather_all(const struct io_send *io, struct iovec *v)
 
 	/* With nothing before it, a part of the insertion could go out and nothing of the program's: then there is more to send. */
 	if (before == 0 || io->count > STRETCH_VECTORS || io->spot.end != io->total || first > INSERTION_GATHERS ||
-	    before + 2 > first || known_end(bytes, before + 2, first) != first)
+	    io->insertion->swallow > 0 || before + 2 > first || known_end(bytes, before + 2, first) != first)
 		return false;
 	v[0] = gather_around(io->insertion, bytes, before, first);
 	for (i = 1; i < io->count; i++)

@@ -18,7 +18,7 @@
 /* A look without the lock: this thread, or one that it was told by, left it there; another's may come a moment later. */
 static CONN_UNLOCKED_LOOK bool has_rest(const struct conn *conn)
 {
-	return conn->pending != NULL && conn->pending->sent < conn->pending->len;
+	return conn->pending != NULL && (conn->pending->sent < conn->pending->len || conn->pending->swallow > 0);
 }
 
 /* It is out, and goes on waiting for its blank line; or goes back, as far as it came. false: the connection is gone. */
@@ -42,6 +42,12 @@ bool io_send_rest(const struct io_emitter *emitter)
 	if (handle.conn == NULL || !has_rest(handle.conn) || !conn_lock_to_send(handle))
 		return true;
 	ins = handle.conn->pending;
+	if (ins != NULL && ins->swallow > 0) {
+		/* The byte that it waits for would go out with the call, a second time: the call fails instead. */
+		conn_unlock(handle.conn);
+		errno = ENOBUFS;
+		return false;
+	}
 	handle.conn->pending = NULL;
 	conn_unlock(handle.conn);
 	while (ins != NULL && ins->sent < ins->len && error == 0) {

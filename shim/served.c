@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "current.h"
 #include "layout.h"
+#include "protocol.h"
 #include "span.h"
 #include "stream.h"
 
@@ -121,16 +122,22 @@ static __attribute__((cold)) struct request *raw_received(struct conn *conn, siz
 	return conn->owner;
 }
 
-/* Is this the start of HTTP? Decided on the very first bytes of a connection. */
-static bool starts_http(struct conn *conn, const char *in, size_t len)
+/* What is spoken? Decided on the very first bytes of a connection. */
+static void start(struct conn *conn, const char *in, size_t len)
 {
 	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
 		conn->mode = CONN_HTTP1;
-		return true;
+	} else if (!protocol_begin(conn, in, len)) {
+		counters_count(opaque_connections);
+		conn_make_opaque(conn, false);
 	}
-	counters_count(opaque_connections);
-	conn_make_opaque(conn, false);
-	return false;
+}
+
+static __attribute__((cold)) struct request *received_otherwise(struct conn *conn, const char *in, size_t len)
+{
+	if (conn->mode == CONN_PROTOCOL)
+		return conn->protocol->received(conn, in, len);
+	return config.raw ? raw_received(conn, len) : NULL;
 }
 
 enum taken { TAKEN, TAKEN_NO_HTTP, TAKEN_NO_ROOM };
@@ -187,10 +194,10 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 	struct stream_heads *heads;
 	enum taken taken;
 
-	if (conn->mode == CONN_FRESH && !starts_http(conn, in, len))
-		return config.raw ? raw_received(conn, len) : NULL;
-	if (conn->mode == CONN_OPAQUE)
-		return config.raw ? raw_received(conn, len) : NULL;
+	if (conn->mode == CONN_FRESH)
+		start(conn, in, len);
+	if (conn->mode != CONN_HTTP1)
+		return received_otherwise(conn, in, len);
 	heads = stream_take_heads();
 	taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
 	stream_give_heads(heads);
@@ -264,15 +271,19 @@ struct request *served_answering(const struct conn *conn)
 {
 	const struct exchange *ex;
 
-	if (conn->mode == CONN_OPAQUE)
-		return config.raw ? conn->owner : NULL;
+	if (conn->mode != CONN_HTTP1)
+		return conn->mode == CONN_OPAQUE && config.raw ? conn->owner : NULL;
 	ex = served_unanswered(conn);
 	return ex == NULL ? NULL : ex->request;
 }
 
 /* Sent on a connection that is not HTTP, or not any more; one that was fresh is none, as the server speaks first. */
-static __attribute__((cold)) void pass_opaque(struct conn *conn, size_t len)
+static __attribute__((cold)) void sent_otherwise(struct conn *conn, const char *out, size_t len)
 {
+	if (conn->mode == CONN_PROTOCOL) {
+		conn->protocol->sent(conn, out, len, NULL);
+		return;
+	}
 	if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false);
 	/* Where such an answer ends is not known: its first bytes have to do. */
@@ -333,7 +344,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 	struct stream_heads *heads;
 
 	if (conn->mode != CONN_HTTP1) {
-		pass_opaque(conn, len);
+		sent_otherwise(conn, out, len);
 		return;
 	}
 	heads = stream_take_heads();
@@ -344,7 +355,7 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 void served_sent_unseen(struct conn *conn, size_t len)
 {
 	if (conn->mode != CONN_HTTP1) {
-		pass_opaque(conn, len);
+		sent_otherwise(conn, NULL, len);
 		return;
 	}
 	while (len > 0) {
@@ -436,7 +447,7 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	spot->end = SIZE_MAX;
 	spot->known = false;
 	if (ex == NULL)
-		return false;
+		return conn->mode == CONN_PROTOCOL && conn->protocol->find_spot(conn, iov, count, offset, spot);
 	spot->own_response_header = ex->own_response_header;
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_RESPONSE_OUT);

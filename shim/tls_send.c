@@ -42,7 +42,7 @@ static bool is_unfinished(const struct tls *t)
 static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes, size_t done)
 {
 	struct insertion *ins = plan->insertion;
-	size_t before = plan->at - done, after = plan->end - plan->at, room;
+	size_t before = plan->at - done, behind = plan->at + ins->swallow, after = plan->end - behind, room;
 	char *to = ins->text + ins->len;
 
 	if (before == 0 && 2 * (size_t)ins->len + 2 > sizeof(ins->text)) {
@@ -55,7 +55,7 @@ static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes,
 		after = after < room ? after : room;
 		memcpy(to, bytes + done, before);
 		memcpy(to + before, ins->text, ins->len);
-		memcpy(to + before + ins->len, bytes + plan->at, after);
+		memcpy(to + before + ins->len, bytes + behind, after);
 		t->start = ins->len;
 	}
 	t->before = (uint32_t)before;
@@ -93,13 +93,16 @@ static size_t own_part(const struct tls *t, size_t sent)
 {
 	if (sent <= t->before)
 		return sent;
-	return sent <= t->before + t->insertion->len ? t->before : sent - t->insertion->len;
+	if (sent < t->before + t->insertion->len)
+		return t->before;
+	return sent - t->insertion->len + t->insertion->swallow;
 }
 
 /* The program's bytes in the block that the library has not taken yet. */
 static size_t own_left(const struct tls *t)
 {
-	return t->insertion != NULL ? t->before + t->after - own_part(t, t->insertion->sent) : 0;
+	return t->insertion == NULL ? 0 :
+	                              t->before + t->insertion->swallow + t->after - own_part(t, t->insertion->sent);
 }
 
 static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
@@ -212,7 +215,9 @@ static long resume(struct tls *t, struct tls_emitter *emitter, const struct iove
 		return emitter->emit(emitter, iov->iov_base, iov->iov_len);
 	}
 	if (conn_role(io.handle.conn) == CONN_SERVED && conn_lock(io.handle)) {
-		current_begin_response(served_answering(io.handle.conn), conn_is_blocking(io.handle.conn, io.fd));
+		if (io.handle.conn->mode != CONN_PROTOCOL) /* that one said so when the call was begun */
+			current_begin_response(served_answering(io.handle.conn),
+			                       conn_is_blocking(io.handle.conn, io.fd));
 		conn_unlock(io.handle.conn);
 	}
 	return push(t, &io, emitter, done);
