@@ -268,9 +268,9 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		take_responses(conn, in, len, stream_known(heads, STREAM_RESPONSE_IN));
 		stream_give_heads(heads);
 	}
-	if (conn->mode == CONN_PROTOCOL)
+	if (conn->mode == CONN_PROTOCOL || (conn->mode == CONN_FRESH && protocol_begin_by_server(conn, in, len)))
 		(void)conn->protocol->received(conn, in, len);
-	if (conn->mode == CONN_FRESH)
+	else if (conn->mode == CONN_FRESH)
 		conn_make_opaque(conn, false); /* the peer speaks first: not HTTP */
 }
 

@@ -91,7 +91,7 @@ void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, in
 static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
 {
 	struct request *request = NULL;
-	int i;
+	int i, parts = 0;
 
 	if (config.export_traces && (conn->mode != CONN_OPAQUE || config.raw))
 		(void)span_know_conn(conn, fd);
@@ -100,7 +100,10 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 
 		request = served_received(conn, iov[i].iov_base, part);
 		len -= part;
+		parts += part > 0;
 	}
+	if (__builtin_expect(parts > 1 && conn->mode == CONN_PROTOCOL, 0))
+		request = NULL; /* each part was looked at by itself */
 	/* Borrowed: while the connection is locked, nobody takes it from there. */
 	if (request != NULL)
 		current_read_request(request, conn_is_blocking(conn, fd));

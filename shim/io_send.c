@@ -234,10 +234,10 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
-	bound = bound_to(io, conn);
-	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
 	if (config.export_traces)
 		span_call_is_due(conn, io->fd);
+	bound = bound_to(io, conn);
+	io->caller = find_caller(conn, bound, conn_is_blocking(conn, io->fd));
 	special = is_special(io, conn, io->caller != NULL);
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;

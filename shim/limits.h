@@ -18,6 +18,9 @@
 /* Pipelined requests of one connection that may be unanswered at a time; beyond it the connection passes through. */
 #define LIMIT_PIPELINE 64
 
+/* Streams of an HTTP/2 connection that are followed at a time; more pass. Servers allow 100 to 256, as RFC 9113 6.5.2 recommends. */
+#define LIMIT_STREAMS 1024
+
 /* Plain correlation headers (TRACESHIM_HEADERS) and mapped log fields (TRACESHIM_LOG_HEADERS + baggage members). */
 #define LIMIT_CORRELATION_HEADERS 4
 #define LIMIT_LOG_FIELDS 12

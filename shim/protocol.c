@@ -3,15 +3,37 @@
  */
 #include "protocol.h"
 
+#include <string.h>
+
+#include "http2_conn.h"
+
+#define PREFACE_SEEN 4u
+
 enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len)
 {
-	(void)role, (void)in, (void)len;
-	return PROTOCOL_NONE;
+	/* Few bytes may be of anything, and nobody sends the preface in such pieces. */
+	(void)role;
+	return len >= PREFACE_SEEN && http2_sniff_preface(in, len) != HTTP2_SNIFF_NO ? PROTOCOL_HTTP2 : PROTOCOL_NONE;
+}
+
+/* SETTINGS, as the first frame of a server: its values are six bytes each, its stream is 0. RFC 9113 3.4, 6.5. */
+static bool is_settings(const char *in, size_t len)
+{
+	static const char rest[6] = { 4 };
+
+	return len >= HTTP2_FRAME_HEAD && in[0] == 0 && in[1] == 0 && (unsigned char)in[2] % 6 == 0 &&
+	       memcmp(in + 3, rest, sizeof(rest)) == 0;
+}
+
+bool protocol_begin_by_server(struct conn *conn, const char *out, size_t len)
+{
+	return is_settings(out, len) && http2_begin(conn);
 }
 
 bool protocol_begin(struct conn *conn, const char *in, size_t len)
 {
 	switch (protocol_sniff(conn_role(conn), in, len)) {
+	case PROTOCOL_HTTP2: return http2_begin(conn);
 	case PROTOCOL_NONE:
 	default: return false;
 	}

@@ -56,9 +56,10 @@ struct protocol {
 
 	/*
 	 * What goes into the spot: fills text, len, ids (calls, where spans are exported) and swallow: so many of the program's bytes from
-	 * spot->at on it stands for; they lie before spot->end. len 0: nothing. May be asked again.
+	 * spot->at on it stands for; they lie before spot->end. len 0: nothing. May move the spot on, and
+	 * its end. May be asked again.
 	 */
-	void (*insert)(struct conn *conn, const struct protocol_call *call, const struct stream_spot *spot,
+	void (*insert)(struct conn *conn, const struct protocol_call *call, struct stream_spot *spot,
 	               struct insertion *ins);
 
 	/* The peer ended its direction, or the connection failed. May be NULL. */
@@ -68,10 +69,13 @@ struct protocol {
 	void (*drop)(struct conn *conn, struct protocol *protocol);
 };
 
-enum protocol_kind { PROTOCOL_NONE };
+enum protocol_kind { PROTOCOL_NONE, PROTOCOL_HTTP2 };
 
 /* What do the first bytes of a connection say, that come from the client's side? `role`: ours. */
 enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len);
+
+/* The same where the server speaks first. */
+bool protocol_begin_by_server(struct conn *conn, const char *out, size_t len);
 
 /* The first bytes of the client's side: follow it. false: it is none of ours, or there is no memory (counted). Locked. */
 bool protocol_begin(struct conn *conn, const char *in, size_t len);

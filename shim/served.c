@@ -280,7 +280,8 @@ struct request *served_answering(const struct conn *conn)
 /* Sent on a connection that is not HTTP, or not any more; one that was fresh is none, as the server speaks first. */
 static __attribute__((cold)) void sent_otherwise(struct conn *conn, const char *out, size_t len)
 {
-	if (conn->mode == CONN_PROTOCOL) {
+	if (conn->mode == CONN_PROTOCOL ||
+	    (conn->mode == CONN_FRESH && out != NULL && protocol_begin_by_server(conn, out, len))) {
 		conn->protocol->sent(conn, out, len, NULL);
 		return;
 	}

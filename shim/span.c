@@ -25,6 +25,7 @@
 #include "counters.h"
 #include "ids.h"
 #include "os.h"
+#include "protocol.h"
 #include "ring.h"
 #include "spare.h"
 
@@ -252,7 +253,7 @@ void span_injected(struct conn *conn, const struct span_ids *ids)
 	conn->spans->was_injected = true;
 }
 
-void span_own_call(struct conn *conn, struct exchange *ex, struct request *caller)
+void span_own_call_as(const struct conn *conn, struct exchange *ex, struct request *caller, const struct span_ids *as)
 {
 	struct span *span = ex->span;
 	struct span_ids ids;
@@ -262,23 +263,31 @@ void span_own_call(struct conn *conn, struct exchange *ex, struct request *calle
 		forget(ex);
 		return;
 	}
-	if (conn->spans->was_injected) {
-		ids = conn->spans->injected;
+	if (as != NULL) {
+		ids = *as;
 	} else {
 		uint8_t span_id[8];
 
 		ids_generate_span(span_id);
 		span_describe_call(&ids, caller, span_id);
 	}
-	conn->spans->was_injected = false;
 	memcpy(span->record.trace_id, ids.trace_id, sizeof(ids.trace_id));
 	memcpy(span->record.span_id, ids.span_id, sizeof(ids.span_id));
 	memcpy(span->record.parent_id, ids.parent_id, sizeof(ids.parent_id));
 	span->record.flags |= ids.flags;
 	span->forks = forks_now();
-	if (caller->ctx.tracestate.len > 0)
+	if (caller->ctx.tracestate.len > 0 && span->record.text[RING_TEXT_TRACESTATE] == 0)
 		span_put_text(span, RING_TEXT_TRACESTATE, caller->ctx.text.data + caller->ctx.tracestate.off,
 		              caller->ctx.tracestate.len);
+}
+
+void span_own_call(struct conn *conn, struct exchange *ex, struct request *caller)
+{
+	bool injected = conn->spans != NULL && conn->spans->was_injected;
+
+	span_own_call_as(conn, ex, caller, injected ? &conn->spans->injected : NULL);
+	if (ex->span != NULL)
+		conn->spans->was_injected = false;
 }
 
 /* ---- the end ---- */
@@ -354,8 +363,12 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 {
 	struct span *span = ex->span;
 
-	span_split_line(span, &ex->up);
-	span->record.version = ex->up.minor != 0 ? 11 : 10;
+	if (span->line == LINE_HTTP2) {
+		span->record.version = 20;
+	} else {
+		span_split_line(span, &ex->up);
+		span->record.version = ex->up.minor != 0 ? 11 : 10;
+	}
 	span->record.status = span->answering ? down->status : 0;
 	if (span->record.span_kind == RING_SPAN_SERVER)
 		take_request(span, ex->request);
@@ -483,6 +496,8 @@ static void note_fault(struct conn *conn, enum ring_span_error error, bool readi
 		conn->spans->fault = (uint8_t)error;
 	if (reading && conn_role(conn) == CONN_OUTGOING && conn->mode == CONN_HTTP1)
 		end_calls(conn);
+	else if (reading && conn->mode == CONN_PROTOCOL && conn->protocol->ended != NULL)
+		conn->protocol->ended(conn);
 }
 
 void span_peer_ended(struct conn *conn)

@@ -35,11 +35,16 @@ void span_count_up(struct exchange *ex, size_t used);
 /* A field; false: spans do not want it. */
 bool span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len);
 
+/* A field of an HTTP/2 head, pseudo-fields included; any order. The span is one of HTTP/2 then. */
+void span_take_http2_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len);
+
 /* What was inserted into a call's head, and the call whose head it was: see span_own_call. */
 void span_describe_call(struct span_ids *ids, const struct request *caller, const uint8_t span_id[8]);
 void span_injected(struct conn *conn, const struct span_ids *ids);
 /* The head of a call is complete: whose is it? Without anybody it has no span. */
 void span_own_call(struct conn *conn, struct exchange *ex, struct request *caller);
+/* The same with what it is recorded as (NULL: nothing was inserted, so as something of its own); again is another one. */
+void span_own_call_as(const struct conn *conn, struct exchange *ex, struct request *caller, const struct span_ids *as);
 
 /* Bytes of the response; those of a 1xx were no answer yet; the head of the answer was read. */
 void span_count_down(struct exchange *ex, size_t used);

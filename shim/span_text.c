@@ -6,6 +6,7 @@
  *
  * Memory: the span's. Callers: whoever has the connection's lock.
  */
+#include "http1_head.h"
 #include "span_internal.h"
 
 #include <string.h>
@@ -96,6 +97,54 @@ void span_split_line(struct span *span, const struct http1 *up)
 		span->record.flags |= RING_FLAG_TRUNCATED;
 	span->at[RING_TEXT_TARGET] = (uint16_t)(target - line);
 	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
+}
+
+/* The method, where it is none that is known, goes to the front of the area; the path behind that. Both lie in LINE_ROOM. */
+#define METHOD_ROOM (LINE_ROOM - RING_TEXT_LIMIT)
+
+static void take_method(struct span *span, const char *value, size_t len)
+{
+	enum http1_method method = HTTP1_GET;
+	char name[8] = "";
+
+	if (len < sizeof(name))
+		memcpy(name, value, len);
+	while (method < HTTP1_OTHER && memcmp(http1_methods[method], name, sizeof(name)) != 0)
+		method++;
+	span->record.method = method == HTTP1_OTHER ? RING_METHOD_other : (uint8_t)(method + 1);
+	if (method != HTTP1_OTHER)
+		return;
+	if (len > METHOD_ROOM) {
+		len = METHOD_ROOM;
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	}
+	memcpy(span->area, value, len);
+	span->at[RING_TEXT_METHOD] = 0;
+	span->record.text[RING_TEXT_METHOD] = (uint16_t)len;
+}
+
+static void take_path(struct span *span, const char *value, size_t len)
+{
+	if (len > RING_TEXT_LIMIT) {
+		len = RING_TEXT_LIMIT;
+		span->record.flags |= RING_FLAG_TRUNCATED;
+	}
+	memcpy(span->area + METHOD_ROOM, value, len);
+	span->at[RING_TEXT_TARGET] = METHOD_ROOM;
+	span->record.text[RING_TEXT_TARGET] = (uint16_t)len;
+}
+
+void span_take_http2_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	span->line = LINE_HTTP2;
+	if (IS(name, name_len, ":method"))
+		take_method(span, value, value_len);
+	else if (IS(name, name_len, ":path"))
+		take_path(span, value, value_len);
+	else if (IS(name, name_len, ":authority"))
+		(void)span_take_field(span, "host", 4, value, value_len);
+	else
+		(void)span_take_field(span, name, name_len, value, value_len);
 }
 
 bool span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)

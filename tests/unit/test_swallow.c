@@ -64,7 +64,7 @@ static bool find_brackets(struct conn *conn, const struct iovec *iov, int count,
 	return true;
 }
 
-static void replace_brackets(struct conn *conn, const struct protocol_call *call, const struct stream_spot *spot,
+static void replace_brackets(struct conn *conn, const struct protocol_call *call, struct stream_spot *spot,
                              struct insertion *ins)
 {
 	size_t at;

@@ -1,0 +1,196 @@
+/*
+ * HTTP/2, outgoing: each stream that the program opens is a call; see call.c.
+ *
+ * Its head is read before it is sent (http2_conn.c), and whose call it is was decided when it was first tried to be sent: a
+ * program that comes back with the same bytes later may have something else in hand by then.
+ *
+ * Callers: whoever has the connection's lock. Memory: the streams.
+ */
+#include "http2_conn.h"
+
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "span.h"
+
+#define IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
+
+static struct http2_stream *begin_call(struct conn *conn, const struct http2_block *block)
+{
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s;
+
+	if (!block->opens)
+		return NULL;
+	s = http2_find_stream(c, block->stream);
+	if (s != NULL || (s = http2_open_stream(c, block->stream)) == NULL)
+		return s;
+	s->ex.host_allowed = config.propagate_hosts.len == 0;
+	if (config.export_traces)
+		span_begin_call(conn, &s->ex);
+	return s;
+}
+
+void http2_call_field(void *owner, const struct http2_block *block, const char *name, size_t name_len, const char *value,
+                      size_t value_len)
+{
+	struct http2_stream *s = begin_call(owner, block);
+
+	if (s == NULL)
+		return;
+	if (s->ex.span != NULL)
+		span_take_http2_field(s->ex.span, name, name_len, value, value_len);
+	if (IS(name, name_len, ":authority") || IS(name, name_len, "host"))
+		s->ex.host_allowed = config_host_allowed(value, value_len);
+	else
+		s->ex.own |= propagate_own_header(name, name_len);
+}
+
+void http2_call_data(void *owner, uint32_t stream, size_t len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_up(&s->ex, len);
+}
+
+static void finish(struct conn *conn, struct http2_stream *s)
+{
+	if (s->ex.span != NULL)
+		span_end(conn, &s->ex, false);
+	http2_close_stream(http2_of(conn), s);
+}
+
+static void give_up(struct conn *conn, struct http2_stream *s)
+{
+	if (s->ex.span != NULL)
+		span_drop(conn, &s->ex);
+	http2_close_stream(http2_of(conn), s);
+}
+
+static void take_call(struct conn *conn, const struct http2_block *block)
+{
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s = http2_find_stream(c, block->stream);
+
+	if (s == NULL)
+		return;
+	if (s->ex.span != NULL)
+		span_count_up(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+	if (!s->ex.request_headed && (block->kind != HTTP2_REQUEST || !block->sound)) {
+		give_up(conn, s);
+		return;
+	}
+	s->ex.request_done |= block->end_stream;
+	if (s->ex.request_headed)
+		return;
+	s->ex.request_headed = true;
+	c->unanswered++;
+	http2_make_due(c, s, block);
+}
+
+void http2_note_caller(struct http2_stream *s, struct request *caller)
+{
+	struct request *own;
+
+	if (s->ex.request != NULL || caller == NULL)
+		return;
+	/* One that was made up for a call of the program is for one head of it; the others get others. */
+	if (caller->origin == REQUEST_LOCAL && request_state(caller) > REQUEST_LIVE && (own = request_new()) != NULL) {
+		propagate_fresh(&own->ctx);
+		own->origin = REQUEST_LOCAL;
+		s->ex.request = own;
+		return;
+	}
+	s->ex.request = request_ref(caller);
+	if (caller->origin == REQUEST_LOCAL)
+		request_advance(caller, REQUEST_RESPONDING);
+}
+
+void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request *caller, const struct span_ids *ids)
+{
+	if (!s->claimed) {
+		s->claimed = true;
+		http2_note_caller(s, caller);
+		counters_count(calls);
+		counters_count(calls_http2);
+		if (s->ex.own & PROPAGATE_HAS_TRACE)
+			counters_count(calls_own_headers);
+		else if (!s->ex.host_allowed)
+			counters_count(calls_not_allowed);
+		else if (s->ex.request == NULL)
+			counters_count(calls_unknown);
+		else if (ids == NULL)
+			counters_count(heads_skipped);
+	} else if (ids == NULL) {
+		return;
+	}
+	if (s->ex.span != NULL)
+		span_own_call_as(conn, &s->ex, s->ex.request, ids);
+}
+
+void http2_call_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
+{
+	struct http2_stream *s;
+
+	if (status == HTTP2_BLOCK) {
+		take_call(conn, &half->block);
+		return;
+	}
+	if ((status != HTTP2_RESET && status != HTTP2_END) ||
+	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
+		return;
+	if (status == HTTP2_RESET)
+		give_up(conn, s);
+	else
+		s->ex.request_done = true;
+}
+
+/* ---- what the peer answers ---- */
+
+void http2_reply_data(void *owner, uint32_t stream, size_t len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_down(&s->ex, len);
+}
+
+static void take_reply(struct conn *conn, const struct http2_block *block)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(conn), block->stream);
+
+	if (s == NULL || block->kind == HTTP2_PROMISE)
+		return;
+	if (s->ex.span != NULL) {
+		span_count_down(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+		if (block->kind == HTTP2_INTERIM)
+			span_was_interim(&s->ex);
+		else if (block->kind == HTTP2_RESPONSE)
+			span_head_was_read(&s->ex);
+	}
+	if (block->kind == HTTP2_RESPONSE) {
+		s->ex.response_begun = true;
+		s->ex.down.status = block->status;
+	}
+	if (block->end_stream)
+		finish(conn, s);
+}
+
+void http2_reply_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
+{
+	struct http2_stream *s;
+
+	if (status == HTTP2_BLOCK) {
+		take_reply(conn, &half->block);
+		return;
+	}
+	if ((status != HTTP2_RESET && status != HTTP2_END) ||
+	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
+		return;
+	if (status == HTTP2_END)
+		finish(conn, s);
+	else
+		give_up(conn, s);
+}

@@ -1,0 +1,405 @@
+/*
+ * Connections that speak HTTP/2: with prior knowledge, or inside TLS, where the first plain bytes are the same preface. What is
+ * read of them, and when; what it means is in http2_served.c and http2_call.c.
+ *
+ * What comes from the peer is read as it comes. What the program sends to a client is read when the kernel has it, as with
+ * HTTP/1. But calls have to be known before they are sent: where something is inserted, and because another thread may have the
+ * answer in hand before this one has seen its own write return. A scanner of HTTP/2 cannot be copied for that (its tables are
+ * large), so it runs ahead of the kernel: up to the end of the last frame in the call that is no DATA. Where the kernel takes
+ * less, the program has to come back with the same bytes: they are compared by a checksum, and a program that made up its mind
+ * otherwise is not followed any more. That is why a server's answers are read behind the kernel where nothing is inserted: nginx
+ * puts frames that it could not send yet into another order.
+ *
+ * Frames are told apart a second time, without their content (http2_walk): of whom is what the program is about to send?
+ *
+ * Memory: one block a connection, and its streams; what HPACK needs (hpack.h). Callers: whoever has the connection's lock.
+ */
+#include "http2_conn.h"
+
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "pool.h"
+
+POOL(http2_conns, sizeof(struct http2_conn), 4);
+
+/* ---- frames ---- */
+
+/* Take bytes up to the end of the frame at hand, or of its head. Returns how many. */
+static size_t walk_on(struct http2_walk *w, const char *in, size_t len)
+{
+	const unsigned char *head = (const unsigned char *)w->head;
+	size_t part;
+
+	if (w->left > 0) {
+		part = len < w->left ? len : w->left;
+		w->left -= (uint32_t)part;
+		return part;
+	}
+	part = HTTP2_FRAME_HEAD - w->head_len;
+	part = len < part ? len : part;
+	memcpy(w->head + w->head_len, in, part);
+	w->head_len = (uint8_t)(w->head_len + part);
+	if (w->head_len == HTTP2_FRAME_HEAD) {
+		w->left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
+		w->type = head[3];
+		w->stream = ((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) &
+		            0x7fffffff;
+		w->head_len = 0;
+	}
+	return part;
+}
+
+static bool is_at_frame_end(const struct http2_walk *w)
+{
+	return w->left == 0 && w->head_len == 0;
+}
+
+static void walk_over(struct http2_walk *w, const char *in, size_t len)
+{
+	while (len > 0) {
+		size_t part = walk_on(w, in, len);
+
+		in += part;
+		len -= part;
+	}
+}
+
+/* Bytes that nobody saw: only a frame's payload. */
+static bool walk_unseen(struct http2_walk *w, size_t len)
+{
+	if (len > w->left)
+		return false;
+	w->left -= (uint32_t)len;
+	return true;
+}
+
+/* ---- feeding ---- */
+
+typedef void take_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+
+/* false: the connection is opaque now. in NULL: nobody saw them. */
+static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
+{
+	struct http2_conn *c = http2_of(conn);
+	enum http2_side side = http2_side_of(conn, sending);
+	bool served = conn_role(conn) == CONN_SERVED;
+	struct http2_sink sink = { .owner = conn };
+	take_event *event;
+
+	if (served) {
+		sink.field = sending ? config.response_header.len > 0 ? http2_answer_field : NULL : http2_served_field;
+		sink.data = sending ? http2_answer_data : http2_served_data;
+		event = sending ? http2_answer_event : http2_served_event;
+	} else {
+		sink.field = sending ? http2_call_field : NULL;
+		sink.data = sending ? http2_call_data : http2_reply_data;
+		event = sending ? http2_call_event : http2_reply_event;
+	}
+	while (len > 0) {
+		enum http2_status status;
+		uint64_t skipped = 0;
+		size_t used = 0;
+
+		if (in != NULL) {
+			status = http2_feed(&c->scanner, side, &sink, in, len, &used);
+			in += used;
+		} else {
+			status = http2_skip(&c->scanner, side, &sink, len, &skipped);
+			used = (size_t)skipped;
+		}
+		len -= used;
+		if (status == HTTP2_ALIEN) {
+			conn_make_opaque(conn, true);
+			return false;
+		}
+		if (status != HTTP2_MORE)
+			event(conn, status, &c->scanner.half[side]);
+	}
+	return true;
+}
+
+static struct request *received(struct conn *conn, const char *in, size_t len)
+{
+	struct http2_conn *c = http2_of(conn);
+	uint32_t before = c->unanswered;
+	struct http2_stream *only;
+
+	c->begun = 0;
+	if (!feed(conn, false, in, len) || conn_role(conn) != CONN_SERVED)
+		return NULL;
+	/*
+	 * One request was in hand, or has come now, and nothing else was to be done: else the program may be at the end of one
+	 * while another one is the only one left.
+	 */
+	only = before + c->begun == 1 ? http2_only_unanswered(c) : NULL;
+	return only != NULL ? only->ex.request : NULL;
+}
+
+/* ---- what the program sends ---- */
+
+/* FNV-1a (G. Fowler, L. C. Noll, P. Vo). */
+#define HASH_START 0xcbf29ce484222325u
+
+static uint64_t hash(uint64_t h, const char *in, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		h = (h ^ (unsigned char)in[i]) * 0x100000001b3u;
+	return h;
+}
+
+static uint64_t bytes_ahead(const struct conn *conn, const struct http2_conn *c)
+{
+	return c->scanner.half[http2_side_of(conn, true)].taken - c->sent;
+}
+
+/* Do the call's bytes begin with those that were read ahead before? */
+static bool are_the_same(const struct http2_conn *c, const struct iovec *iov, int count, size_t offset, uint64_t ahead)
+{
+	uint64_t h = c->taken_hash;
+	size_t base = 0;
+	int i;
+
+	for (i = 0; i < count && ahead > 0; base += iov[i].iov_len, i++) {
+		size_t from = offset > base ? offset - base : 0, part;
+
+		if (from >= iov[i].iov_len)
+			continue;
+		part = iov[i].iov_len - from < ahead ? iov[i].iov_len - from : (size_t)ahead;
+		h = hash(h, (const char *)iov[i].iov_base + from, part);
+		ahead -= part;
+	}
+	return ahead == 0 && h == c->ahead_hash;
+}
+
+/* Where, from `offset` on, the last frame ends that is no DATA and ends in these bytes. 0: there is none. */
+static size_t last_head_end(const struct http2_conn *c, const struct iovec *iov, int count, size_t offset)
+{
+	struct http2_walk w = c->walk;
+	size_t base = 0, found = 0;
+	int i;
+
+	for (i = 0; i < count; base += iov[i].iov_len, i++) {
+		size_t at = offset > base ? offset - base : 0;
+
+		while (at < iov[i].iov_len) {
+			at += walk_on(&w, (const char *)iov[i].iov_base + at, iov[i].iov_len - at);
+			if (is_at_frame_end(&w) && w.type != HTTP2_FRAME_DATA)
+				found = base + at - offset;
+		}
+	}
+	return found;
+}
+
+bool http2_scan_ahead(struct conn *conn, const struct iovec *iov, int count, size_t offset)
+{
+	struct http2_conn *c = http2_of(conn);
+	uint64_t ahead = bytes_ahead(conn, c), from = c->sent;
+	size_t total = stream_total(iov, count) - offset, stop, base = 0;
+	int i;
+
+	if (ahead > total)
+		return false; /* a part of what was read: nothing can be said of that */
+	if (ahead > 0 && !are_the_same(c, iov, count, offset, ahead)) {
+		conn_make_opaque(conn, true);
+		return false;
+	}
+	stop = last_head_end(c, iov, count, offset);
+	from = offset + ahead;
+	for (i = 0; i < count && base < offset + stop; base += iov[i].iov_len, i++) {
+		size_t at = from > base ? (size_t)from - base : 0, part;
+		const char *bytes = (const char *)iov[i].iov_base + at;
+
+		if (at >= iov[i].iov_len)
+			continue;
+		part = iov[i].iov_len - at;
+		if (part > offset + stop - base - at)
+			part = offset + stop - base - at;
+		c->ahead_hash = hash(c->ahead_hash, bytes, part);
+		if (!feed(conn, true, bytes, part))
+			return false;
+		if (part < iov[i].iov_len - at)
+			break;
+	}
+	return true;
+}
+
+/* Heads that are out: who made the calls is decided now, if it was not before. */
+static void settle_due(struct conn *conn, struct http2_conn *c, struct request *caller)
+{
+	while (c->due_first != NULL && c->due_first->frame_at < c->sent) {
+		if (conn_role(conn) == CONN_OUTGOING)
+			http2_claim_call(conn, c->due_first, caller, NULL);
+		if (c->due_first->further)
+			counters_count(calls_injected);
+		http2_pop_due(c);
+	}
+}
+
+static void sent(struct conn *conn, const char *out, size_t len, struct request *caller)
+{
+	struct http2_conn *c = http2_of(conn);
+	uint64_t ahead = bytes_ahead(conn, c);
+	size_t known = ahead < len ? (size_t)ahead : len;
+
+	if (out == NULL && (ahead > 0 || !walk_unseen(&c->walk, len))) {
+		conn_make_opaque(conn, true);
+		return;
+	}
+	if (out != NULL)
+		walk_over(&c->walk, out, len);
+	c->sent += len;
+	if (known > 0) {
+		c->taken_hash = hash(c->taken_hash, out, known);
+		if (known == ahead) {
+			if (c->taken_hash != c->ahead_hash) {
+				conn_make_opaque(conn, true);
+				return;
+			}
+			c->taken_hash = c->ahead_hash = HASH_START;
+		}
+	}
+	if (len > known && !feed(conn, true, out == NULL ? NULL : out + known, len - known))
+		return;
+	settle_due(conn, c, caller);
+}
+
+/* ---- of whom is it? ---- */
+
+/* What was found of them so far. */
+struct writers {
+	struct http2_stream *one;
+	bool several, opens;
+};
+
+static enum protocol_writes writes_calls(struct conn *conn, const struct iovec *iov, int count,
+                                         struct request **request);
+
+static void add_writer(const struct http2_conn *c, const struct http2_walk *w, struct writers *writers)
+{
+	struct http2_stream *s;
+
+	if (w->type != HTTP2_FRAME_DATA && w->type != HTTP2_FRAME_HEADERS && w->type != HTTP2_FRAME_CONTINUATION &&
+	    w->type != HTTP2_FRAME_RST_STREAM)
+		return;
+	s = http2_find_stream(c, w->stream);
+	/* A call whose head was read ahead is one that is about to begin. */
+	if (s == NULL || (s->due && s->id % 2 != 0 && !s->ex.response_begun && c->protocol.writes == writes_calls)) {
+		writers->opens |= w->type == HTTP2_FRAME_HEADERS;
+		return;
+	}
+	writers->several |= writers->one != NULL && writers->one != s;
+	writers->one = s;
+}
+
+static struct writers find_writers(const struct http2_conn *c, const struct iovec *iov, int count)
+{
+	struct http2_walk w = c->walk;
+	struct writers writers = { NULL, false, false };
+	int i;
+
+	if (w.left > 0)
+		add_writer(c, &w, &writers);
+	for (i = 0; i < count; i++) {
+		size_t at = 0;
+
+		while (at < iov[i].iov_len) {
+			bool inside = w.left > 0;
+
+			at += walk_on(&w, (const char *)iov[i].iov_base + at, iov[i].iov_len - at);
+			if (!inside && w.head_len == 0)
+				add_writer(c, &w, &writers);
+		}
+	}
+	return writers;
+}
+
+static enum protocol_writes writes_answers(struct conn *conn, const struct iovec *iov, int count,
+                                           struct request **request)
+{
+	struct writers writers = find_writers(http2_of(conn), iov, count);
+
+	if (writers.several)
+		return PROTOCOL_SEVERAL;
+	if (writers.one == NULL)
+		return PROTOCOL_NOBODY;
+	*request = writers.one->ex.request;
+	return PROTOCOL_ONE;
+}
+
+/* A call that begins is made by whoever is at work; more of one that has begun, by who has begun it. */
+static enum protocol_writes writes_calls(struct conn *conn, const struct iovec *iov, int count,
+                                         struct request **request)
+{
+	bool unused = http2_of(conn)->scanner.half[HTTP2_CLIENT].last == 0;
+	struct writers writers;
+
+	if (stream_total(iov, count) > 0 && !http2_scan_ahead(conn, iov, count, 0) && conn->mode != CONN_PROTOCOL)
+		return PROTOCOL_NOBODY;
+	writers = find_writers(http2_of(conn), iov, count);
+	if (writers.several)
+		return PROTOCOL_SEVERAL;
+	if (writers.one != NULL && !writers.opens)
+		*request = writers.one->ex.request;
+	else if (unused && conn->opener == os_tid())
+		*request = conn->owner;
+	return *request != NULL ? PROTOCOL_ONE : PROTOCOL_NOBODY;
+}
+
+static struct request *reads_for(struct conn *conn)
+{
+	struct http2_stream *only = http2_only_unanswered(http2_of(conn));
+
+	return only != NULL ? only->ex.request : NULL;
+}
+
+/* ---- its life ---- */
+
+static void ended(struct conn *conn)
+{
+	if (conn_role(conn) == CONN_OUTGOING)
+		http2_drop_streams(conn, http2_of(conn));
+}
+
+static void drop(struct conn *conn, struct protocol *protocol)
+{
+	struct http2_conn *c = (struct http2_conn *)(void *)protocol;
+
+	http2_drop_streams(conn, c);
+	http2_free(&c->scanner);
+	pool_give(&http2_conns, c);
+}
+
+bool http2_begin(struct conn *conn)
+{
+	struct http2_conn *c = pool_take(&http2_conns);
+	bool served = conn_role(conn) == CONN_SERVED;
+
+	if (c == NULL) {
+		counters_count(no_memory_skipped);
+		return false;
+	}
+	memset(c, 0, sizeof(*c));
+	c->protocol = (struct protocol){ .received = received,
+		                         .sent = sent,
+		                         .writes = served ? writes_answers : writes_calls,
+		                         .reads_for = reads_for,
+		                         .find_spot = http2_find_spot,
+		                         .insert = http2_insert,
+		                         .ended = ended,
+		                         .drop = drop };
+	http2_init(&c->scanner, false);
+	c->inserts = !served || config.response_header.len > 0;
+	c->ahead_hash = c->taken_hash = HASH_START;
+	if (!served) {
+		c->walk.left = HTTP2_PREFACE_LEN;
+		c->walk.type = HTTP2_WALK_PREFACE;
+	}
+	conn->protocol = &c->protocol;
+	conn->mode = CONN_PROTOCOL;
+	counters_count(http2_connections);
+	return true;
+}

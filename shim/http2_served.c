@@ -1,0 +1,197 @@
+/*
+ * HTTP/2, served: each stream of the client is a request, as on a connection of its own; see served.c.
+ *
+ * A request begins with the first field of its head. It becomes the reading thread's when it is the only one in hand on the
+ * connection (http2_conn.c). It ends when the last frame of its response was handed to the kernel, or either side reset the stream.
+ * Streams that the server opened (PUSH_PROMISE) are nobody's requests.
+ *
+ * Callers: whoever has the connection's lock. Memory: the streams.
+ */
+#include "http2_conn.h"
+
+#include <string.h>
+
+#include "config.h"
+#include "counters.h"
+#include "span.h"
+
+/* The stream whose request this block begins; NULL: it begins none, or is not followed. */
+static struct http2_stream *begin_request(struct http2_conn *c, const struct http2_block *block)
+{
+	struct http2_stream *s;
+
+	if (!block->opens)
+		return NULL;
+	s = http2_find_stream(c, block->stream);
+	if (s != NULL || (s = http2_open_stream(c, block->stream)) == NULL)
+		return s;
+	s->ex.request = request_new();
+	if (s->ex.request == NULL) {
+		c->untracked = true;
+		c->refused = block->stream;
+		http2_close_stream(c, s);
+		return NULL;
+	}
+	propagate_begin(&s->ex.in, &s->ex.request->ctx);
+	if (config.export_traces)
+		span_begin_served(&s->ex);
+	return s;
+}
+
+void http2_served_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
+                        const char *value, size_t value_len)
+{
+	struct http2_stream *s = begin_request(http2_of(owner), block);
+	struct trace_context *ctx;
+
+	if (s == NULL)
+		return;
+	if (s->ex.span != NULL)
+		span_take_http2_field(s->ex.span, name, name_len, value, value_len);
+	if (!propagate_wants(name, name_len))
+		return;
+	ctx = &s->ex.request->ctx;
+	if ((size_t)(ctx->text.cap - ctx->text.len) < propagate_text_needed(ctx, name, name_len, value_len))
+		(void)request_grow_text(s->ex.request);
+	propagate_field(&s->ex.in, ctx, name, name_len, value, value_len);
+}
+
+void http2_served_data(void *owner, uint32_t stream, size_t len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_up(&s->ex, len);
+}
+
+/* No answer will be complete any more. */
+static void give_up(struct conn *conn, struct http2_stream *s)
+{
+	if (s->ex.span != NULL)
+		span_drop(conn, &s->ex);
+	if (s->ex.request != NULL)
+		request_advance(s->ex.request, REQUEST_ENDED);
+	http2_close_stream(http2_of(conn), s);
+}
+
+static void take_request(struct conn *conn, const struct http2_block *block)
+{
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s = http2_find_stream(c, block->stream);
+
+	if (s == NULL)
+		return;
+	if (s->ex.span != NULL)
+		span_count_up(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+	if (block->kind == HTTP2_TRAILERS || s->ex.request_headed) {
+		s->ex.request_done |= block->end_stream;
+		return;
+	}
+	if (block->kind != HTTP2_REQUEST || !block->sound) {
+		give_up(conn, s); /* to be reset: it is in error */
+		return;
+	}
+	propagate_end(&s->ex.in, &s->ex.request->ctx);
+	s->ex.request_headed = true;
+	s->ex.request_done = block->end_stream;
+	request_advance(s->ex.request, REQUEST_LIVE);
+	request_begin_waiting(s->ex.request, c->unanswered > 0);
+	c->unanswered++;
+	c->begun++;
+	counters_count(requests);
+	counters_count(requests_http2);
+	if (s->ex.request->ctx.remote)
+		counters_count(requests_continued);
+}
+
+void http2_served_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
+{
+	struct http2_stream *s;
+
+	if (status == HTTP2_BLOCK) {
+		take_request(conn, &half->block);
+		return;
+	}
+	if ((status != HTTP2_RESET && status != HTTP2_END) ||
+	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
+		return;
+	if (status == HTTP2_RESET)
+		give_up(conn, s);
+	else
+		s->ex.request_done = true;
+}
+
+/* ---- answers ---- */
+
+void http2_answer_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
+                        const char *value, size_t value_len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), block->stream);
+
+	(void)value, (void)value_len;
+	if (s != NULL && name_len == config.response_header.len && memcmp(name, config.response_header.text, name_len) == 0)
+		s->ex.own_response_header = true;
+}
+
+void http2_answer_data(void *owner, uint32_t stream, size_t len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_down(&s->ex, len);
+}
+
+static void finish(struct conn *conn, struct http2_stream *s)
+{
+	struct http2_conn *c = http2_of(conn);
+
+	if (s->ex.span != NULL)
+		span_end(conn, &s->ex, false);
+	if (conn_tls(conn) != NULL)
+		memcpy(&conn->answered, s->ex.request->ctx.span_id, sizeof(conn->answered));
+	/* While others are in hand the program may be at one of them now. */
+	request_advance(s->ex.request, c->unanswered > 1 ? REQUEST_FOLLOWED : REQUEST_ENDED);
+	http2_close_stream(c, s);
+}
+
+static void take_answer(struct conn *conn, const struct http2_block *block)
+{
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s = http2_find_stream(c, block->stream);
+
+	if (s == NULL || !s->ex.request_headed || block->kind == HTTP2_PROMISE)
+		return;
+	if (s->ex.span != NULL)
+		span_count_down(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+	if (block->kind == HTTP2_INTERIM) {
+		if (s->ex.span != NULL)
+			span_was_interim(&s->ex);
+		return;
+	}
+	if (block->kind == HTTP2_RESPONSE) {
+		s->ex.response_begun = true;
+		s->ex.down.status = block->status;
+		request_advance(s->ex.request, REQUEST_RESPONDING);
+		if (c->inserts && block->sound && !s->ex.own_response_header)
+			http2_make_due(c, s, block);
+	}
+	if (block->end_stream)
+		finish(conn, s);
+}
+
+void http2_answer_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
+{
+	struct http2_stream *s;
+
+	if (status == HTTP2_BLOCK) {
+		take_answer(conn, &half->block);
+		return;
+	}
+	if ((status != HTTP2_RESET && status != HTTP2_END) ||
+	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
+		return;
+	if (status == HTTP2_END && s->ex.request_headed)
+		finish(conn, s);
+	else
+		give_up(conn, s);
+}
