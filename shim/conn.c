@@ -84,6 +84,7 @@ static void drop_exchanges(struct conn *conn)
 
 	if (__builtin_expect(protocol != NULL, 0)) {
 		conn->protocol = NULL;
+		conn->only = NULL;
 		protocol->drop(conn, protocol);
 	}
 	while (conn->first != NULL) {

@@ -91,8 +91,10 @@ struct conn {
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
 	struct protocol *protocol; /* CONN_PROTOCOL: what follows it, else NULL */
-	uint64_t answered;         /* inside TLS: the span id of the request that was answered last */
-	struct span_conn *spans;   /* what spans know of it (span.h); NULL: none had one */
+	struct request *
+		only; /* CONN_PROTOCOL, served: the one request in hand, for looks without the lock; else NULL; atomic */
+	uint64_t answered;       /* inside TLS: the span id of the request that was answered last */
+	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 };
 

@@ -547,8 +547,9 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	const struct exchange *ex = conn->first;
 
 	/* Unlocked look: a pointer that changes under us is compared, not followed. */
-	return request != NULL && ex != NULL && conn->depth == 1 && ex->request == request &&
-	       request_state(request) < REQUEST_ENDED;
+	if (ex == NULL)
+		return request != NULL && conn->only == request && request_state(request) < REQUEST_ENDED;
+	return request != NULL && conn->depth == 1 && ex->request == request && request_state(request) < REQUEST_ENDED;
 }
 
 void current_give_away(void)

@@ -32,8 +32,8 @@ static struct http2_stream *begin_call(struct conn *conn, const struct http2_blo
 	return s;
 }
 
-void http2_call_field(void *owner, const struct http2_block *block, const char *name, size_t name_len, const char *value,
-                      size_t value_len)
+void http2_call_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
+                      const char *value, size_t value_len)
 {
 	struct http2_stream *s = begin_call(owner, block);
 
@@ -87,6 +87,7 @@ static void take_call(struct conn *conn, const struct http2_block *block)
 		return;
 	s->ex.request_headed = true;
 	c->unanswered++;
+	c->last = s;
 	http2_make_due(c, s, block);
 }
 

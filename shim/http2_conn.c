@@ -120,6 +120,14 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 	return true;
 }
 
+/* Whose waits are those for this connection? */
+static void note_only(struct conn *conn, const struct http2_conn *c)
+{
+	const struct http2_stream *only = http2_only_unanswered(c);
+
+	__atomic_store_n(&conn->only, only != NULL ? only->ex.request : NULL, __ATOMIC_RELAXED);
+}
+
 static struct request *received(struct conn *conn, const char *in, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
@@ -133,6 +141,7 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 	 * One request was in hand, or has come now, and nothing else was to be done: else the program may be at the end of one
 	 * while another one is the only one left.
 	 */
+	note_only(conn, c);
 	only = before + c->begun == 1 ? http2_only_unanswered(c) : NULL;
 	return only != NULL ? only->ex.request : NULL;
 }
@@ -265,6 +274,8 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 	if (len > known && !feed(conn, true, out == NULL ? NULL : out + known, len - known))
 		return;
 	settle_due(conn, c, caller);
+	if (conn_role(conn) == CONN_SERVED)
+		note_only(conn, c);
 }
 
 /* ---- of whom is it? ---- */
@@ -275,8 +286,8 @@ struct writers {
 	bool several, opens;
 };
 
-static enum protocol_writes writes_calls(struct conn *conn, const struct iovec *iov, int count,
-                                         struct request **request);
+static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *iov, int count,
+                                        struct request **request);
 
 static void add_writer(const struct http2_conn *c, const struct http2_walk *w, struct writers *writers)
 {
@@ -317,8 +328,8 @@ static struct writers find_writers(const struct http2_conn *c, const struct iove
 	return writers;
 }
 
-static enum protocol_writes writes_answers(struct conn *conn, const struct iovec *iov, int count,
-                                           struct request **request)
+static enum protocol_whose writes_answers(struct conn *conn, const struct iovec *iov, int count,
+                                          struct request **request)
 {
 	struct writers writers = find_writers(http2_of(conn), iov, count);
 
@@ -331,8 +342,7 @@ static enum protocol_writes writes_answers(struct conn *conn, const struct iovec
 }
 
 /* A call that begins is made by whoever is at work; more of one that has begun, by who has begun it. */
-static enum protocol_writes writes_calls(struct conn *conn, const struct iovec *iov, int count,
-                                         struct request **request)
+static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *iov, int count, struct request **request)
 {
 	bool unused = http2_of(conn)->scanner.half[HTTP2_CLIENT].last == 0;
 	struct writers writers;
@@ -349,11 +359,15 @@ static enum protocol_writes writes_calls(struct conn *conn, const struct iovec *
 	return *request != NULL ? PROTOCOL_ONE : PROTOCOL_NOBODY;
 }
 
-static struct request *reads_for(struct conn *conn)
+static enum protocol_whose reads(struct conn *conn, struct request **request)
 {
-	struct http2_stream *only = http2_only_unanswered(http2_of(conn));
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *only = http2_only_unanswered(c);
 
-	return only != NULL ? only->ex.request : NULL;
+	if (only == NULL)
+		return c->unanswered > 0 || c->untracked ? PROTOCOL_SEVERAL : PROTOCOL_NOBODY;
+	*request = only->ex.request;
+	return PROTOCOL_ONE;
 }
 
 /* ---- its life ---- */
@@ -386,7 +400,7 @@ bool http2_begin(struct conn *conn)
 	c->protocol = (struct protocol){ .received = received,
 		                         .sent = sent,
 		                         .writes = served ? writes_answers : writes_calls,
-		                         .reads_for = reads_for,
+		                         .reads = reads,
 		                         .find_spot = http2_find_spot,
 		                         .insert = http2_insert,
 		                         .ended = ended,

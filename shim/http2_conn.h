@@ -13,7 +13,12 @@
 
 #define HTTP2_FRAME_HEAD 9u /* RFC 9113 4.1 */
 
-enum http2_frame { HTTP2_FRAME_DATA = 0, HTTP2_FRAME_HEADERS = 1, HTTP2_FRAME_RST_STREAM = 3, HTTP2_FRAME_CONTINUATION = 9 };
+enum http2_frame {
+	HTTP2_FRAME_DATA = 0,
+	HTTP2_FRAME_HEADERS = 1,
+	HTTP2_FRAME_RST_STREAM = 3,
+	HTTP2_FRAME_CONTINUATION = 9
+};
 
 /* Where one frame ends and the next begins, in the direction that the program sends. */
 struct http2_walk {
@@ -34,11 +39,11 @@ struct http2_stream {
 	/* The head that may get something inserted: where its last frame is, while that is not out. */
 	struct http2_stream *next_due;
 	uint64_t frame_at;
-	uint32_t frame_len; /* without the frame's own head */
+	uint32_t frame_len;  /* without the frame's own head */
 	uint32_t list_bytes; /* of the head, as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
 	bool due;
-	bool closed;  /* over, and in no bucket any more: goes with the list of those that are due */
-	bool claimed; /* call: who makes it was decided */
+	bool closed;            /* over, and in no bucket any more: goes with the list of those that are due */
+	bool claimed;           /* call: who makes it was decided */
 	bool extended, further; /* its frame got fields; behind those of another one, in one insertion */
 	struct exchange ex;
 };
@@ -49,12 +54,13 @@ struct http2_conn {
 	struct protocol protocol; /* first: conn->protocol leads here */
 	struct http2 scanner;
 	struct http2_stream *bucket[HTTP2_BUCKETS];
-	uint32_t open;       /* streams in the buckets */
-	uint32_t unanswered; /* of them, with a head, and whose answer is not complete */
-	uint32_t begun;      /* requests whose heads were completed by the bytes at hand */
-	uint32_t refused;    /* the stream that could not be followed */
-	bool untracked;      /* there were more streams than are followed: nobody can say who is the only one */
-	bool inserts;        /* heads that are sent are remembered for an insertion */
+	uint32_t open;             /* streams in the buckets */
+	uint32_t unanswered;       /* of them, with a head, and whose answer is not complete */
+	struct http2_stream *last; /* whose head was completed last, while it is not closed: most likely the only one */
+	uint32_t begun;            /* requests whose heads were completed by the bytes at hand */
+	uint32_t refused;          /* the stream that could not be followed */
+	bool untracked;            /* there were more streams than are followed: nobody can say who is the only one */
+	bool inserts;              /* heads that are sent are remembered for an insertion */
 
 	/* What the program sends. The scanner may be ahead of what the kernel took: half->taken - sent bytes. */
 	uint64_t sent;

@@ -131,8 +131,7 @@ static bool extend(struct writer *w, struct http2_stream *s, size_t at, size_t r
 		return false;
 	lines_len = conn_role(w->conn) == CONN_SERVED ? put_answer_lines(w, s) : put_call_lines(w, s);
 	fields_len = encode(w->lines->text, lines_len, w->fields->text, sizeof(w->fields->text));
-	if (fields_len == 0 ||
-	    s->list_bytes + list_bytes(w->lines->text, lines_len) > http2_max_list(scanner, side))
+	if (fields_len == 0 || s->list_bytes + list_bytes(w->lines->text, lines_len) > http2_max_list(scanner, side))
 		return false;
 	copy_bytes(w->call, at, at + frame_len, frame);
 	n = http2_extend_frame(w->ins->text + w->ins->len, room - w->ins->len, frame, frame_len, w->fields->text,

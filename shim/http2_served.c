@@ -97,6 +97,7 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 	request_advance(s->ex.request, REQUEST_LIVE);
 	request_begin_waiting(s->ex.request, c->unanswered > 0);
 	c->unanswered++;
+	c->last = s;
 	c->begun++;
 	counters_count(requests);
 	counters_count(requests_http2);
@@ -129,7 +130,8 @@ void http2_answer_field(void *owner, const struct http2_block *block, const char
 	struct http2_stream *s = http2_find_stream(http2_of(owner), block->stream);
 
 	(void)value, (void)value_len;
-	if (s != NULL && name_len == config.response_header.len && memcmp(name, config.response_header.text, name_len) == 0)
+	if (s != NULL && name_len == config.response_header.len &&
+	    memcmp(name, config.response_header.text, name_len) == 0)
 		s->ex.own_response_header = true;
 }
 

@@ -70,6 +70,8 @@ void http2_close_stream(struct http2_conn *c, struct http2_stream *s)
 	c->open--;
 	if (s->ex.request_headed && !s->ex.response_done)
 		c->unanswered--;
+	if (c->last == s)
+		c->last = NULL;
 	s->ex.response_done = true;
 	s->closed = true;
 	if (!s->due)
@@ -83,6 +85,8 @@ struct http2_stream *http2_only_unanswered(const struct http2_conn *c)
 
 	if (c->unanswered != 1 || c->untracked)
 		return NULL;
+	if (c->last != NULL)
+		return c->last;
 	for (i = 0; i < HTTP2_BUCKETS; i++)
 		for (s = c->bucket[i]; s != NULL; s = s->next)
 			if (s->ex.request_headed && !s->ex.response_done)

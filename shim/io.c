@@ -123,8 +123,8 @@ static void touch_call(struct conn *conn, int fd)
 		owner = conn->first->request;
 	else if (conn->first == NULL && conn->mode == CONN_HTTP1)
 		owner = NULL;
-	else if (conn->mode == CONN_PROTOCOL)
-		owner = conn->protocol->reads_for(conn);
+	else if (conn->mode == CONN_PROTOCOL && conn->protocol->reads(conn, &owner) != PROTOCOL_ONE)
+		owner = NULL;
 	current_read_reply(owner, conn_is_blocking(conn, fd));
 }
 
@@ -261,6 +261,14 @@ void io_connect_end(int fd, int result, int error)
 	errno = saved;
 }
 
+/* Is there any call on it, of a protocol that is not HTTP/1? */
+static __attribute__((cold)) bool is_asked(struct conn *conn)
+{
+	struct request *request;
+
+	return conn->mode == CONN_PROTOCOL && conn->protocol->reads(conn, &request) != PROTOCOL_NOBODY;
+}
+
 void io_asked(int fd)
 {
 	struct conn_handle handle;
@@ -274,7 +282,7 @@ void io_asked(int fd)
 		 */
 		if (handle.conn->mode == CONN_OPAQUE)
 			current_read_reply(NULL, conn_is_blocking(handle.conn, fd));
-		else if (handle.conn->mode != CONN_HTTP1 || handle.conn->first != NULL)
+		else if (handle.conn->mode == CONN_FRESH || handle.conn->first != NULL || is_asked(handle.conn))
 			touch_call(handle.conn, fd);
 		conn_unlock(handle.conn);
 	}

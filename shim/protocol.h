@@ -17,8 +17,8 @@
 
 struct stream_spot;
 
-/* Of which requests do the bytes say something that the program is about to send? */
-enum protocol_writes {
+/* Of which requests is something said? */
+enum protocol_whose {
 	PROTOCOL_NOBODY, /* of none: the connection's own affairs */
 	PROTOCOL_ONE,
 	PROTOCOL_SEVERAL /* of several, or it is not known */
@@ -42,10 +42,10 @@ struct protocol {
 	void (*sent)(struct conn *conn, const char *out, size_t len, struct request *caller);
 
 	/* Before they are sent; count 0 or no bytes: not seen. *request: the one, borrowed; may be NULL: it has none. Changes nothing. */
-	enum protocol_writes (*writes)(struct conn *conn, const struct iovec *iov, int count, struct request **request);
+	enum protocol_whose (*writes)(struct conn *conn, const struct iovec *iov, int count, struct request **request);
 
-	/* Outgoing: the request whose answer comes next, NULL: nobody's, or several ones'. Borrowed. */
-	struct request *(*reads_for)(struct conn *conn);
+	/* Outgoing: who waits for an answer on it? *request: the one, borrowed. */
+	enum protocol_whose (*reads)(struct conn *conn, struct request **request);
 
 	/*
 	 * As call_find_spot (stream.h): sets at and end, leaves known false. `offset` is how much of iov is out already. May be asked

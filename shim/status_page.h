@@ -57,11 +57,12 @@
 	X(lines_exported, "log lines left for the agent")                                                              \
 	X(line_exports_lost, "log lines dropped for the agent, for the same reasons")                                  \
 	X(tls_sessions, "TLS sessions whose content is read")                                                          \
-	X(tls_sessions_skipped, "calls of TLS sessions passed over: more of them than the table holds, or no memory")          \
+	X(tls_sessions_skipped, "calls of TLS sessions passed over: more of them than the table holds, or no memory")  \
 	X(http2_connections, "connections that speak HTTP/2")                                                          \
 	X(requests_http2, "requests served by HTTP/2")                                                                 \
 	X(calls_http2, "outgoing HTTP/2 requests seen")                                                                \
-	X(heads_skipped, "outgoing requests whose frame could not be made longer: not whole in one write, or too long") \
+	X(heads_skipped,                                                                                               \
+	  "outgoing requests whose frame could not be made longer: not whole in one write, or too long")               \
 	X(streams_skipped, "HTTP/2 streams passed over: more of them than a connection may have, or no memory")
 
 enum status_counter {

@@ -26,17 +26,17 @@ static void see(struct conn *conn, const char *out, size_t len, struct request *
 	seen_len += len;
 }
 
-static enum protocol_writes write_nobodys(struct conn *conn, const struct iovec *iov, int count,
-                                          struct request **request)
+static enum protocol_whose write_nobodys(struct conn *conn, const struct iovec *iov, int count,
+                                         struct request **request)
 {
 	(void)conn, (void)iov, (void)count, (void)request;
 	return PROTOCOL_NOBODY;
 }
 
-static struct request *read_nobodys(struct conn *conn)
+static enum protocol_whose read_nobodys(struct conn *conn, struct request **request)
 {
-	(void)conn;
-	return NULL;
+	(void)conn, (void)request;
+	return PROTOCOL_NOBODY;
 }
 
 static char byte_at(const struct iovec *iov, size_t at)
@@ -86,7 +86,7 @@ static void drop_nothing(struct conn *conn, struct protocol *protocol)
 static struct protocol brackets = { .received = no_request,
 	                            .sent = see,
 	                            .writes = write_nobodys,
-	                            .reads_for = read_nobodys,
+	                            .reads = read_nobodys,
 	                            .find_spot = find_brackets,
 	                            .insert = replace_brackets,
 	                            .drop = drop_nothing };
