@@ -1,0 +1,723 @@
+/*
+ * Connections that speak HTTP/2, driven as the hooks do it: what the peer gets, who works for what, and what it is known of.
+ * The peer of a call is a scanner of its own, that reads what came out. long: one small world, and a test for each way through it.
+ */
+#include "core_fixture.h"
+
+#include "http2_conn.h"
+#include "tls_fake.h"
+
+/* ---- frames ---- */
+
+struct bytes {
+	size_t len;
+	char at[1 << 17];
+};
+
+static void add(struct bytes *b, const void *from, size_t len)
+{
+	CHECK(b->len + len <= sizeof(b->at));
+	memcpy(b->at + b->len, from, len);
+	b->len += len;
+}
+
+static void add_frame(struct bytes *b, unsigned type, unsigned flags, uint32_t stream, const void *payload, size_t len)
+{
+	unsigned char head[9] = {
+		(unsigned char)(len >> 16),    (unsigned char)(len >> 8),    (unsigned char)len,
+		(unsigned char)type,           (unsigned char)flags,         (unsigned char)(stream >> 24),
+		(unsigned char)(stream >> 16), (unsigned char)(stream >> 8), (unsigned char)stream
+	};
+
+	add(b, head, sizeof(head));
+	add(b, payload, len);
+}
+
+#define END_STREAM 1u
+#define END_HEADERS 4u
+
+static size_t put(char *out, size_t at, const char *name, const char *value)
+{
+	return at + http2_put_field(out + at, 60000 - at, name, strlen(name), value, strlen(value));
+}
+
+/* "name value name value ... NULL" */
+static void add_block(struct bytes *b, unsigned flags, uint32_t stream, const char *const *fields)
+{
+	static char block[60000];
+	size_t len = 0;
+
+	for (; *fields != NULL; fields += 2)
+		len = put(block, len, fields[0], fields[1]);
+	add_frame(b, HTTP2_FRAME_HEADERS, flags | END_HEADERS, stream, block, len);
+}
+
+#define REQUEST ":method", "GET", ":scheme", "http", ":path", "/a", ":authority", "peer.example"
+
+static void add_request(struct bytes *b, uint32_t stream, unsigned flags)
+{
+	static const char *const fields[] = { REQUEST, NULL };
+
+	add_block(b, flags, stream, fields);
+}
+
+static void add_request_of(struct bytes *b, uint32_t stream, unsigned flags, const char *parent)
+{
+	const char *fields[] = { REQUEST, "traceparent", parent, NULL };
+
+	add_block(b, flags, stream, fields);
+}
+
+static void add_response(struct bytes *b, uint32_t stream, unsigned flags)
+{
+	static const char *const fields[] = { ":status", "200", "content-type", "text/plain", NULL };
+
+	add_block(b, flags, stream, fields);
+}
+
+static void add_settings(struct bytes *b)
+{
+	add_frame(b, 4, 0, 0, "", 0);
+}
+
+static void add_preface(struct bytes *b)
+{
+	add(b, HTTP2_PREFACE, HTTP2_PREFACE_LEN);
+	add_settings(b);
+}
+
+#define PARENT "00-" CORE_TRACE "-b7ad6b7169203331-01"
+#define OTHER_PARENT "00-" CORE_OTHER_TRACE "-b7ad6b7169203331-01"
+
+/* ---- a peer that reads ---- */
+
+struct heard {
+	char traces[400][56]; /* by stream: its traceparent */
+	uint8_t times[400];   /* how often it had one */
+	size_t fields, heads, ended;
+	uint64_t data;
+};
+
+static void hear_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
+                       const char *value, size_t value_len)
+{
+	struct heard *heard = owner;
+
+	heard->fields++;
+	CHECK(block->stream < 400);
+	if (name_len != 11 || memcmp(name, "traceparent", 11) != 0)
+		return;
+	CHECK_INT(value_len, 55);
+	memcpy(heard->traces[block->stream], value, 55);
+	heard->times[block->stream]++;
+}
+
+static void hear_data(void *owner, uint32_t stream, size_t len)
+{
+	(void)stream;
+	((struct heard *)owner)->data += len;
+}
+
+/* Everything that one side sent; it has to be sound. */
+static void hear(struct heard *heard, enum http2_side from, const char *bytes, size_t len)
+{
+	struct http2 scanner;
+	struct http2_sink sink = { hear_field, hear_data, heard };
+	size_t used;
+
+	memset(heard, 0, sizeof(*heard));
+	http2_init(&scanner, false);
+	while (len > 0) {
+		enum http2_status status = http2_feed(&scanner, from, &sink, bytes, len, &used);
+
+		CHECK(status != HTTP2_ALIEN);
+		if (status == HTTP2_BLOCK) {
+			CHECK(scanner.half[from].block.sound);
+			heard->heads++;
+			heard->ended += scanner.half[from].block.end_stream;
+		}
+		heard->ended += status == HTTP2_END;
+		bytes += used;
+		len -= used;
+	}
+	CHECK(http2_between_frames(&scanner, from));
+	http2_free(&scanner);
+}
+
+/* ---- calls ---- */
+
+static int served; /* the connection whose request this thread works for */
+
+static void work_for(const char *parent)
+{
+	served = core_accept(false);
+	core_receive_text(served, "GET / HTTP/1.1\r\nHost: us\r\n");
+	core_receive_text(served, parent);
+	core_receive_text(served, "\r\n");
+}
+
+static ssize_t send_bytes(struct wire *w, int fd, const struct bytes *b)
+{
+	return wire_send(w, fd, b->at, b->len);
+}
+
+CORE_TEST(a_call_by_http2_carries_the_trace_on)
+{
+	static struct bytes b;
+	struct heard heard;
+	struct wire w = { 0 };
+	int fd;
+
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK_INT(heard.heads, 1);
+	CHECK_INT(heard.ended, 1);
+	CHECK_INT(heard.fields, 5);
+	CHECK(memcmp(heard.traces[1], "00-" CORE_TRACE, 35) == 0);
+	CHECK_INT(counters_get(calls), 1);
+	CHECK_INT(counters_get(calls_http2), 1);
+	CHECK_INT(counters_get(calls_injected), 1);
+	CHECK_INT(counters_get(http2_connections), 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* One call of the program, many heads: few real calls. */
+CORE_TEST(many_heads_in_one_call_go_out_in_few_calls)
+{
+	static struct bytes b;
+	struct heard heard;
+	struct wire w = { 0 };
+	uint32_t id;
+	int fd;
+
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_preface(&b);
+	for (id = 1; id < 200; id += 2) {
+		add_request(&b, id, END_STREAM);
+		add_frame(&b, 6, 0, 0, "12345678", 8);
+	}
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK_INT(heard.ended, 100);
+	for (id = 1; id < 200; id += 2)
+		CHECK(heard.times[id] == 1 && memcmp(heard.traces[id], "00-" CORE_TRACE, 35) == 0);
+	CHECK_INT(counters_get(calls_injected), 100);
+	CHECK(w.calls < 10);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_call_without_a_request_is_a_trace_of_its_own_each)
+{
+	static struct bytes b;
+	struct heard heard;
+	struct wire w = { 0 };
+	int fd;
+
+	config.root = true;
+	fd = core_connect();
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	add_request(&b, 3, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK(heard.times[1] == 1 && heard.times[3] == 1);
+	CHECK(memcmp(heard.traces[1] + 3, heard.traces[3] + 3, 32) != 0);
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(a_head_of_a_trace_or_a_host_of_its_own_is_left_alone)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd;
+
+	config.propagate_hosts = CORE_NAME("other.example");
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_preface(&b);
+	add_request_of(&b, 1, END_STREAM, OTHER_PARENT);
+	add_request(&b, 3, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_INT(w.len, b.len);
+	CHECK(memcmp(w.bytes, b.at, b.len) == 0);
+	CHECK_INT(counters_get(calls_own_headers), 1);
+	CHECK_INT(counters_get(calls_not_allowed), 1);
+	CHECK_INT(counters_get(calls_injected), 0);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_head_that_is_not_whole_in_a_call_goes_as_it_is)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd;
+
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	CHECK_INT(wire_send(&w, fd, b.at, b.len - 5), b.len - 5);
+	CHECK_INT(wire_send(&w, fd, b.at + b.len - 5, 5), 5);
+	CHECK_INT(w.len, b.len);
+	CHECK(memcmp(w.bytes, b.at, b.len) == 0);
+	CHECK_INT(counters_get(heads_skipped), 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* ---- whatever the kernel takes ---- */
+
+static unsigned long seed;
+
+static unsigned next_random(void)
+{
+	seed = seed * 6364136223846793005ul + 1442695040888963407ul;
+	return (unsigned)(seed >> 33);
+}
+
+static uint32_t last_stream;
+static uint64_t sent_data;
+
+static void make_session(struct bytes *b)
+{
+	static char data[5000];
+	uint32_t id;
+
+	b->len = 0;
+	sent_data = 0;
+	add_preface(b);
+	for (id = 1; id < 2 + 2 * (next_random() % 12); id += 2) {
+		size_t len = next_random() % 3 == 0 ? next_random() % sizeof(data) : next_random() % 30;
+		bool body = next_random() % 2 != 0;
+
+		add_request(b, id, body ? 0 : END_STREAM);
+		if (next_random() % 3 == 0)
+			add_frame(b, 8, 0, 0, "\0\0\1\0", 4);
+		if (body) {
+			add_frame(b, HTTP2_FRAME_DATA, END_STREAM, id, data, len);
+			sent_data += len;
+		}
+		last_stream = id;
+	}
+}
+
+static void check_session(const struct bytes *b, const char *got, size_t len)
+{
+	struct heard bare, heard;
+	uint32_t id;
+	size_t more = 0;
+
+	hear(&bare, HTTP2_CLIENT, b->at, b->len);
+	hear(&heard, HTTP2_CLIENT, got, len);
+	CHECK_INT(heard.data, sent_data);
+	CHECK_INT(heard.heads, bare.heads);
+	CHECK_INT(heard.ended, bare.ended);
+	for (id = 1; id <= last_stream; id += 2) {
+		CHECK(heard.times[id] <= 1);
+		CHECK(heard.times[id] == 0 || memcmp(heard.traces[id], "00-" CORE_TRACE, 35) == 0);
+		more += heard.times[id];
+	}
+	CHECK_INT(heard.fields, bare.fields + more);
+}
+
+CORE_TEST(what_the_peer_reads_is_sound_whatever_the_kernel_takes)
+{
+	static struct bytes b;
+	unsigned long mood;
+
+	work_for(CORE_PARENT);
+	for (mood = 1; mood <= 1500; mood++) {
+		int script[4096] = { 0 }, i;
+		struct wire w = { .script = script };
+		int fd = core_connect(), most; /* the first bytes are enough to know it by */
+		size_t done = 0, rounds = 0, part;
+
+		seed = mood;
+		make_session(&b);
+		most = next_random() % 2 != 0 ? 40 : 2000;
+		for (i = 0; i < 4095; i++)
+			script[i] = next_random() % 4 == 0 ? -EAGAIN : 1 + (int)(next_random() % (unsigned)most);
+		while (done < b.len) {
+			ssize_t n;
+
+			CHECK(++rounds < 20000);
+			/* Some come back with less, or more, than what was left. */
+			part = mood % 3 == 0 && done > 4 ? 1 + next_random() % (b.len - done) : b.len - done;
+			n = wire_send(&w, fd, b.at + done, part);
+			CHECK(n != 0 && n <= (ssize_t)part);
+			if (n < 0)
+				CHECK(errno == EAGAIN);
+			else
+				done += (size_t)n;
+		}
+		CHECK_INT(core_conn(fd)->mode, CONN_PROTOCOL);
+		check_session(&b, w.bytes, w.len);
+		wire_free(&w);
+		core_close(fd);
+	}
+	CHECK(counters_get(calls_injected) > 3000);
+	CHECK_INT(counters_get(http_poisoned), 0);
+	core_close(served);
+}
+
+CORE_TEST(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses)
+{
+	static struct bytes b;
+	unsigned long mood;
+
+	work_for(CORE_PARENT);
+	for (mood = 1; mood <= 600; mood++) {
+		int fd = core_connect();
+		struct fake f = { .fd = fd,
+			          .role = CONN_OUTGOING,
+			          .partial = mood % 2 != 0,
+			          .moving = mood % 4 >= 2,
+			          .random = next_random };
+
+		seed = mood;
+		make_session(&b);
+		f.random = NULL;
+		fake_write_all(&f, b.at, 10);
+		f.random = next_random;
+		fake_write_all(&f, b.at + 10, b.len - 10);
+		CHECK_INT(core_conn(fd)->mode, CONN_PROTOCOL);
+		check_session(&b, f.got, f.got_len);
+		fake_free(&f);
+		core_close(fd);
+	}
+	CHECK(counters_get(calls_injected) > 600);
+	core_close(served);
+}
+
+/* A program that makes up its mind otherwise after it was refused: hands off, and nothing but its own bytes goes out. */
+CORE_TEST(a_program_that_sends_something_else_after_a_refusal_is_left_alone)
+{
+	static struct bytes first, second;
+	int script[] = { -EAGAIN, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_preface(&first);
+	add_request(&first, 1, END_STREAM);
+	add_preface(&second);
+	add_frame(&second, 6, 0, 0, "12345678", 8);
+	add_request(&second, 1, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &first), -1);
+	CHECK_INT(send_bytes(&w, fd, &second), second.len);
+	CHECK_INT(w.len, second.len);
+	CHECK(memcmp(w.bytes, second.at, second.len) == 0);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	CHECK_INT(counters_get(http_poisoned), 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* Who makes a call is who first tried to. */
+CORE_TEST(a_call_that_was_refused_stays_whose_it_was)
+{
+	static struct bytes b;
+	struct heard heard;
+	int script[] = { -EAGAIN, 0 };
+	struct wire w = { .script = script };
+	int fd, other;
+
+	work_for(CORE_PARENT);
+	other = served;
+	fd = core_connect();
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), -1);
+	work_for(CORE_OTHER_PARENT);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK(memcmp(heard.traces[1], "00-" CORE_TRACE, 35) == 0);
+	wire_free(&w);
+	core_close(fd);
+	core_close(other);
+	core_close(served);
+}
+
+CORE_TEST(a_server_that_speaks_first_is_followed_too)
+{
+	static struct bytes b, settings;
+	struct heard heard;
+	struct wire w = { 0 };
+	int fd;
+
+	work_for(CORE_PARENT);
+	fd = core_connect();
+	add_settings(&settings);
+	core_receive(fd, settings.at, settings.len);
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK(heard.times[1] == 1);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+/* ---- requests ---- */
+
+static int accept_http2(void)
+{
+	static struct bytes b;
+	int fd = core_accept(false);
+
+	b.len = 0;
+	add_preface(&b);
+	core_receive(fd, b.at, b.len);
+	b.len = 0;
+	add_settings(&b);
+	wire_send(&(struct wire){ 0 }, fd, "", 0);
+	core_send_text(fd, "");
+	{
+		struct wire w = { 0 };
+
+		CHECK_INT(send_bytes(&w, fd, &b), b.len);
+		wire_free(&w);
+	}
+	return fd;
+}
+
+static void ask(int fd, uint32_t stream, unsigned flags, const char *parent)
+{
+	static struct bytes b;
+
+	b.len = 0;
+	add_request_of(&b, stream, flags, parent);
+	core_receive(fd, b.at, b.len);
+}
+
+static void answer(int fd, uint32_t stream, unsigned flags)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+
+	b.len = 0;
+	add_response(&b, stream, flags);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_INT(w.len, b.len);
+	wire_free(&w);
+}
+
+CORE_TEST(a_stream_is_a_request_with_the_callers_trace)
+{
+	int fd = accept_http2();
+
+	CHECK_NOTHING_KNOWN();
+	ask(fd, 1, END_STREAM, PARENT);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(counters_get(requests), 1);
+	CHECK_INT(counters_get(requests_continued), 1);
+	CHECK_INT(counters_get(requests_http2), 1);
+	answer(fd, 1, END_STREAM);
+	CHECK_KNOWN(CORE_TRACE); /* as with HTTP/1: until it waits for the next one */
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_close(fd);
+}
+
+CORE_TEST(of_two_requests_in_hand_nobody_knows_which_one_it_is)
+{
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	CHECK_KNOWN(CORE_TRACE);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	CHECK_NOTHING_KNOWN();
+	answer(fd, 3, END_STREAM);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_request_that_ends_as_another_comes_leaves_nobody_known)
+{
+	static struct bytes b;
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	b.len = 0;
+	add_frame(&b, HTTP2_FRAME_RST_STREAM, 0, 1, "\0\0\0\10", 4);
+	add_request_of(&b, 3, END_STREAM, OTHER_PARENT);
+	core_receive(fd, b.at, b.len);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(an_answer_to_several_in_one_write_leaves_nobody_known)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	b.len = 0;
+	add_response(&b, 1, END_STREAM);
+	add_response(&b, 3, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_NOTHING_KNOWN();
+	ask(fd, 5, END_STREAM, PARENT);
+	CHECK_KNOWN(CORE_TRACE); /* both are over */
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(the_connections_own_frames_change_nothing)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	b.len = 0;
+	add_frame(&b, 4, 1, 0, "", 0);
+	add_frame(&b, 8, 0, 0, "\0\0\1\0", 4);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(counters_get(context_contradictions), 0);
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(requests_are_found_at_every_split)
+{
+	static struct bytes b;
+	size_t cut;
+
+	add_preface(&b);
+	add_request_of(&b, 1, 0, PARENT);
+	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, "hello", 5);
+	for (cut = 4; cut < b.len; cut++) {
+		int fd = core_accept(false);
+
+		core_receive(fd, b.at, cut);
+		core_receive(fd, b.at + cut, b.len - cut);
+		CHECK_KNOWN(CORE_TRACE);
+		CHECK_INT(core_conn(fd)->mode, CONN_PROTOCOL);
+		core_close(fd);
+		current_clear();
+	}
+	CHECK_INT(counters_get(requests), b.len - 4);
+}
+
+CORE_TEST(more_streams_than_are_followed_pass_and_nobody_is_known)
+{
+	uint32_t id;
+	int fd = accept_http2();
+
+	for (id = 1; id < 2 * (LIMIT_STREAMS + 20); id += 2)
+		ask(fd, id, END_STREAM, PARENT);
+	CHECK_INT(counters_get(requests), LIMIT_STREAMS);
+	CHECK(counters_get(streams_skipped) > 0);
+	for (id = 1; id < 2 * LIMIT_STREAMS; id += 2)
+		answer(fd, id, END_STREAM);
+	ask(fd, id + 100, END_STREAM, PARENT);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+/* ---- answers that get a header ---- */
+
+CORE_TEST(each_answer_gets_the_header_of_its_own_request)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	struct http2 scanner;
+	size_t at, found = 0;
+	int fd;
+
+	config.response_header = CORE_NAME("x-id");
+	fd = accept_http2();
+	ask(fd, 1, END_STREAM, PARENT);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	b.len = 0;
+	add_response(&b, 3, END_STREAM);
+	add_response(&b, 1, 0);
+	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, "hello", 5);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	http2_init(&scanner, false);
+	for (at = 0; at + 32 <= w.len; at++) {
+		found += memcmp(w.bytes + at, CORE_OTHER_TRACE, 32) == 0 && found == 0;
+		found += memcmp(w.bytes + at, CORE_TRACE, 32) == 0 && found == 1;
+	}
+	CHECK_INT(found, 2);
+	CHECK_INT(w.len, b.len + 2 * (3 + 4 + 32));
+	http2_free(&scanner);
+	wire_free(&w);
+	core_close(fd);
+}
+
+/* ---- without memory ---- */
+
+CORE_TEST(without_memory_it_passes)
+{
+	static struct bytes b;
+	long fail;
+
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	add_request(&b, 3, END_STREAM);
+	for (fail = 1; fail < 30; fail++) {
+		struct heard heard;
+		struct wire w = { 0 };
+		int fd;
+
+		work_for(CORE_PARENT);
+		fd = core_connect();
+		core_fail_takes(fail, fail);
+		CHECK_INT(send_bytes(&w, fd, &b), b.len);
+		core_fail_takes(0, 0);
+		hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+		CHECK_INT(heard.ended, 2);
+		wire_free(&w);
+		core_close(fd);
+		core_close(served);
+		current_clear();
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_call_by_http2_carries_the_trace_on),
+		cmocka_unit_test(many_heads_in_one_call_go_out_in_few_calls),
+		cmocka_unit_test(a_call_without_a_request_is_a_trace_of_its_own_each),
+		cmocka_unit_test(a_head_of_a_trace_or_a_host_of_its_own_is_left_alone),
+		cmocka_unit_test(a_head_that_is_not_whole_in_a_call_goes_as_it_is),
+		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_the_kernel_takes),
+		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses),
+		cmocka_unit_test(a_program_that_sends_something_else_after_a_refusal_is_left_alone),
+		cmocka_unit_test(a_call_that_was_refused_stays_whose_it_was),
+		cmocka_unit_test(a_server_that_speaks_first_is_followed_too),
+		cmocka_unit_test(a_stream_is_a_request_with_the_callers_trace),
+		cmocka_unit_test(of_two_requests_in_hand_nobody_knows_which_one_it_is),
+		cmocka_unit_test(a_request_that_ends_as_another_comes_leaves_nobody_known),
+		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
+		cmocka_unit_test(the_connections_own_frames_change_nothing),
+		cmocka_unit_test(requests_are_found_at_every_split),
+		cmocka_unit_test(more_streams_than_are_followed_pass_and_nobody_is_known),
+		cmocka_unit_test(each_answer_gets_the_header_of_its_own_request),
+		cmocka_unit_test(without_memory_it_passes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
