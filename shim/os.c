@@ -7,6 +7,7 @@
  */
 #include "os.h"
 #include "layout.h"
+#include "own.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -253,7 +254,7 @@ void os_after_fork(void)
 	os_cached_tid = 0;
 }
 
-uintptr_t os_readable_page[OS_READABLE_PAGES] LAYOUT_LATER;
+uint64_t os_readable_pages[OS_READABLE_GROUPS] LAYOUT_LATER;
 
 /*
  * Is this a program under valgrind? It checks each system call itself, and would report ours: the first bytes of a page may be
@@ -280,33 +281,42 @@ static bool ask_page(uintptr_t page)
 	       call(SYS_rt_sigprocmask, -1, (long)(page << OS_PAGE_SHIFT), 0, sizeof(uint64_t), 0) != -EFAULT;
 }
 
+/* Ask for a page, and remember it; not where what is known of its neighbours changed meanwhile: this one may have gone. */
+static bool learn_page(uintptr_t page)
+{
+	uintptr_t group = page / 32;
+	uint64_t *known = &os_readable_pages[group % OS_READABLE_GROUPS];
+	uint64_t before = __atomic_load_n(known, __ATOMIC_RELAXED), after = (uint64_t)1 << page % 32;
+
+	if (!ask_page(page))
+		return false;
+	if (before >> 32 == group / OS_READABLE_GROUPS)
+		after |= before;
+	else
+		after |= (uint64_t)(group / OS_READABLE_GROUPS) << 32;
+	(void)own_replace64(known, &before, after);
+	return true;
+}
+
 bool os_ask_readable(uintptr_t first, uintptr_t last)
 {
 	uintptr_t page;
 
 	for (page = first; page <= last; page++) {
-		uintptr_t *known = &os_readable_page[page % OS_READABLE_PAGES];
-
-		if (__atomic_load_n(known, __ATOMIC_RELAXED) == page)
-			continue;
-		if (!ask_page(page))
+		if (!os_page_is_known(page) && !learn_page(page))
 			return false;
-		__atomic_store_n(known, page, __ATOMIC_RELAXED);
 	}
 	return true;
 }
 
 void os_forget_readable(const void *pages, size_t len)
 {
-	uintptr_t first = (uintptr_t)pages >> OS_PAGE_SHIFT, count = (len >> OS_PAGE_SHIFT) + 2, i;
+	uintptr_t first = ((uintptr_t)pages >> OS_PAGE_SHIFT) / 32, count = (len >> OS_PAGE_SHIFT) / 32 + 2, i;
 
-	if (count >= OS_READABLE_PAGES) {
-		for (i = 0; i < OS_READABLE_PAGES; i++)
-			__atomic_store_n(&os_readable_page[i], 0, __ATOMIC_RELAXED);
-		return;
-	}
+	if (count > OS_READABLE_GROUPS)
+		count = OS_READABLE_GROUPS;
 	for (i = first; i < first + count; i++)
-		__atomic_store_n(&os_readable_page[i % OS_READABLE_PAGES], 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&os_readable_pages[i % OS_READABLE_GROUPS], 0, __ATOMIC_RELAXED);
 }
 
 bool os_readable_text(const char *text, size_t len)

@@ -71,16 +71,29 @@ void os_host_name(char name[65]); /* NUL-terminated */
 
 /*
  * May these bytes be read? Asked before what a program gives us is looked at, because where the kernel would say EFAULT we would
- * crash. The kernel is asked once a page; what it said is remembered, so that nearly always the answer is two loads. A page that
+ * crash. The kernel is asked once a page; what it said is remembered, so that nearly always the answer is one load. A page that
  * was read before and is gone now is noticed where the program unmapped or protected it by its own call (hooks/memory.c).
+ *
+ * A word is about 32 neighbouring pages: which these are (the number of the group, without the bits that say where the word
+ * lies) and, below, a bit for each that was read. Heaps and buffers are neighbours: 2 KiB tell of 32 MiB of them, which is a
+ * server with thousands of connections; with a word a page, one with a few dozen asked the kernel again at every other call.
  */
 #define OS_LOWEST_ADDRESS 65536u /* vm.mmap_min_addr: nothing can be mapped below */
 #define OS_PAGE_SHIFT 12
-#define OS_READABLE_PAGES 64u                         /* a power of two */
-extern uintptr_t os_readable_page[OS_READABLE_PAGES]; /* by the last bits of its number; atomic */
+#define OS_READABLE_GROUPS 256u /* a power of two; with user addresses of 57 bits, a group's number leaves 32 */
+extern uint64_t os_readable_pages[OS_READABLE_GROUPS]; /* by the last bits of the group's number; atomic */
 bool os_ask_readable(uintptr_t first, uintptr_t last);
 /* These pages may be gone. Signal-safe; errno stays as it is. */
 void os_forget_readable(const void *pages, size_t len);
+
+/* Was this page read, and not forgotten? */
+static inline bool os_page_is_known(uintptr_t page)
+{
+	uintptr_t group = page / 32;
+	uint64_t word = __atomic_load_n(&os_readable_pages[group % OS_READABLE_GROUPS], __ATOMIC_RELAXED);
+
+	return word >> 32 == group / OS_READABLE_GROUPS && (word >> page % 32 & 1) != 0;
+}
 
 static inline bool os_readable(const void *bytes, size_t len)
 {
@@ -90,9 +103,7 @@ static inline bool os_readable(const void *bytes, size_t len)
 		return true;
 	if (__builtin_expect(at < OS_LOWEST_ADDRESS || len > (size_t)PTRDIFF_MAX || last < first, 0))
 		return false;
-	if (__builtin_expect(first == last && __atomic_load_n(&os_readable_page[first % OS_READABLE_PAGES],
-	                                                      __ATOMIC_RELAXED) == first,
-	                     1))
+	if (__builtin_expect(first == last && os_page_is_known(first), 1))
 		return true;
 	return os_ask_readable(first, last);
 }

@@ -117,6 +117,43 @@ CORE_TEST(what_can_be_read_is_known_until_it_is_forgotten)
 	munmap(pages, 3 * 4096);
 }
 
+/* A server's buffers are thousands of pages, and each is asked for once: what was unmapped unseen shows what is remembered. */
+CORE_TEST(many_neighbours_are_known_at_a_time)
+{
+	const size_t count = 4096;
+	char *pages = mmap(NULL, count * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i, known = 0;
+
+	for (i = 0; i < count; i++)
+		CHECK(os_readable(pages + i * 4096 + i % 4096, 1));
+	CHECK_INT(mprotect(pages, count * 4096, PROT_NONE), 0);
+	for (i = 0; i < count; i++)
+		known += os_readable(pages + i * 4096, 1);
+	CHECK_INT(known, count);
+	os_forget_readable(pages + 100 * 4096 + 1, 900 * 4096);
+	for (i = 100; i <= 1000; i++)
+		CHECK(!os_readable(pages + i * 4096, 1));
+	CHECK(os_readable(pages, 1) && os_readable(pages + (count - 1) * 4096, 4096));
+	os_forget_readable(pages, count * 4096);
+	for (i = 0; i < count; i++)
+		CHECK(!os_readable(pages + i * 4096, 1));
+	munmap(pages, count * 4096);
+}
+
+/* Pages whose numbers differ by what a word does not hold are told apart. */
+CORE_TEST(pages_far_from_each_other_are_not_taken_for_one)
+{
+	const size_t apart = (size_t)4096 * 32 * OS_READABLE_GROUPS;
+	char *pages = mmap(NULL, 3 * apart, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	CHECK(pages != MAP_FAILED);
+	CHECK_INT(mprotect(pages + apart, 4096, PROT_READ), 0);
+	CHECK(os_readable(pages + apart, 4096));
+	CHECK(!os_readable(pages, 1) && !os_readable(pages + 2 * apart, 1));
+	CHECK(os_readable(pages + apart, 4096));
+	munmap(pages, 3 * apart);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -127,6 +164,8 @@ int main(void)
 		TEST(a_page_is_made_writable_and_read_only_again),
 		TEST(random_bytes_fill_what_was_asked_and_no_more),
 		TEST(what_can_be_read_is_known_until_it_is_forgotten),
+		TEST(many_neighbours_are_known_at_a_time),
+		TEST(pages_far_from_each_other_are_not_taken_for_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
