@@ -2,8 +2,11 @@
 What all benchmarks share: a clean environment, processes that are stopped by their own id, alternating pairs, results
 with their goals, and the table.
 """
+import itertools
+import math
 import os
 import pathlib
+import random
 import resource
 import shutil
 import signal
@@ -18,6 +21,8 @@ RESULT_FD = 3  # where the programs report: stdout and stderr are what is measur
 START_TIMEOUT_S = 60
 KB = 1000  # goals in KB mean the stricter reading
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+MANY_PAIRS = 8
+RESAMPLES = 2000
 CARRIERS = ("LD_PRELOAD", "NODE_OPTIONS", "TRACEPARENT", "TRACESTATE", "BAGGAGE")
 
 
@@ -140,16 +145,12 @@ class Bench:
         two are where they are something else.
         """
         function = {"ratio": lambda b, p: p / b, "added": lambda b, p: p - b, "preloaded": lambda b, p: p}[compare]
-        values = [function(b, p) for b, p in pairs]
-        value = statistics.median(values)
-        holds = None
-        if goal:
-            holds = value >= goal[1] if goal[0] == ">=" else value <= goal[1]
+        value, low, high = estimate([function(b, p) for b, p in pairs], compare == "ratio")
         self.results.append({
             "name": name, "unit": unit, "compare": compare, "sides": sides, "pairs": len(pairs),
             "bare": statistics.median(b for b, _ in pairs), "preloaded": statistics.median(p for _, p in pairs),
-            "value": value, "low": min(values), "high": max(values), "goal": goal,
-            "verdict": {None: "no goal", True: "holds", False: "missed"}[holds],
+            "value": value, "low": low, "high": high, "goal": goal,
+            "verdict": judge(value, low, high, goal) if goal else "no goal",
         })
 
     def drop(self, name, verdict, reason):
@@ -157,6 +158,41 @@ class Bench:
         for process in list(self.running):
             self.stop(process)
         self.results.append({"name": name, "verdict": verdict, "reason": reason})
+
+
+def trimmed_mean(values):
+    """The mean without the lowest and the highest fifth: steady against outliers, and less so against chance than a median."""
+    cut = len(values) // 5
+    return statistics.fmean(sorted(values)[cut:len(values) - cut])
+
+
+def estimate(values, is_ratio):
+    """
+    (value, low, high) of what pairs say. Of many it is the trimmed mean (of ratios that of their logarithms: twice and half as
+    much are no change), and the range that holds 95 % of the means of as many pairs drawn again out of these with
+    replacement (B. Efron's bootstrap): where the value could as well have been. Of few, median, minimum and maximum.
+    """
+    if len(values) < MANY_PAIRS or min(values) == max(values) or (is_ratio and min(values) <= 0):
+        return statistics.median(values), min(values), max(values)
+    if is_ratio:
+        return tuple(math.exp(value) for value in estimate([math.log(value) for value in values], False))
+    chance = random.Random(1)  # the same numbers give the same result
+    means = sorted(trimmed_mean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    cut = RESAMPLES // 40
+    return trimmed_mean(values), means[cut], means[-1 - cut]
+
+
+def judge(value, low, high, goal):
+    """With a question mark where chance could have made it the other."""
+    sign, limit = goal
+    verdict = "holds" if (value >= limit if sign == ">=" else value <= limit) else "missed"
+    return f"{verdict}?" if low < high and low <= limit <= high else verdict
+
+
+def take_turns(count, sides, measure):
+    """[{side: what measure(side) gave}], the sides in each of their orders equally often."""
+    orders = list(itertools.permutations(sides))
+    return [{side: measure(side) for side in orders[turn % len(orders)]} for turn in range(count)]
 
 
 def take_pairs(count, measure):
@@ -208,9 +244,9 @@ def shorten(number):
 
 
 def print_table(results):
-    """`result` is the median over the pairs: x a ratio, + something added, = the preloaded value alone."""
+    """`result` is what the pairs say (estimate): x a ratio, + something added, = the preloaded value alone."""
     sign = {"ratio": "x", "added": "+", "preloaded": "="}
-    print(f"{'':<33}{'unit':<8}{'bare':>8} {'preloaded':>10} {'result':>9}  {'min..max':<17}{'goal':>8}  verdict")
+    print(f"{'':<33}{'unit':<8}{'bare':>8} {'preloaded':>10} {'result':>9}  {'range':<17}{'goal':>8}  verdict")
     for r in results:
         if "reason" in r:
             print(f"{r['name']:<33}{r['verdict']}: {r['reason']}")

@@ -55,7 +55,6 @@ def exporting(bench):
 
 
 def measure_spans(bench):
-    bench.tool("wrk")
     more = exporting(bench)
     with Fetcher(more["TRACESHIM_RUN_DIR"]) as fetcher:
         measure_variant(bench, "nginx: keep-alive, spans", "file", more=more)

@@ -2,8 +2,9 @@
  * Load for an HTTP/1.1 server, in exact amounts: CONNECTIONS kept-alive connections, each with one request under way.
  * For every number read from standard input that many requests are made, and the nanoseconds that they took are
  * printed. The connections stay: so a round can be short, and rounds of several servers can alternate quickly.
+ * With -c each request has a connection of its own, which the server has to close; CONNECTIONS are open at a time.
  *
- * Usage: bench_load PORT CONNECTIONS REQUEST [REQUEST...]
+ * Usage: bench_load [-c] PORT CONNECTIONS REQUEST [REQUEST...]
  * The requests are whole messages, sent in turns. Exit status 1 when any answer is not a 200.
  */
 #include <arpa/inet.h>
@@ -38,6 +39,7 @@ struct load {
 	long client_count;
 	struct client *clients;
 	long begun, done, wanted, reconnected;
+	bool close; /* a connection a request: an answer ends where the server closes */
 };
 
 static void fail(const char *what)
@@ -90,6 +92,8 @@ static void send_request(struct load *load, struct client *client)
 static void begin_request(struct load *load, struct client *client)
 {
 	client->request = load->requests[load->begun++ % load->request_count];
+	if (client->fd < 0)
+		connect_client(load, client);
 	send_request(load, client);
 }
 
@@ -112,30 +116,46 @@ static bool response_is_complete(const struct client *client)
 	return client->got >= 7 && memcmp(client->response + client->got - 7, "\r\n0\r\n\r\n", 7) == 0;
 }
 
+static void end_request(struct load *load, struct client *client)
+{
+	client->request = NULL;
+	client->got = 0;
+	load->done++;
+	if (load->close) {
+		close(client->fd);
+		client->fd = -1;
+	}
+	if (load->begun < load->wanted)
+		begin_request(load, client);
+}
+
+static void end_of_stream(struct load *load, struct client *client)
+{
+	if (load->close && response_is_complete(client)) {
+		end_request(load, client);
+		return;
+	}
+	if (client->got || load->close)
+		fail("the server closed in the middle of an answer");
+	reconnect_client(load, client);
+	if (client->request)
+		send_request(load, client);
+}
+
 static void receive_response(struct load *load, struct client *client)
 {
 	ssize_t n = recv(client->fd, client->response + client->got, RESPONSE_MAX - client->got, 0);
 
 	if (n <= 0) {
-		if (client->got)
-			fail("the server closed in the middle of an answer");
-		reconnect_client(load, client);
-		if (client->request)
-			send_request(load, client);
+		end_of_stream(load, client);
 		return;
 	}
 	client->got += (size_t)n;
 	client->response[client->got] = '\0';
-	if (!response_is_complete(client)) {
-		if (client->got == RESPONSE_MAX)
-			fail("an answer is too long");
-		return;
-	}
-	client->request = NULL;
-	client->got = 0;
-	load->done++;
-	if (load->begun < load->wanted)
-		begin_request(load, client);
+	if (client->got == RESPONSE_MAX)
+		fail("an answer is too long");
+	if (!load->close && response_is_complete(client))
+		end_request(load, client);
 }
 
 static uint64_t run_round(struct load *load, long wanted)
@@ -165,8 +185,13 @@ int main(int argc, char **argv)
 	struct load load = { .address.sin_family = AF_INET };
 	char line[64];
 
+	if (argc > 1 && strcmp(argv[1], "-c") == 0) {
+		load.close = true;
+		argv++;
+		argc--;
+	}
 	if (argc < 4 || (load.client_count = strtol(argv[2], NULL, 10)) < 1 || load.client_count > CONNECTIONS_MAX) {
-		fprintf(stderr, "usage: bench_load PORT CONNECTIONS REQUEST [REQUEST...]\n");
+		fprintf(stderr, "usage: bench_load [-c] PORT CONNECTIONS REQUEST [REQUEST...]\n");
 		return 2;
 	}
 	load.address.sin_port = htons((uint16_t)strtol(argv[1], NULL, 10));
@@ -177,8 +202,11 @@ int main(int argc, char **argv)
 	load.clients = calloc((size_t)load.client_count, sizeof(*load.clients));
 	if (load.epoll_fd < 0 || !load.clients)
 		fail("start");
-	for (long i = 0; i < load.client_count; i++)
-		connect_client(&load, &load.clients[i]);
+	for (long i = 0; i < load.client_count; i++) {
+		load.clients[i].fd = -1;
+		if (!load.close)
+			connect_client(&load, &load.clients[i]);
+	}
 	while (fgets(line, sizeof(line), stdin)) {
 		printf("%llu\n", (unsigned long long)run_round(&load, strtol(line, NULL, 10)));
 		fflush(stdout);
