@@ -305,19 +305,56 @@ static inline bool copy_last(char *out, const char *end, size_t left)
 	return true;
 }
 
+/*
+ * 16 bytes that are all text as it is, but for quotes and backslashes at `stop`, are at `in` and already at `out`; as many can
+ * be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
+ * again, and where the next one is does not wait for it. Returns how many backslashes were put in; *last: the last one's place.
+ */
+static inline unsigned put_backslashes(char *out, const char *in, unsigned stop, unsigned *last)
+{
+	unsigned count = 0, k;
+
+	do {
+		k = (unsigned)__builtin_ctz(stop);
+		out[k + count] = '\\';
+		count++;
+		store(out + k + count, load(in + k));
+		stop &= stop - 1;
+	} while (stop);
+	*last = k;
+	return count;
+}
+
+/* A bit for each of 16 bytes that is a quote or a backslash. */
+static inline unsigned find_quotes(__m128i v)
+{
+	return (unsigned)_mm_movemask_epi8(
+		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+}
+
+/* The last bytes, 16 to 31 of them, with blanks behind. Returns `rest`. */
+static inline const char *copy_rest(char *rest, const char *in, size_t left)
+{
+	store(rest, load(in));
+	store(rest + left - STEP, load(in + left - STEP));
+	store(rest + left, _mm_set1_epi8(' '));
+	store(rest + left + STEP, _mm_set1_epi8(' '));
+	return rest;
+}
+
 /* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
 static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
 	/* From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time. */
 	const char *end = in + len, *plain = in;
-	char rest[2 * STEP];
+	char rest[4 * STEP];
 	bool at_rest = false;
 
 	in += copy_plain(out, in, len);
 	out += in - plain;
 	for (;;) {
 		size_t left = (size_t)(end - in), k;
-		unsigned stop;
+		unsigned stop, last;
 		__m128i v;
 
 		if (left < STEP && !at_rest) {
@@ -341,8 +378,22 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 			out += STEP;
 			continue;
 		}
+		if (stop == find_quotes(v)) { /* access logs are full of them */
+			if (left < 2 * STEP && !at_rest) {
+				in = copy_rest(rest, in, left);
+				end = in + left;
+				at_rest = true;
+			}
+			out += put_backslashes(out, in, stop, &last);
+			if (left <= STEP)
+				return out + left;
+			plain = in + last;
+			in += STEP;
+			out += STEP;
+			continue;
+		}
 		k = (unsigned)__builtin_ctz(stop);
-		if (in[k] == '"' || in[k] == '\\') { /* access logs are full of them */
+		if (in[k] == '"' || in[k] == '\\') {
 			out[k] = '\\';
 			out[k + 1] = in[k];
 			in += k + 1;

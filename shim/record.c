@@ -37,10 +37,15 @@ static uint64_t low_64_bits(const uint8_t *id)
 	return value;
 }
 
+static inline bool ids_are_decimal(void)
+{
+	return config.log_format == FORMAT_DATADOG && config.datadog_decimal;
+}
+
 /* An id of 8 or 16 bytes in hex, or the low 64 bits of it in decimal. */
 static char *put_id(char *out, const uint8_t *id, size_t n)
 {
-	if (config.log_format == FORMAT_DATADOG && config.datadog_decimal)
+	if (ids_are_decimal())
 		return record_put_number(out, low_64_bits(id + n - 8));
 	return record_put_hex(out, id, n);
 }
@@ -117,15 +122,6 @@ static char *put_fields(char *out, const struct trace_context *ctx, uint32_t hav
 	return out;
 }
 
-static inline char *put_tail(char *out)
-{
-	uint32_t i;
-
-	for (i = 0; i < record_parts.tail_len; i += TAIL_STEP)
-		memcpy(out + i, record_parts.tail + i, TAIL_STEP);
-	return out + record_parts.tail_len;
-}
-
 /* All up to the second's fraction, and the fraction. */
 static inline char *put_head(char *out, const struct record_source *src)
 {
@@ -145,52 +141,86 @@ static inline char *put_head(char *out, const struct record_source *src)
 	return end;
 }
 
-/* From behind the message to the stream. */
-static char *make_rest(char *out, const struct record_source *src)
+/* Copied in steps of TAIL_STEP: `out` and `from` have room for whole ones. */
+static inline char *put_steps(char *out, const char *from, uint32_t len)
 {
-	*out++ = '"';
-	if (src->ctx)
-		out = put_ids(out, src->ctx, 0);
-	out = record_put_number(put_tail(out), (uint32_t)src->pid);
+	uint32_t i;
+
+	for (i = 0; i < len; i += TAIL_STEP)
+		memcpy(out + i, from + i, TAIL_STEP);
+	return out + len;
+}
+
+/* From behind the ids to the stream. */
+static char *make_tail(char *out, const struct record_source *src)
+{
+	out = put_steps(out, record_parts.tail, record_parts.tail_len);
+	out = record_put_number(out, (uint32_t)src->pid);
 	out = record_put_number(put_part(out, &record_parts.tid), (uint32_t)src->tid);
 	return put_part(out, &record_parts.streams[src->stream]);
 }
 
-/* What the rest is made of, beside the configuration. */
-static inline void rest_key(const struct record_source *src, uint64_t key[5])
+static inline char *put_tail(char *out, const struct record_source *src)
 {
-	key[0] = key[1] = key[2] = 0;
-	key[3] = (uint64_t)src->stream << 16;
-	key[4] = (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid;
-	if (src->ctx) {
-		memcpy(key, src->ctx->trace_id, 16);
-		memcpy(key + 2, src->ctx->span_id, 8);
-		key[3] |= 0x100u | src->ctx->flags;
-	}
-}
-
-static inline char *put_rest(char *out, const struct record_source *src)
-{
+	uint64_t key[2] = { (uint64_t)src->stream, (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid };
 	struct record_memo *memo = src->memo;
-	uint64_t key[5], differs;
-	uint32_t i;
 	char *end;
 
 	if (!memo)
-		return make_rest(out, src);
-	rest_key(src, key);
-	differs = (key[0] ^ memo->key[0]) | (key[1] ^ memo->key[1]) | (key[2] ^ memo->key[2]) |
-	          (key[3] ^ memo->key[3]) | (key[4] ^ memo->key[4]);
-	if (__builtin_expect(!differs && memo->tail_len, 1)) {
-		for (i = 0; i < memo->tail_len; i += TAIL_STEP)
-			memcpy(out + i, memo->tail + i, TAIL_STEP);
-		return out + memo->tail_len;
-	}
-	end = make_rest(out, src);
+		return make_tail(out, src);
+	if (__builtin_expect(memo->tail_len && !((key[0] ^ memo->tail_key[0]) | (key[1] ^ memo->tail_key[1])), 1))
+		return put_steps(out, memo->tail, memo->tail_len);
+	end = make_tail(out, src);
 	memo->tail_len = end - out <= RECORD_MEMO_TAIL ? (uint16_t)(end - out) : 0;
 	memcpy(memo->tail, out, memo->tail_len);
-	memcpy(memo->key, key, sizeof(key));
+	memcpy(memo->tail_key, key, sizeof(key));
 	return end;
+}
+
+/*
+ * The ids' members of another request are as long, where they are hex, and differ in their digits: only these are written.
+ * A server that logs one line a request is here at each.
+ */
+static __attribute__((noinline)) void renew_ids(struct record_memo *memo, const struct trace_context *ctx)
+{
+	char *trace = memo->ids + record_parts.trace.len;
+
+	if (memo->ids_len && memo->ids_flags == ctx->flags && !ids_are_decimal()) {
+		record_put_hex(trace, ctx->trace_id, 16);
+		record_put_hex(trace + 33 + record_parts.span.len, ctx->span_id, 8);
+	} else {
+		memo->ids_len = (uint16_t)(put_ids(memo->ids, ctx, 0) - memo->ids);
+		memo->ids_flags = ctx->flags;
+	}
+}
+
+_Static_assert(3 * PART_SIZE + 32 + 1 + 20 + 1 + 5 <= RECORD_MEMO_IDS && RECORD_MEMO_IDS % TAIL_STEP == 0,
+               "the memo holds the ids, with what copies write beyond");
+
+static inline char *put_kept_ids(char *out, const struct record_source *src)
+{
+	struct record_memo *memo = src->memo;
+	uint64_t key[3];
+
+	if (!memo)
+		return put_ids(out, src->ctx, 0);
+	memcpy(key, src->ctx->trace_id, 16);
+	memcpy(key + 2, src->ctx->span_id, 8);
+	if (!memo->ids_len || memo->ids_flags != src->ctx->flags ||
+	    ((key[0] ^ memo->ids_key[0]) | (key[1] ^ memo->ids_key[1]) | (key[2] ^ memo->ids_key[2]))) {
+		renew_ids(memo, src->ctx);
+		memcpy(memo->ids_key, key, sizeof(key));
+	}
+	return put_steps(out, memo->ids, memo->ids_len);
+}
+
+/* From behind the message to the stream. */
+static inline char *put_rest(char *out, const struct record_source *src)
+{
+	*out++ = '"';
+	if (src->ctx)
+		out = put_kept_ids(out, src);
+	return put_tail(out, src);
 }
 
 /* What the fields of a request may take; 0: it has none. */

@@ -14,18 +14,22 @@
 enum record_stream { RECORD_STDOUT, RECORD_STDERR, RECORD_FILE };
 
 /*
- * What most records of one writer have in common, worked out once: the text up to the second's fraction, and what follows the
- * message of a line of one thread in one request. All zero, or with `turn` zero: nothing yet. Of one writer at a time. What
- * is in it is told by value, so that it may be handed from one writer to another.
+ * What most records of one writer have in common, worked out once: the text up to the second's fraction, the ids of one
+ * request as members, and what follows them for one thread. All zero, or with `turn` zero: nothing yet. Of one writer at a
+ * time. What is in it is told by value, so that it may be handed from one writer to another.
  */
 #define RECORD_MEMO_HEAD 48
-#define RECORD_MEMO_TAIL 448
+#define RECORD_MEMO_IDS 192
+#define RECORD_MEMO_TAIL 256
 struct record_memo {
-	uint32_t turn; /* of record_init */
-	uint16_t head_len, tail_len;
-	uint64_t second_ns; /* the head's */
-	uint64_t key[5];    /* the tail's: ids, flags and stream, process and thread */
+	uint32_t turn;                        /* of record_init */
+	uint16_t head_len, ids_len, tail_len; /* 0: not known */
+	uint8_t ids_flags;                    /* trace_context's */
+	uint64_t second_ns;                   /* the head's */
+	uint64_t ids_key[3];                  /* trace id and span id */
+	uint64_t tail_key[2];                 /* stream; process and thread */
 	char head[RECORD_MEMO_HEAD];
+	char ids[RECORD_MEMO_IDS];
 	char tail[RECORD_MEMO_TAIL];
 };
 

@@ -272,19 +272,10 @@ static __attribute__((noinline)) enum severity letter_layout(const char *p, cons
 
 /*
  * Can a level stand in a group? It is three letters or more in front of the group's end or a blank: nearly all groups that
- * hold none (dates, numbers, names) are told by their letters alone.
+ * hold none (dates, numbers, names) are told by their letters alone. `letters`: of at most 32 bytes, bit by bit.
  */
-static bool may_hold_level(const char *p, const char *end)
+static inline bool may_hold_level(const char *p, const char *end, uint32_t letters)
 {
-#ifdef __SSE2__
-	size_t len = (size_t)(end - p);
-	uint32_t letters;
-
-	if (len < 3)
-		return false;
-	if (len < 16 || len > 32)
-		return true;
-	letters = find_letters(p) | find_letters(end - 16) << (len - 16);
 	for (letters &= letters >> 1 & letters >> 2; letters; letters &= letters - 1) {
 		const char *to = p + (unsigned)__builtin_ctz(letters) + 3;
 
@@ -292,9 +283,6 @@ static bool may_hold_level(const char *p, const char *end)
 			return true;
 	}
 	return false;
-#else
-	return end - p >= 3;
-#endif
 }
 
 /* The inside of a bracketed group: a level alone, behind a colon (Apache's core:error), or in capitals among others. */
@@ -400,13 +388,35 @@ static __attribute__((noinline)) enum severity word_token(const char *p, const c
 	return SEVERITY_NONE;
 }
 
-/* A bracketed group at p. *next is behind it, or NULL when it does not close in sight. */
-static __attribute__((noinline)) enum severity bracket_token(const char *p, const char *end, const char **next)
+static __attribute__((noinline)) enum severity any_group(const char *p, const char *end, const char **next)
 {
-	const char *close = memchr(p + 1, *p == '[' ? ']' : ')', (size_t)(end - p - 1));
+	const char *close = memchr(p, p[-1] == '[' ? ']' : ')', (size_t)(end - p));
 
 	*next = close ? close + 1 : NULL;
-	return close && may_hold_level(p + 1, close) ? in_brackets(p + 1, close) : SEVERITY_NONE;
+	return close && close - p >= 3 ? in_brackets(p, close) : SEVERITY_NONE;
+}
+
+/* A bracketed group, p behind its bracket. *next is behind it, or NULL when it does not close in sight. */
+static inline enum severity group_token(const char *p, const char *end, const char **next)
+{
+#ifdef __SSE2__
+	if (end - p >= 32) {
+		__m128i bracket = _mm_set1_epi8(p[-1] == '[' ? ']' : ')');
+		uint32_t ends = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(load(p), bracket)) |
+		                (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(load(p + 16), bracket)) << 16;
+
+		if (ends) {
+			const char *close = p + __builtin_ctz(ends);
+			uint32_t letters = find_letters(p) | find_letters(p + 16) << 16;
+
+			*next = close + 1;
+			/* Below the lowest bit of `ends`. */
+			return may_hold_level(p, close, letters & (ends - 1) & ~ends) ? in_brackets(p, close) :
+			                                                                SEVERITY_NONE;
+		}
+	}
+#endif
+	return any_group(p, end, next);
 }
 
 static __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len)
@@ -427,12 +437,17 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 
 		switch (token) {
 		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next); break;
-		case TOKEN_GROUP: s = bracket_token(p, end, &next); break;
+		case TOKEN_GROUP: s = group_token(p + 1, end, &next); break;
 		case TOKEN_NUMBER:
 			/* A time, a date, a number; "12ms" and the like have begun the message. */
 			next = skip_time(p + 1, end);
 			if (next < end && is_letter(*next))
 				return SEVERITY_NONE;
+			/* An access line's client, whom nobody identified: two fields and a group. */
+			if (end - next > 6 && memcmp(next, " - - [", 6) == 0) {
+				s = group_token(next + 6, end, &next);
+				token = TOKEN_GROUP;
+			}
 			break;
 		case TOKEN_BAR:
 		case TOKEN_SIGN:

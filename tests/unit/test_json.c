@@ -90,6 +90,39 @@ static void special_bytes_are_escaped_at_every_place(void **state)
 }
 
 /* Whatever is around it, escaped or not. */
+/* Three of them at a time, side by side and far from each other, one in a text that other bytes are escaped in, too. */
+static void quotes_are_escaped_at_all_places(void **state)
+{
+	static const char others[] = { 'a', '\x01' };
+	char in[80], expected[6 * sizeof(in) + 1];
+	size_t len, a, b, c, i, n;
+
+	(void)state;
+	for (len = 3; len < sizeof(in); len += 1 + len % 5) {
+		for (a = 0; a < len; a += 1 + a % 3) {
+			for (b = a; b < len; b += 1 + b % 4) {
+				c = len - 1 - (a + b) % len;
+				memset(in, 'a', len);
+				in[len - 1 - a / 2] = others[(a ^ b) % 8 == 0];
+				in[a] = '"';
+				in[b] = '\\';
+				in[c] = '"';
+				for (i = n = 0; i < len; i++) {
+					if (in[i] == 1) {
+						n += (size_t)sprintf(expected + n, "\\u0001");
+						continue;
+					}
+					if (in[i] != 'a')
+						expected[n++] = '\\';
+					expected[n++] = in[i];
+				}
+				expected[n] = '\0';
+				expect_escape_n(in, len, expected);
+			}
+		}
+	}
+}
+
 static void newline_at_any_place_is_seen(void **state)
 {
 	static const char *const others[] = { "x", "\"", "\\", "\t", "\xc3\xa9", "\xff" };
@@ -358,6 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_text_is_copied),
 		cmocka_unit_test(special_bytes_are_escaped_at_every_place),
+		cmocka_unit_test(quotes_are_escaped_at_all_places),
 		cmocka_unit_test(newline_at_any_place_is_seen),
 		cmocka_unit_test(valid_utf8_is_copied),
 		cmocka_unit_test(invalid_bytes_become_escapes_that_tell_them),
