@@ -19,6 +19,7 @@
 #include "layout.h"
 #include "logfiles.h"
 #include "os.h"
+#include "own.h"
 #include "stream.h"
 
 uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK] LAYOUT_LATER;
@@ -58,7 +59,7 @@ static void let_go(uint64_t word)
 		conn_release(conn);
 }
 
-static void replace(int fd, uint64_t word)
+static __attribute__((noinline)) void replace_any(int fd, uint64_t word)
 {
 	uint64_t *slot;
 
@@ -70,6 +71,22 @@ static void replace(int fd, uint64_t word)
 		let_go(word);
 	else
 		let_go(__atomic_exchange_n(slot, word, __ATOMIC_ACQ_REL));
+}
+
+/* Most births and deaths are of files, of which nothing has to be let go. */
+static __attribute__((noinline)) void replace(int fd, uint64_t word)
+{
+	uint64_t *slots = (unsigned)fd < LIMIT_FDS ?
+	                          __atomic_load_n(&fds_chunk[(unsigned)fd / FDS_CHUNK], __ATOMIC_ACQUIRE) :
+	                          NULL;
+
+	if (slots != NULL) {
+		uint64_t *slot = &slots[(unsigned)fd % FDS_CHUNK], before = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+
+		if (fds_kind(before) != FD_CONN && own_replace64(slot, &before, word))
+			return;
+	}
+	replace_any(fd, word);
 }
 
 void fds_birth(int fd, enum fd_kind kind)
