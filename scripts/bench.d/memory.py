@@ -1,6 +1,8 @@
 """
-Memory: an idle process, and ten thousand idle keep-alive connections. Taken from /proc/PID/smaps_rollup, in bytes; the
-resident size is what goals are held against, as it hides least.
+Memory: an idle process, and ten thousand idle keep-alive connections. Taken from /proc/PID/smaps, in bytes; the resident
+size is what goals are held against, as it hides least. How much of libc is resident, though, is the kernel's choice at
+each start, and scatters by more than the object takes: 'its own' is what the object makes resident itself, of its file and
+of memory.
 """
 import pathlib
 import subprocess
@@ -13,12 +15,26 @@ CONNECTIONS = 10000
 
 
 def read_memory(pid):
-    """{"rss", "pss", "private"} of a process, in bytes."""
-    sums = {}
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]:
-        key, value = line.split(":")
-        sums[key] = int(value.split()[0]) * 1024
-    return {"rss": sums["Rss"], "pss": sums["Pss"], "private": sums["Private_Clean"] + sums["Private_Dirty"]}
+    """
+    {"rss", "pss", "private", "own"} of a process, in bytes. own: what is resident of the object's file, and all memory that is
+    of no file.
+    """
+    sums = {"rss": 0, "pss": 0, "private": 0, "own": 0}
+    kinds = {"Rss": "rss", "Pss": "pss", "Private_Clean": "private", "Private_Dirty": "private"}
+    of_object = False
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8").splitlines():
+        key, *values = line.split()
+        if key == "VmFlags:":
+            continue
+        if key[-1] != ":":
+            of_object = line.endswith("/libtraceshim.so")
+            continue
+        bytes_ = int(values[0]) * 1024
+        if key[:-1] in kinds:
+            sums[kinds[key[:-1]]] += bytes_
+        if key == ("Rss:" if of_object else "Anonymous:"):
+            sums["own"] += bytes_
+    return sums
 
 
 def wait_until_quiet(pid):
@@ -55,14 +71,15 @@ def measure_served(bench, preloaded):
 
 
 def measure_idle(bench):
-    rounds = bench.pick(7, 3)
+    rounds = bench.pick(25, 9)
     pairs = take_pairs(rounds, lambda preloaded: measure_sleeper(bench, preloaded))
-    for kind in ("rss", "pss", "private"):
+    for kind in ("rss", "pss", "private", "own"):
         goal = ("<=", 300 * KB) if kind == "rss" else None
-        bench.report(f"memory: sleep, {kind}", "bytes", [(b[kind], p[kind]) for b, p in pairs], "added", goal)
+        name = f"memory: sleep, {kind}" if kind != "own" else "       its own"
+        bench.report(name, "bytes", [(b[kind], p[kind]) for b, p in pairs], "added", goal)
     pairs = take_pairs(rounds, lambda preloaded: measure_served(bench, preloaded))
-    pairs = [(bare["rss"], pre["rss"]) for bare, pre in pairs]
-    bench.report("memory: idle C server, rss", "bytes", pairs, "added", ("<=", 300 * KB))
+    for kind, name, goal in (("rss", "memory: idle C server, rss", ("<=", 300 * KB)), ("own", "       its own", None)):
+        bench.report(name, "bytes", [(b[kind], p[kind]) for b, p in pairs], "added", goal)
 
 
 def measure_server(bench, preloaded):
