@@ -43,12 +43,22 @@ static inline void die(const char *what)
 	_exit(1);
 }
 
+static inline struct sockaddr_in loopback(int port)
+{
+	struct sockaddr_in addr;
+
+	memset(&addr, 0, sizeof(addr));
+	addr.sin_family = AF_INET;
+	addr.sin_port = htons((uint16_t)port);
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return addr;
+}
+
 static inline int listen_on(int port)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in addr = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0 || listen(fd, 512) != 0)
 		die("listen");
@@ -57,10 +67,9 @@ static inline int listen_on(int port)
 
 static inline int connect_to(int port)
 {
-	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in addr = loopback(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
 		die("connect");
 	return fd;
@@ -68,7 +77,7 @@ static inline int connect_to(int port)
 
 static inline struct peer *peer_new(int fd)
 {
-	struct peer *peer = calloc(1, sizeof(*peer));
+	struct peer *peer = (struct peer *)calloc(1, sizeof(*peer));
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
