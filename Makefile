@@ -117,7 +117,7 @@ PROGRAMS := $(PROGRAM_C:tests/programs/%.c=$(BUILD)/tests/%) $(PROGRAM_CXX:tests
 
 GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 
-.PHONY: all demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz sanitize soak transparency install uninstall \
+.PHONY: all attribution demo demo-next test test-unit test-fuzz test-contract test-preload test-tsan lint format bench fuzz sanitize soak transparency install uninstall \
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
@@ -297,6 +297,17 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 	$(Q)$(CXX) -std=c++17 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -MMD -MP -MF $@.d $(FLAGS_$*) -pthread -o $@ $< \
 		$(LIBS_$*)
 
+# What evidence a worker leaves in registers and on its stack depends on the compiler: the same servers, at other levels.
+LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool,$(BUILD)/tests/O$(level)/server_$(name)))
+define level_rule
+$$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile
+	$$(call say,CC-GUEST,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) -std=gnu11 -D_GNU_SOURCE -O$(1) -g -Wall -Wextra $$(if $$(WERROR),-Werror) -MMD -MP -MF $$@.d \
+		-pthread -o $$@ $$<
+endef
+$(foreach level,0 3,$(eval $(call level_rule,$(level))))
+
 # ---- targets that people call ---------------------------------------------------------------------------------------
 
 ## demo: three traced services, a burst of requests, their log lines joined
@@ -358,6 +369,12 @@ bench:
 	$(Q)scripts/deps build bench node
 	$(Q)$(MAKE) $(JOBS) all programs
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/bench
+
+## attribution: log lines and calls with the id of their own request, with none, with another's; in every pattern (ONLY=glob)
+attribution:
+	$(Q)scripts/deps build test attribution
+	$(Q)$(MAKE) $(JOBS) all programs $(LEVEL_PROGRAMS)
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/attribution $(if $(ONLY),--only '$(ONLY)')
 
 ## fuzz: fuzz each target for FUZZ_SECONDS (60)
 fuzz:

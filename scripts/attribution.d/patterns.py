@@ -1,0 +1,55 @@
+"""The servers of the attribution experiment: how each is started, what it prints, and how much must be right."""
+import dataclasses
+import typing
+
+
+@dataclasses.dataclass
+class Pattern:
+    name: str
+    title: str
+    group: str
+    command: typing.Callable  # (bench, folder, port, up, level, env) -> words; env may be changed
+    lines: int  # of each request
+    calls: int = 1  # of each request
+    floor: float = 0.0  # of lines that must be right
+    calls_floor: float = 0.0
+    short: bool = False
+    levels: tuple = ("",)  # of optimization
+    path: str = "/"
+    logs_to_stderr: bool = False
+    pipelines: bool = True
+    most_connections: int = 0
+
+
+def program(name, *args):
+    """A program of tests/programs, as it was compiled for this level."""
+    def command(bench, folder, port, up, level, env):
+        where = bench.programs if level in ("", "2") else bench.programs / f"O{level}"
+        return [where / name, *args, port, up]
+    return command
+
+
+PATTERNS = []
+
+
+def add(*args, **settings):
+    PATTERNS.append(Pattern(*args, **settings))
+
+
+# ---- workers that a reader thread gives whole requests to ------------------------------------------------------------
+
+C = {"levels": ("2", "0", "3")}
+QUEUES = {"fifo": "oldest first", "lifo": "newest first", "priority": "by priority", "batch": "eight at a time",
+          "semaphore": "a ring without locks, a semaphore", "pipe": "through a pipe", "eventfd": "a list and an eventfd"}
+JOBS = {"pointer": "blocks", "value": "copies", "slab": "slots of a slab", "session": "shared sessions"}
+
+for queue, order in QUEUES.items():
+    for job, kind in JOBS.items():
+        add(f"pool-{queue}-{job}", f"{order}, jobs are {kind}", "reader → queue → workers",
+            program("server_pool", queue, job), lines=6, short=(queue, job) in (
+                ("fifo", "pointer"), ("lifo", "session"), ("pipe", "value")), **C)
+for job in "pointer", "slab":
+    add(f"stages-{job}", f"three stages (SEDA), jobs are {JOBS[job]}", "reader → queue → workers",
+        program("server_pool", "stages", job), lines=6, **C)
+for kind, title in (("function", "std::function"), ("task", "std::packaged_task"), ("async", "std::async")):
+    add(f"functions-{kind}", f"C++: {title}", "reader → queue → workers", program("server_functions", kind), lines=6)
