@@ -43,6 +43,8 @@ void http2_call_field(void *owner, const struct http2_block *block, const char *
 		span_take_http2_field(s->ex.span, name, name_len, value, value_len);
 	if (IS(name, name_len, ":authority") || IS(name, name_len, "host"))
 		s->ex.host_allowed = config_host_allowed(value, value_len);
+	else if (IS(name, name_len, "content-type") && value_len >= 16 && memcmp(value, "application/grpc", 16) == 0)
+		http2_of(owner)->shared |= !own_alone(); /* also before a second thread is seen to send */
 	else
 		s->ex.own |= propagate_own_header(name, name_len);
 }
@@ -91,11 +93,20 @@ static void take_call(struct conn *conn, const struct http2_block *block)
 	http2_make_due(c, s, block);
 }
 
-void http2_note_caller(struct http2_stream *s, struct request *caller)
+/*
+ * A connection that several threads make calls on is mostly flushed by whichever is at it: heads of the others too (gRPC's
+ * combiner). So are several heads in one write, by a loop. Who else waits for an answer may be the one.
+ */
+static bool may_be_anothers(const struct http2_conn *c, const struct request *caller)
+{
+	return (c->shared || c->several_due) && caller->origin == REQUEST_SERVED && request_others_wait(caller);
+}
+
+void http2_note_caller(const struct http2_conn *c, struct http2_stream *s, struct request *caller)
 {
 	struct request *own;
 
-	if (s->ex.request != NULL || caller == NULL)
+	if (s->ex.request != NULL || caller == NULL || may_be_anothers(c, caller))
 		return;
 	/* One that was made up for a call of the program is for one head of it; the others get others. */
 	if (caller->origin == REQUEST_LOCAL && request_state(caller) > REQUEST_LIVE && (own = request_new()) != NULL) {
@@ -113,7 +124,7 @@ void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request 
 {
 	if (!s->claimed) {
 		s->claimed = true;
-		http2_note_caller(s, caller);
+		http2_note_caller(http2_of(conn), s, caller);
 		counters_count(calls);
 		counters_count(calls_http2);
 		if (s->ex.own & PROPAGATE_HAS_TRACE)

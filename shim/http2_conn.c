@@ -341,12 +341,24 @@ static enum protocol_whose writes_answers(struct conn *conn, const struct iovec 
 	return PROTOCOL_ONE;
 }
 
+static void note_writer(const struct conn *conn, struct http2_conn *c)
+{
+	int32_t tid = os_tid();
+
+	if (c->writer == 0) {
+		c->writer = tid;
+		c->shared |= conn->opener != tid;
+	}
+	c->shared |= c->writer != tid;
+}
+
 /* A call that begins is made by whoever is at work; more of one that has begun, by who has begun it. */
 static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *iov, int count, struct request **request)
 {
 	bool unused = http2_of(conn)->scanner.half[HTTP2_CLIENT].last == 0;
 	struct writers writers;
 
+	note_writer(conn, http2_of(conn));
 	if (stream_total(iov, count) > 0 && !http2_scan_ahead(conn, iov, count, 0) && conn->mode != CONN_PROTOCOL)
 		return PROTOCOL_NOBODY;
 	writers = find_writers(http2_of(conn), iov, count);

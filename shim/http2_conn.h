@@ -61,6 +61,8 @@ struct http2_conn {
 	uint32_t refused;          /* the stream that could not be followed */
 	bool untracked;            /* there were more streams than are followed: nobody can say who is the only one */
 	bool inserts;              /* heads that are sent are remembered for an insertion */
+	int32_t writer;            /* calls: the thread that has sent them all so far; 0: none yet */
+	bool shared;               /* several threads send, or may leave it to each other */
 
 	/* What the program sends. The scanner may be ahead of what the kernel took: half->taken - sent bytes. */
 	uint64_t sent;
@@ -68,6 +70,7 @@ struct http2_conn {
 	uint64_t ahead_hash;    /* of the bytes that were scanned ahead, as they were then */
 	uint64_t taken_hash;    /* of those of them that the kernel took */
 	struct http2_stream *due_first, *due_last;
+	bool several_due; /* more than one since the list was empty last */
 };
 
 static inline struct http2_conn *http2_of(const struct conn *conn)
@@ -125,7 +128,7 @@ void http2_call_event(struct conn *conn, enum http2_status status, const struct 
 void http2_reply_data(void *conn, uint32_t stream, size_t len);
 void http2_reply_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
 /* Who makes the call: the first answer counts. `ids`: as what it is recorded, NULL: it got no fields of ours; then it is final. */
-void http2_note_caller(struct http2_stream *s, struct request *caller);
+void http2_note_caller(const struct http2_conn *c, struct http2_stream *s, struct request *caller);
 void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request *caller, const struct span_ids *ids);
 
 /* ---- http2_insert.c ---- */

@@ -115,7 +115,7 @@ static bool is_wanted(struct writer *w, struct http2_stream *s)
 	if (conn_role(w->conn) == CONN_SERVED)
 		return s->ex.request != NULL && !s->ex.own_response_header;
 	if (!s->claimed)
-		http2_note_caller(s, w->call->caller);
+		http2_note_caller(http2_of(w->conn), s, w->call->caller);
 	return s->ex.request != NULL && s->ex.host_allowed && (s->ex.own & PROPAGATE_HAS_TRACE) == 0;
 }
 

@@ -103,6 +103,7 @@ void http2_make_due(struct http2_conn *c, struct http2_stream *s, const struct h
 	s->frame_len = block->frame_len;
 	s->list_bytes = block->list_bytes;
 	s->next_due = NULL;
+	c->several_due = c->due_last != NULL;
 	if (c->due_last != NULL)
 		c->due_last->next_due = s;
 	else

@@ -2,6 +2,8 @@
  * Connections that speak HTTP/2, driven as the hooks do it: what the peer gets, who works for what, and what it is known of.
  * The peer of a call is a scanner of its own, that reads what came out. long: one small world, and a test for each way through it.
  */
+#include <pthread.h>
+
 #include "core_fixture.h"
 
 #include "http2_conn.h"
@@ -212,6 +214,94 @@ CORE_TEST(many_heads_in_one_call_go_out_in_few_calls)
 	CHECK(w.calls < 10);
 	wire_free(&w);
 	core_close(fd);
+	core_close(served);
+}
+
+struct sending {
+	struct wire wire;
+	struct bytes bytes;
+	int fd;
+};
+
+static void *send_some(void *arg)
+{
+	struct sending *s = arg;
+
+	CHECK_INT(send_bytes(&s->wire, s->fd, &s->bytes), s->bytes.len);
+	return NULL;
+}
+
+/* One head, sent by this thread or by another. */
+static void send_head(struct sending *s, uint32_t id, bool elsewhere)
+{
+	pthread_t thread;
+
+	s->bytes.len = 0;
+	if (id == 1)
+		add_preface(&s->bytes);
+	add_request(&s->bytes, id, END_STREAM);
+	if (!elsewhere) {
+		send_some(s);
+		return;
+	}
+	CHECK_INT(pthread_create(&thread, NULL, send_some, s), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+CORE_TEST(a_connection_that_threads_share_says_nothing_while_another_request_waits)
+{
+	static struct sending s;
+	struct heard heard;
+	int other;
+
+	memset(&s, 0, sizeof(s));
+	work_for(CORE_PARENT);
+	other = core_accept(false);
+	core_receive_text(other, "GET / HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n");
+	current_read_request(served_answering(conn_find(served).conn), true); /* back to the first one */
+	s.fd = core_connect();
+	send_head(&s, 1, false); /* the thread's own connection, so far */
+	send_head(&s, 3, true);
+	send_head(&s, 5, false); /* may be what the other thread has left in a queue */
+	core_send_text(other, "HTTP/1.1 204 No Content\r\n\r\n");
+	current_read_request(served_answering(conn_find(served).conn), true);
+	send_head(&s, 7, false); /* nobody else can have made it */
+	hear(&heard, HTTP2_CLIENT, s.wire.bytes, s.wire.len);
+	CHECK_INT(heard.heads, 4);
+	CHECK_INT(heard.times[1], 1);
+	CHECK_INT(heard.times[3], 0);
+	CHECK_INT(heard.times[5], 0);
+	CHECK(heard.times[7] == 1 && memcmp(heard.traces[7], "00-" CORE_TRACE, 35) == 0);
+	wire_free(&s.wire);
+	core_close(s.fd);
+	core_close(other);
+	core_close(served);
+}
+
+CORE_TEST(several_heads_in_one_write_are_nobodys_while_another_request_waits)
+{
+	static struct bytes b;
+	struct heard heard;
+	struct wire w = { 0 };
+	int fd, other;
+
+	work_for(CORE_PARENT);
+	other = core_accept(false);
+	core_receive_text(other, "GET / HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n");
+	current_read_request(served_answering(conn_find(served).conn), true);
+	fd = core_connect();
+	b.len = 0;
+	add_preface(&b);
+	add_request(&b, 1, END_STREAM);
+	add_request(&b, 3, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK_INT(heard.heads, 2);
+	CHECK_INT(heard.times[1] + heard.times[3], 0);
+	CHECK_INT(counters_get(calls_unknown), 2);
+	wire_free(&w);
+	core_close(fd);
+	core_close(other);
 	core_close(served);
 }
 
@@ -700,6 +790,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_call_by_http2_carries_the_trace_on),
 		cmocka_unit_test(many_heads_in_one_call_go_out_in_few_calls),
+		cmocka_unit_test(a_connection_that_threads_share_says_nothing_while_another_request_waits),
+		cmocka_unit_test(several_heads_in_one_write_are_nobodys_while_another_request_waits),
 		cmocka_unit_test(a_call_without_a_request_is_a_trace_of_its_own_each),
 		cmocka_unit_test(a_head_of_a_trace_or_a_host_of_its_own_is_left_alone),
 		cmocka_unit_test(a_head_that_is_not_whole_in_a_call_goes_as_it_is),
