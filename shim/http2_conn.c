@@ -128,22 +128,49 @@ static void note_only(struct conn *conn, const struct http2_conn *c)
 	__atomic_store_n(&conn->only, only != NULL ? only->ex.request : NULL, __ATOMIC_RELAXED);
 }
 
+/*
+ * The one stream that these bytes are of, all of them; 0: of several, or of the connection. Where bytes were not seen, what is the
+ * scanner's business is not ours: it says so itself.
+ */
+static uint32_t find_reader(struct http2_walk *w, const char *in, size_t len)
+{
+	uint32_t one = w->left > 0 ? w->stream : UINT32_MAX;
+
+	if (in == NULL) {
+		w->left -= len < w->left ? (uint32_t)len : w->left;
+		return one;
+	}
+	while (len > 0) {
+		bool inside = w->left > 0;
+		size_t part = walk_on(w, in, len);
+
+		in += part;
+		len -= part;
+		if (!inside && w->head_len == 0)
+			one = one == UINT32_MAX || one == w->stream ? w->stream : 0;
+	}
+	return one == UINT32_MAX || w->head_len > 0 ? 0 : one;
+}
+
 static struct request *received(struct conn *conn, const char *in, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
-	uint32_t before = c->unanswered;
+	uint32_t before = c->unanswered, reader = find_reader(&c->in_walk, in, len);
 	struct http2_stream *only;
 
 	c->begun = 0;
 	if (!feed(conn, false, in, len) || conn_role(conn) != CONN_SERVED)
 		return NULL;
+	note_only(conn, c);
 	/*
 	 * One request was in hand, or has come now, and nothing else was to be done: else the program may be at the end of one
-	 * while another one is the only one left.
+	 * while another one is the only one left. Of several, what was read may still be of one alone: in an event loop that is an
+	 * event of that one. A thread that waits for one connection may be at any of them.
 	 */
-	note_only(conn, c);
 	only = before + c->begun == 1 ? http2_only_unanswered(c) : NULL;
-	return only != NULL ? only->ex.request : NULL;
+	if (only == NULL && reader != 0 && !c->untracked && conn->blocking == 2)
+		only = http2_find_stream(c, reader);
+	return only != NULL && only->ex.request_headed ? only->ex.request : NULL;
 }
 
 /* ---- what the program sends ---- */
@@ -423,6 +450,9 @@ bool http2_begin(struct conn *conn)
 	if (!served) {
 		c->walk.left = HTTP2_PREFACE_LEN;
 		c->walk.type = HTTP2_WALK_PREFACE;
+	} else {
+		c->in_walk.left = HTTP2_PREFACE_LEN;
+		c->in_walk.type = HTTP2_WALK_PREFACE;
 	}
 	conn->protocol = &c->protocol;
 	conn->mode = CONN_PROTOCOL;

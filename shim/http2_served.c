@@ -95,7 +95,8 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 	s->ex.request_headed = true;
 	s->ex.request_done = block->end_stream;
 	request_advance(s->ex.request, REQUEST_LIVE);
-	request_begin_waiting(s->ex.request, c->unanswered > 0);
+	/* None is behind another one: a server takes up all that it has read of HTTP/2 at once. */
+	request_begin_waiting(s->ex.request, false);
 	c->unanswered++;
 	c->last = s;
 	c->begun++;
