@@ -19,6 +19,8 @@
  *              threads), reading proves something only while no other request waits. And once a request was answered by another
  *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
  *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
+ *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
+ *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
@@ -98,6 +100,7 @@ static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, handed, wakes_by_pipe;
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
+static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
 static bool answer_own;           /* its threads answer what they read, as far as we know */
 static uint32_t readers_answered; /* requests that a thread of a pool read and answered while others waited */
 
@@ -204,7 +207,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	answer_own = python || wakes_by_pipe;
 	for (i = 0; i < sizeof(reader_programs) / sizeof(reader_programs[0]); i++)
 		if (strcmp(program, reader_programs[i]) == 0)
-			answer_own = true;
+			answer_own = hands_on = true;
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -352,12 +355,19 @@ void current_read_request(struct request *request, bool blocking)
 		current_clear();
 		return;
 	}
-	if (self()->in_loop && !blocking) {
+	if (self()->in_loop && !blocking && !(request->multiplexed && hands_on)) {
 		touch(request);
+	} else if (request->multiplexed) {
+		current_clear();
 	} else {
 		request->reader = os_tid();
 		set(request, CLASS_READ);
 	}
+}
+
+bool current_loops(void)
+{
+	return self()->in_loop;
 }
 
 void current_read_reply(struct request *owner, bool blocking)

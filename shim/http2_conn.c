@@ -20,6 +20,7 @@
 
 #include "config.h"
 #include "counters.h"
+#include "current.h"
 #include "pool.h"
 
 POOL(http2_conns, sizeof(struct http2_conn), 4);
@@ -168,7 +169,7 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 	 * event of that one. A thread that waits for one connection may be at any of them.
 	 */
 	only = before + c->begun == 1 ? http2_only_unanswered(c) : NULL;
-	if (only == NULL && reader != 0 && !c->untracked && conn->blocking == 2)
+	if (only == NULL && reader != 0 && !c->untracked && conn->blocking == 2 && current_loops())
 		only = http2_find_stream(c, reader);
 	return only != NULL && only->ex.request_headed ? only->ex.request : NULL;
 }

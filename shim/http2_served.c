@@ -32,6 +32,7 @@ static struct http2_stream *begin_request(struct http2_conn *c, const struct htt
 		http2_close_stream(c, s);
 		return NULL;
 	}
+	s->ex.request->multiplexed = true;
 	propagate_begin(&s->ex.in, &s->ex.request->ctx);
 	if (config.export_traces)
 		span_begin_served(&s->ex);

@@ -37,6 +37,7 @@ struct request *request_new(void)
 	r->state = REQUEST_HEAD;
 	r->origin = REQUEST_SERVED;
 	r->waiting = r->behind = 0;
+	r->multiplexed = false;
 	r->reader = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
 	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };

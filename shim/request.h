@@ -32,6 +32,7 @@ struct request {
 	/* The process (count of forks plus 1) in which it is counted as such, else 0; atomic. */
 	uint16_t waiting; /* for its answer */
 	uint16_t behind;  /* read along behind another one of its connection, and its answer has not begun */
+	bool multiplexed; /* by a connection that carries several at a time (HTTP/2) */
 	int32_t reader;   /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];

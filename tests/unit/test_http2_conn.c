@@ -566,24 +566,27 @@ CORE_TEST(a_server_that_speaks_first_is_followed_too)
 
 /* ---- requests ---- */
 
+/* A loop that waits, and is told of one event. */
+static void wait_in_loop(void)
+{
+	current_wait_loop(-1);
+	current_wait_loop_done(1);
+}
+
 static int accept_http2(void)
 {
 	static struct bytes b;
-	int fd = core_accept(false);
+	struct wire w = { 0 };
+	int fd = core_accept(true);
 
 	b.len = 0;
 	add_preface(&b);
+	wait_in_loop();
 	core_receive(fd, b.at, b.len);
 	b.len = 0;
 	add_settings(&b);
-	wire_send(&(struct wire){ 0 }, fd, "", 0);
-	core_send_text(fd, "");
-	{
-		struct wire w = { 0 };
-
-		CHECK_INT(send_bytes(&w, fd, &b), b.len);
-		wire_free(&w);
-	}
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	wire_free(&w);
 	return fd;
 }
 
@@ -593,6 +596,7 @@ static void ask(int fd, uint32_t stream, unsigned flags, const char *parent)
 
 	b.len = 0;
 	add_request_of(&b, stream, flags, parent);
+	wait_in_loop();
 	core_receive(fd, b.at, b.len);
 }
 
@@ -647,6 +651,42 @@ CORE_TEST(a_request_that_ends_as_another_comes_leaves_nobody_known)
 	b.len = 0;
 	add_frame(&b, HTTP2_FRAME_RST_STREAM, 0, 1, "\0\0\0\10", 4);
 	add_request_of(&b, 3, END_STREAM, OTHER_PARENT);
+	wait_in_loop();
+	core_receive(fd, b.at, b.len);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST(a_thread_that_reads_for_others_works_for_nobody)
+{
+	static struct bytes b;
+	int fd = core_accept(false);
+
+	add_preface(&b);
+	add_request_of(&b, 1, END_STREAM, PARENT);
+	core_receive(fd, b.at, b.len);
+	CHECK_INT(counters_get(requests), 1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST_FOR(an_inline_loop_works_for_the_stream_that_it_has_read, "nginx")
+{
+	static struct bytes b;
+	int fd = accept_http2();
+
+	ask(fd, 1, 0, PARENT);
+	ask(fd, 3, 0, OTHER_PARENT);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	b.len = 0;
+	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, "hello", 5);
+	wait_in_loop();
+	core_receive(fd, b.at, b.len);
+	CHECK_KNOWN(CORE_TRACE);
+	b.len = 0; /* what is of several, or of the connection too, is nobody's */
+	add_frame(&b, 8, 0, 0, "\0\0\1\0", 4);
+	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 3, "hello", 5);
+	wait_in_loop();
 	core_receive(fd, b.at, b.len);
 	CHECK_NOTHING_KNOWN();
 	core_close(fd);
@@ -697,8 +737,9 @@ CORE_TEST(requests_are_found_at_every_split)
 	add_request_of(&b, 1, 0, PARENT);
 	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, "hello", 5);
 	for (cut = 4; cut < b.len; cut++) {
-		int fd = core_accept(false);
+		int fd = core_accept(true);
 
+		wait_in_loop();
 		core_receive(fd, b.at, cut);
 		core_receive(fd, b.at + cut, b.len - cut);
 		CHECK_KNOWN(CORE_TRACE);
@@ -803,6 +844,8 @@ int main(void)
 		cmocka_unit_test(a_stream_is_a_request_with_the_callers_trace),
 		cmocka_unit_test(of_two_requests_in_hand_nobody_knows_which_one_it_is),
 		cmocka_unit_test(a_request_that_ends_as_another_comes_leaves_nobody_known),
+		cmocka_unit_test(a_thread_that_reads_for_others_works_for_nobody),
+		cmocka_unit_test(an_inline_loop_works_for_the_stream_that_it_has_read),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
 		cmocka_unit_test(the_connections_own_frames_change_nothing),
 		cmocka_unit_test(requests_are_found_at_every_split),
