@@ -5,8 +5,9 @@
  * place of (scripts/nghttp2-inflater): a program that links nghttp2 has its own. What these members want of others they
  * get from here: memory, one function that copies, and an end for what they think cannot happen.
  *
- * The static table (RFC 7541 appendix A) is filled in by us: as the library has it, it is data that each process would
- * copy at its start.
+ * The static table (RFC 7541 appendix A) and that of the Huffman code are filled in by us, the latter with states of
+ * our own numbering: as the library has them, they are 26 KiB of the object, and 8 KiB that each process would copy at
+ * its start.
  *
  * Memory. Each of its blocks is of the smallest pool that it fits in. A table has a block for each entry, and one each
  * for its name and its value, so that a table of n bytes takes up to 7.5 n (all fields of one byte and without a
@@ -43,6 +44,21 @@ extern uint64_t hpack_table[] __attribute__((visibility("hidden")));
 extern const char hpack_table_strings[] __attribute__((visibility("hidden")));
 extern const unsigned char hpack_table_coded[] __attribute__((visibility("hidden")));
 extern const unsigned char hpack_table_coded_end[] __attribute__((visibility("hidden")));
+extern const uint8_t hpack_huffman_lengths[] __attribute__((visibility("hidden")));
+
+/*
+ * What four bits do in a state of the library's Huffman decoder: the next state, whether the input may end there, and
+ * the symbol that they complete, if they do.
+ */
+#define HUFFMAN_CODES 257 /* the last one is EOS, which must not come */
+#define HUFFMAN_STATES 256
+#define HUFFMAN_FAILED 256 /* the state behind the last */
+#define HUFFMAN_MAY_END 0x4000
+#define HUFFMAN_SYMBOL 0x8000
+extern struct {
+	uint16_t state;
+	uint8_t symbol;
+} hpack_huffman[HUFFMAN_STATES + 1][16] __attribute__((visibility("hidden")));
 
 struct hpack {
 	uint32_t bytes; /* in use by its blocks */
@@ -219,18 +235,11 @@ static uint64_t next_number(const unsigned char **in)
 	return n;
 }
 
-/*
- * Each word gets its last value at once, so that two threads that do this at the same time, or a thread and a handler,
- * do no harm: who has been through it finds what it wrote.
- */
-static void fill_table(void)
+static void fill_static_table(void)
 {
-	static uint8_t filled LAYOUT_LATER;
 	const unsigned char *in = hpack_table_coded;
 	uint64_t *word = hpack_table;
 
-	if (__atomic_load_n(&filled, __ATOMIC_ACQUIRE))
-		return;
 	while (in < hpack_table_coded_end) {
 		uint64_t n = next_number(&in);
 		uint64_t value =
@@ -238,7 +247,105 @@ static void fill_table(void)
 
 		__atomic_store_n(word++, value, __ATOMIC_RELAXED);
 	}
+}
+
+/* The tree of the Huffman code: a child is a node, or LEAF and a symbol. Node 0 is the root, and nobody's child. */
+#define LEAF 0x8000u
+struct tree {
+	uint16_t child[HUFFMAN_STATES][2];
+	bool may_end[HUFFMAN_STATES];
+};
+
+/* Codes are given in the order of their lengths, and of the symbols among those of one length (RFC 7541 appendix B). */
+static void grow_tree(struct tree *tree)
+{
+	uint32_t code = 0;
+	uint16_t nodes = 1, node = 0;
+
+	memset(tree, 0, sizeof(*tree));
+	for (int len = 1; len <= 30; len++, code <<= 1) {
+		for (uint16_t symbol = 0; symbol < HUFFMAN_CODES; symbol++) {
+			if (hpack_huffman_lengths[symbol] != len)
+				continue;
+			node = 0;
+			for (int bit = len - 1; bit > 0; bit--) {
+				uint16_t *child = &tree->child[node][code >> bit & 1];
+
+				if (*child == 0)
+					*child = nodes++;
+				node = *child;
+			}
+			tree->child[node][code & 1] = (uint16_t)(LEAF | symbol);
+			code++;
+		}
+	}
+	/* What pads the last octet is the beginning of EOS: up to seven ones. */
+	node = 0;
+	for (int len = 0; len <= 7; len++) {
+		tree->may_end[node] = true;
+		node = tree->child[node][1];
+	}
+}
+
+static void fill_huffman_entry(const struct tree *tree, uint16_t from, unsigned bits)
+{
+	uint16_t node = from;
+	uint16_t flags = 0;
+	uint8_t symbol = 0;
+
+	for (int bit = 3; bit >= 0; bit--) {
+		uint16_t child = tree->child[node][bits >> bit & 1];
+
+		if (child == (LEAF | (HUFFMAN_CODES - 1))) {
+			node = HUFFMAN_FAILED;
+			flags = symbol = 0;
+			break;
+		}
+		node = child & LEAF ? 0 : child;
+		if (child & LEAF) {
+			flags = HUFFMAN_SYMBOL;
+			symbol = (uint8_t)child;
+		}
+	}
+	if (node != HUFFMAN_FAILED && tree->may_end[node])
+		flags |= HUFFMAN_MAY_END;
+	__atomic_store_n(&hpack_huffman[from][bits].symbol, symbol, __ATOMIC_RELAXED);
+	__atomic_store_n(&hpack_huffman[from][bits].state, (uint16_t)(node | flags), __ATOMIC_RELAXED);
+}
+
+static bool fill_huffman(void)
+{
+	uint32_t bytes = 0;
+	struct tree *tree = take_block(sizeof(*tree), &bytes);
+
+	if (tree == NULL)
+		return false;
+	grow_tree(tree);
+	for (uint16_t state = 0; state < HUFFMAN_STATES; state++) {
+		for (unsigned bits = 0; bits < 16; bits++)
+			fill_huffman_entry(tree, state, bits);
+	}
+	for (unsigned bits = 0; bits < 16; bits++)
+		__atomic_store_n(&hpack_huffman[HUFFMAN_FAILED][bits].state, HUFFMAN_FAILED, __ATOMIC_RELAXED);
+	give_block(tree, &bytes);
+	return true;
+}
+
+/*
+ * Each word gets its last value at once, so that two threads that do this at the same time, or a thread and a handler,
+ * do no harm: who has been through it finds what it wrote. False: no memory.
+ */
+static bool fill_tables(void)
+{
+	static uint8_t filled LAYOUT_LATER;
+
+	if (__atomic_load_n(&filled, __ATOMIC_ACQUIRE))
+		return true;
+	fill_static_table();
+	if (!fill_huffman())
+		return false;
 	__atomic_store_n(&filled, 1, __ATOMIC_RELEASE);
+	return true;
 }
 
 /* One call of the library. */
@@ -293,9 +400,8 @@ struct hpack *hpack_new(void)
 
 	if (h == NULL)
 		return NULL;
-	fill_table();
 	*h = (struct hpack){ .bytes = bytes, .mem = { h, take, give, allocate_cleared, reallocate } };
-	if (call(h, &s))
+	if (fill_tables() && call(h, &s))
 		return h;
 	give_block(h, &bytes);
 	return NULL;
