@@ -55,7 +55,7 @@ TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.
-OBJECT_SMALL = $(filter shim/config% shim/counters% shim/environment% shim/hpack% shim/http2% shim/logfiles% shim/propagate_baggage% shim/propagate_other% shim/record_parts% shim/run_files% shim/tls% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/fastcgi% shim/hpack% shim/http2% shim/logfiles% shim/propagate_baggage% shim/propagate_other% shim/record_parts% shim/run_files% shim/tls% shim/uwsgi% \
 	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/node% hooks/openssl% hooks/process% hooks/real%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.

@@ -5,15 +5,22 @@
 
 #include <string.h>
 
+#include "cgi_conn.h"
 #include "http2_conn.h"
 
 #define PREFACE_SEEN 4u
 
 enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len)
 {
+	/* A program sends the first bytes in one piece, and reads them in any. */
+	bool surely = role != CONN_SERVED;
+
 	/* Few bytes may be of anything, and nobody sends the preface in such pieces. */
-	(void)role;
-	return len >= PREFACE_SEEN && http2_sniff_preface(in, len) != HTTP2_SNIFF_NO ? PROTOCOL_HTTP2 : PROTOCOL_NONE;
+	if (len >= PREFACE_SEEN && http2_sniff_preface(in, len) != HTTP2_SNIFF_NO)
+		return PROTOCOL_HTTP2;
+	if ((!surely || len >= FASTCGI_HEADER) && fastcgi_sniff(in, len))
+		return PROTOCOL_FASTCGI;
+	return uwsgi_sniff(in, len, surely) ? PROTOCOL_UWSGI : PROTOCOL_NONE;
 }
 
 /* SETTINGS, as the first frame of a server: its values are six bytes each, its stream is 0. RFC 9113 3.4, 6.5. */
@@ -34,6 +41,8 @@ bool protocol_begin(struct conn *conn, const char *in, size_t len)
 {
 	switch (protocol_sniff(conn_role(conn), in, len)) {
 	case PROTOCOL_HTTP2: return http2_begin(conn);
+	case PROTOCOL_FASTCGI: return fastcgi_begin(conn);
+	case PROTOCOL_UWSGI: return uwsgi_begin(conn);
 	case PROTOCOL_NONE:
 	default: return false;
 	}

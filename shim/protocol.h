@@ -69,7 +69,7 @@ struct protocol {
 	void (*drop)(struct conn *conn, struct protocol *protocol);
 };
 
-enum protocol_kind { PROTOCOL_NONE, PROTOCOL_HTTP2 };
+enum protocol_kind { PROTOCOL_NONE, PROTOCOL_HTTP2, PROTOCOL_FASTCGI, PROTOCOL_UWSGI };
 
 /* What do the first bytes of a connection say, that come from the client's side? `role`: ours. */
 enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len);

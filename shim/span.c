@@ -363,8 +363,8 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 {
 	struct span *span = ex->span;
 
-	if (span->line == LINE_HTTP2) {
-		span->record.version = 20;
+	if (span->line == LINE_HTTP2 || span->line == LINE_CGI) {
+		span->record.version = span->line == LINE_HTTP2 ? 20 : 0; /* what carries variables is not HTTP */
 	} else {
 		span_split_line(span, &ex->up);
 		span->record.version = ex->up.minor != 0 ? 11 : 10;

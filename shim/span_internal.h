@@ -10,7 +10,7 @@
 /* A method, a target of RING_TEXT_LIMIT, a version, and what else there is room for. */
 #define LINE_ROOM (RING_TEXT_LIMIT + 64u)
 
-enum line_state { LINE_BEFORE, LINE_INSIDE, LINE_DONE, LINE_HTTP2 /* there is none */ };
+enum line_state { LINE_BEFORE, LINE_INSIDE, LINE_DONE, LINE_HTTP2 /* there is none */, LINE_CGI /* nor here */ };
 
 struct span {
 	uint32_t pool_word;

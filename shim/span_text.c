@@ -147,6 +147,13 @@ void span_take_http2_field(struct span *span, const char *name, size_t name_len,
 		(void)span_take_field(span, name, name_len, value, value_len);
 }
 
+void span_came_by_cgi(struct span *span, bool tls)
+{
+	span->line = LINE_CGI;
+	if (tls)
+		span->record.flags |= RING_FLAG_TLS;
+}
+
 bool span_take_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len)
 {
 	int text = text_of(name, name_len);
