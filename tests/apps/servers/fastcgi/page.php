@@ -3,10 +3,10 @@
 $n = (int) ($_GET['n'] ?? 0);
 error_log("page n=$n");
 $body = file_get_contents('php://input');
-if (isset($_GET['status']))
-	http_response_code((int) $_GET['status']);
+if (preg_match('~/status(\d+)~', $_SERVER['REQUEST_URI'], $status))
+	http_response_code((int) $status[1]);
 header('Content-Type: text/plain');
-if (isset($_GET['big']))
+if (strpos($_SERVER['REQUEST_URI'], '/big') !== false)
 	echo str_repeat("some text of a page\n", 20000);
 if (!empty($_SERVER['UP'])) {
 	$call = curl_init("http://127.0.0.1:{$_SERVER['UP']}/called?n=$n");
