@@ -226,7 +226,7 @@ void cgi_set_owner(struct conn *conn, struct request *caller)
 	}
 }
 
-static void end_call_head(struct conn *conn, struct exchange *ex, struct request *caller)
+static void end_call_head(struct conn *conn, struct exchange *ex, struct request *caller, bool inserted)
 {
 	ex->request = request_ref(caller);
 	if (ex->span != NULL)
@@ -238,6 +238,8 @@ static void end_call_head(struct conn *conn, struct exchange *ex, struct request
 		counters_count(calls_not_allowed);
 	else if (ex->request == NULL)
 		counters_count(calls_unknown);
+	else if (!inserted)
+		counters_count(heads_skipped);
 }
 
 void cgi_end_head(struct conn *conn, const struct cgi_telling *telling, struct request *caller)
@@ -251,7 +253,8 @@ void cgi_end_head(struct conn *conn, const struct cgi_telling *telling, struct r
 	if (ex->span != NULL)
 		span_came_by_cgi(ex->span, state != NULL && state->secure);
 	if (state == NULL) {
-		end_call_head(conn, ex, caller);
+		end_call_head(conn, ex, caller, cgi_of(conn)->inserts);
+		cgi_of(conn)->inserts = false;
 		return;
 	}
 	/* Whom the web server answers; where there are proxies before it, a field has said so. */

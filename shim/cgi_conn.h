@@ -15,7 +15,8 @@
 struct cgi_conn {
 	uint32_t pool_word;
 	uint8_t address_len;
-	bool secure; /* served: the client came by https */
+	bool secure;  /* served: the client came by https */
+	bool inserts; /* call: something was made for the head at hand */
 	struct protocol protocol;
 	struct uwsgi packet;       /* uwsgi */
 	struct fastcgi up, down;   /* FastCGI */

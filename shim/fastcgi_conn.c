@@ -171,9 +171,9 @@ static void insert(struct conn *conn, const struct protocol_call *call, struct s
 	/* The request may begin with this call's bytes: its id is what the record says that the params end with. */
 	uint16_t id = (uint16_t)(byte_at(call->iov, spot->at + 2) << 8 | byte_at(call->iov, spot->at + 3));
 
-	(void)conn;
 	if (len == 0)
 		return;
+	cgi_of(conn)->inserts = true;
 	fastcgi_params_header(ins->text, id, len);
 	ins->len = (uint32_t)(FASTCGI_HEADER + len);
 }
