@@ -285,6 +285,8 @@ $(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/
 # LIBS_<name> = -lcurl, or FLAGS_<name> = -D_FORTIFY_SOURCE=2
 LIBS_tls_torture = -lssl -lcrypto
 LIBS_tls_errors = -lssl -lcrypto
+LIBS_tls_states = -lssl -lcrypto
+LIBS_tls_gnutls = -lgnutls
 $(BUILD)/tests/%: tests/programs/%.c Makefile
 	$(call say,CC-GUEST,$@)
 	$(Q)mkdir -p $(@D)

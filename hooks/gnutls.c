@@ -23,8 +23,14 @@
 	X(gnutls_init)                                                                                                 \
 	X(gnutls_deinit)                                                                                               \
 	X(gnutls_handshake)                                                                                            \
+	X(gnutls_bye)                                                                                                  \
+	X(gnutls_record_recv_seq)                                                                                      \
+	X(gnutls_record_recv_packet)                                                                                   \
+	X(gnutls_record_recv_early_data)                                                                               \
+	X(gnutls_packet_get)                                                                                           \
 	X(gnutls_record_send)                                                                                          \
 	X(gnutls_record_send2)                                                                                         \
+	X(gnutls_record_send_early_data)                                                                               \
 	X(gnutls_record_cork)                                                                                          \
 	X(gnutls_record_uncork)                                                                                        \
 	X(gnutls_record_check_corked)
@@ -136,6 +142,23 @@ EXPORT int gnutls_handshake(struct gnutls_session_int *session)
 	return result;
 }
 
+EXPORT int gnutls_bye(struct gnutls_session_int *session, unsigned how)
+{
+	__typeof__(&gnutls_bye) real = THE(gnutls_bye);
+	struct tls_call call;
+	bool ours;
+	int result;
+
+	if (real == NULL)
+		return E_INTERNAL;
+	tls_shut(session);
+	ours = tls_begin(&call, session, &library, CONN_UNDECIDED);
+	result = real(session, how);
+	if (ours)
+		tls_end(&call, CONN_UNDECIDED);
+	return result;
+}
+
 EXPORT ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *buf, size_t len)
 {
 	__typeof__(&gnutls_record_recv) real = THE(gnutls_record_recv);
@@ -148,6 +171,65 @@ EXPORT ssize_t gnutls_record_recv(struct gnutls_session_int *session, void *buf,
 		return real(session, buf, len);
 	n = real(session, buf, len);
 	tls_receive_end(&call, buf, len, n, false);
+	return n;
+}
+
+EXPORT ssize_t gnutls_record_recv_seq(struct gnutls_session_int *session, void *buf, size_t len,
+                                      unsigned char *sequence)
+{
+	__typeof__(&gnutls_record_recv_seq) real = THE(gnutls_record_recv_seq);
+	struct tls_call call;
+	ssize_t n;
+
+	if (real == NULL)
+		return E_INTERNAL;
+	if (!tls_receive_begin(&call, session, &library))
+		return real(session, buf, len, sequence);
+	n = real(session, buf, len, sequence);
+	tls_receive_end(&call, buf, len, n, false);
+	return n;
+}
+
+/* By the side of the handshake: never anything that is to be waited for. */
+EXPORT ssize_t gnutls_record_recv_early_data(struct gnutls_session_int *session, void *buf, size_t len)
+{
+	__typeof__(&gnutls_record_recv_early_data) real = THE(gnutls_record_recv_early_data);
+	struct tls_call call;
+	ssize_t n;
+
+	if (real == NULL)
+		return E_INTERNAL;
+	n = real(session, buf, len);
+	if (n > 0 && tls_receive_begin(&call, session, &library))
+		tls_receive_end(&call, buf, len, n, false);
+	return n;
+}
+
+/* gnutls_datum_t */
+struct datum {
+	unsigned char *data;
+	unsigned size;
+};
+
+/* The library keeps the bytes, and tells where. */
+EXPORT ssize_t gnutls_record_recv_packet(struct gnutls_session_int *session, struct mbuffer_st **packet)
+{
+	__typeof__(&gnutls_record_recv_packet) real = THE(gnutls_record_recv_packet);
+	void (*get)(struct mbuffer_st *, struct datum *, unsigned char *);
+	struct datum datum = { NULL, 0 };
+	struct tls_call call;
+	ssize_t n;
+
+	if (real == NULL)
+		return E_INTERNAL;
+	if (!tls_receive_begin(&call, session, &library))
+		return real(session, packet);
+	n = real(session, packet);
+	get = (__typeof__(get))function_at(AT_gnutls_packet_get);
+	if (n > 0 && get != NULL)
+		get(*packet, &datum, NULL);
+	tls_receive_end(&call, datum.data, datum.size, n > 0 && datum.size < (size_t)n ? (ssize_t)datum.size : n,
+	                false);
 	return n;
 }
 
@@ -199,6 +281,16 @@ EXPORT ssize_t gnutls_record_send2(struct gnutls_session_int *session, const voi
 	};
 
 	return THE(gnutls_record_send2) == NULL ? E_INTERNAL : send_counted(&emitter, buf, len);
+}
+
+EXPORT ssize_t gnutls_record_send_early_data(struct gnutls_session_int *session, const void *buf, size_t len)
+{
+	__typeof__(&gnutls_record_send_early_data) real = THE(gnutls_record_send_early_data);
+
+	if (real == NULL)
+		return E_INTERNAL;
+	tls_pass(session, &library);
+	return real(session, buf, len);
 }
 
 EXPORT void gnutls_record_cork(struct gnutls_session_int *session)

@@ -27,6 +27,7 @@
 	X(SSL_read)                                                                                                    \
 	X(SSL_new)                                                                                                     \
 	X(SSL_free)                                                                                                    \
+	X(SSL_up_ref)                                                                                                  \
 	X(SSL_clear)                                                                                                   \
 	X(SSL_set_fd)                                                                                                  \
 	X(SSL_set_rfd)                                                                                                 \
@@ -232,9 +233,22 @@ EXPORT void SSL_free(struct ssl_st *ssl)
 
 	if (library == NULL)
 		return;
-	/* Others may hold it too; then what comes next on it is looked at anew, as of something that is no HTTP. */
-	tls_forget(ssl);
+	tls_release(ssl);
 	OF(library, SSL_free)(ssl);
+}
+
+EXPORT int SSL_up_ref(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+	int result;
+
+	if (library == NULL)
+		return 0;
+	tls_share(ssl); /* before another thread lets go of its own */
+	result = OF(library, SSL_up_ref)(ssl);
+	if (result != 1)
+		tls_release(ssl);
+	return result;
 }
 
 EXPORT int SSL_clear(struct ssl_st *ssl)
@@ -444,12 +458,16 @@ EXPORT int SSL_write_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t 
 	return library == NULL ? 0 : send_ex(ssl, library, OF(library, SSL_write_ex), buf, len, done, true);
 }
 
-/* May be sent again by whoever got it: nothing is added to what the program means to be that. */
+/* A server's is the beginning of its answers. Nothing is added to what the program means to be that. */
 EXPORT int SSL_write_early_data(struct ssl_st *ssl, const void *buf, size_t len, size_t *done)
 {
 	const struct openssl *library = of(ssl);
 
-	return library == NULL ? 0 : send_ex(ssl, library, OF(library, SSL_write_early_data), buf, len, done, false);
+	if (library == NULL)
+		return 0;
+	if (library->core.role != NULL && role(&library->core, ssl) == CONN_OUTGOING)
+		tls_pass(ssl, &library->core);
+	return send_ex(ssl, library, OF(library, SSL_write_early_data), buf, len, done, false);
 }
 
 EXPORT ssize_t SSL_sendfile(struct ssl_st *ssl, int fd, off_t offset, size_t len, int flags)

@@ -14,6 +14,7 @@ struct bio_st;
 
 struct ssl_st *SSL_new(struct ssl_ctx_st *context);
 void SSL_free(struct ssl_st *ssl);
+int SSL_up_ref(struct ssl_st *ssl);
 int SSL_clear(struct ssl_st *ssl);
 int SSL_set_fd(struct ssl_st *ssl, int fd);
 int SSL_set_rfd(struct ssl_st *ssl, int fd);

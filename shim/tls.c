@@ -117,6 +117,12 @@ static void let_go(struct tls *t)
 	t->cork = (struct tls_cork){ 0 };
 }
 
+static bool is_alive(const struct tls *t)
+{
+	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
+	       conn_tls(t->handle.conn) == t;
+}
+
 struct tls_cork *tls_cork(void *session)
 {
 	struct tls *t = find(session);
@@ -129,7 +135,8 @@ void tls_reset(void *session)
 	struct tls *t = find(session);
 	int saved = errno;
 
-	if (t != NULL)
+	/* libssl clears a session itself when a handshake begins, in whichever call that does: it is the same connection's. */
+	if (t != NULL && tls_mark.session != t)
 		let_go(t);
 	errno = saved;
 }
@@ -141,17 +148,45 @@ void tls_forget(void *session)
 
 	if (t != NULL && session != NULL) {
 		let_go(t);
+		__atomic_store_n(&t->shared, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&t->key, NULL, __ATOMIC_RELEASE);
 	}
 	errno = saved;
 }
 
+void tls_share(void *session)
+{
+	int saved = errno;
+	struct tls *t;
+
+	if (session != NULL && io_active() && ((t = find(session)) != NULL || (t = enter(session)) != NULL))
+		__atomic_add_fetch(&t->shared, 1, __ATOMIC_ACQ_REL);
+	errno = saved;
+}
+
+void tls_release(void *session)
+{
+	struct tls *t = find(session);
+	uint32_t shared = t != NULL ? __atomic_load_n(&t->shared, __ATOMIC_ACQUIRE) : 0;
+
+	while (shared > 0)
+		if (__atomic_compare_exchange_n(&t->shared, &shared, shared - 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return;
+	tls_forget(session);
+}
+
 void tls_rebound(void *session, int fd)
 {
 	struct tls *t = find(session);
+	int saved = errno;
 
-	if (t != NULL && t->tie == TLS_TIED && fd >= 0 && fd != t->fd)
-		tls_reset(session);
+	if (t != NULL && t->tie == TLS_TIED && fd >= 0 && fd != t->fd) {
+		if (is_alive(t) && conn_find(fd).conn == t->handle.conn)
+			t->fd = fd; /* a copy of the descriptor: the same connection, in whatever state it is */
+		else
+			tls_reset(session);
+	}
+	errno = saved;
 }
 
 /* ---- whose connection ---- */
@@ -213,12 +248,6 @@ static void make_own(struct tls_call *call)
 	t->tie = TLS_OWN;
 	counters_count(tls_sessions);
 	serve(role);
-}
-
-static bool is_alive(const struct tls *t)
-{
-	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
-	       conn_tls(t->handle.conn) == t;
 }
 
 struct conn *tls_settle(struct tls_call *call)
@@ -317,6 +346,21 @@ void tls_receive_end(struct tls_call *call, void *buf, size_t room, long receive
 		}
 		io_receive_end(&call->receive, &iov, 1, as_read, peek);
 	}
+	errno = saved;
+}
+
+void tls_pass(void *session, const struct tls_library *library)
+{
+	struct tls_call call;
+	int saved = errno;
+
+	if (!tls_begin_as(&call, session, library, CONN_OUTGOING, true))
+		return;
+	if (tls_settle(&call) != NULL && conn_lock(call.session->handle)) {
+		conn_make_opaque(call.session->handle.conn, false);
+		conn_unlock(call.session->handle.conn);
+	}
+	tls_end(&call, CONN_OUTGOING);
 	errno = saved;
 }
 

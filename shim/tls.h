@@ -103,15 +103,26 @@ struct tls_cork *tls_cork(void *session);
 
 long tls_send(struct tls_emitter *emitter, const void *buf, size_t len);
 
+/*
+ * A client is about to send early data: the server may get them twice, or refuse them, and then the program sends them again, by
+ * the same session. So what is an answer to what is not known, and the connection passes from here on.
+ */
+void tls_pass(void *session, const struct tls_library *library);
+
 /* Bytes that the library sent out of a file. */
 void tls_send_unseen(void *session, long sent);
 
 /* The program ends its direction: the end of a response until close. */
 void tls_shut(void *session);
 
-/* The library's session is gone, or a new one has its address (forget); it is used for another connection (reset). */
+/*
+ * The library's session is gone, or a new one has its address (forget); it is used for another connection (reset). Somebody
+ * else holds it too, from now on (share); one who held it lets go of it, which forgets it if that was the last one (release).
+ */
 void tls_forget(void *session);
 void tls_reset(void *session);
+void tls_share(void *session);
+void tls_release(void *session);
 /* It was given this descriptor. */
 void tls_rebound(void *session, int fd);
 

@@ -20,7 +20,8 @@ struct tls {
 	int noted; /* the descriptor that the library used; -1: none */
 	uint8_t tie;
 	struct tls_cork cork;
-	bool stuck; /* the library is in the midst of bytes of the program's: they come again, and as they are */
+	uint32_t shared; /* how many hold it besides the first one; atomic */
+	bool stuck;      /* the library is in the midst of bytes of the program's: they come again, and as they are */
 
 	/*
 	 * A write that is not through yet, and is made again: see tls_send.c. Either a piece of the program's bytes is with the

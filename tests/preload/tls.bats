@@ -220,6 +220,59 @@ haproxy_serves() {
     done
 }
 
+# in_state INSERTED STATE...: bare and preloaded alike, and so many requests of each state had a line of ours
+in_state() {
+    local state wanted=$1
+    shift
+    for state in "$@"; do
+        timeout 60 "$programs/tls_states" "$tmp/both.pem" "$state" >"$tmp/bare.out" 2>"$tmp/bare.err"
+        timeout 60 env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off TRACESHIM_HEADERS=none \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 \
+            "$programs/tls_states" "$tmp/both.pem" "$state" >"$tmp/shim.out" 2>"$tmp/shim.err"
+        cmp "$tmp/bare.out" "$tmp/shim.out"
+        echo "$state: $(<"$tmp/shim.err")"
+        [ "$(<"$tmp/bare.err")" = 'inserted 0' ]
+        [ "$(<"$tmp/shim.err")" = "inserted $wanted" ]
+    done
+}
+
+@test "two descriptors, memory below, handshakes that nobody asked for: each request has its line" {
+    in_state 2 descriptors memory implicit
+}
+
+@test "a session that one of its holders lets go of in the midst of a write, and one that is used for three connections" {
+    in_state 3 holders reuse
+}
+
+@test "renegotiation by either side, and threads that take turns" {
+    in_state 4 renegotiation
+    in_state 8 threads
+}
+
+@test "early data, taken or refused, and what follows it pass; so does what goes through a BIO" {
+    in_state 1 early refused
+    in_state 0 bio
+}
+
+@test "GnuTLS: reads of every kind, a file, a corked session, and the end: one line in each request" {
+    local state
+    start_upstream --tls "$tmp/both.pem"
+    for state in plain sequence packet file cork; do
+        "$programs/tls_gnutls" "$up" "$state" >"$tmp/bare.out"
+        : >"$tmp/calls"
+        timeout 60 env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off TRACESHIM_EXPORT=traces \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 \
+            "$programs/tls_gnutls" "$up" "$state" >"$tmp/shim.out"
+        cmp "$tmp/bare.out" "$tmp/shim.out"
+        [ "$(grep -c 'upstream n=' "$tmp/shim.out")" -eq 3 ]
+        jq -e -s 'length == 3 and all([.headers[] | select(.[0] == "traceparent")]
+            | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))' "$tmp/calls"
+        # Their answers were seen, too.
+        [ "$(/usr/bin/python3 "$here/rings.py" "$tmp/run" | jq -s '[.[] | select(.status == 200 and .error == "")] | length')" -eq 3 ]
+        rm -f "$tmp"/run/*.ring
+    done
+}
+
 # until_said FILE: wait until it is not empty
 until_said() {
     local tries=$WAIT_TRIES

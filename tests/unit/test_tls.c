@@ -181,6 +181,82 @@ CORE_TEST(a_session_whose_descriptor_was_closed_passes)
 	fake_free(&f);
 }
 
+CORE_TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it)
+{
+	int served = serve_one(), fd = core_connect();
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING };
+	char wanted[200];
+
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	tls_share(&f);
+	tls_release(&f);
+	f.random = NULL;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, wanted, with_lines(wanted, GET, sizeof(GET) - 1, CORE_INSERTED)));
+	CHECK_INT(core_conn(fd)->depth, 1);
+	tls_release(&f);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	fake_free(&f);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another)
+{
+	int fd = core_accept(false), other = core_accept(false);
+	struct fake f = { .fd = fd, .role = CONN_SERVED };
+
+	tls_share(&f);
+	tls_share(&f);
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	tls_forget(&f);
+	f.fd = other;
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	CHECK_INT(core_conn(other)->mode, CONN_HTTP1);
+	tls_release(&f);
+	CHECK_INT(core_conn(other)->mode, CONN_OPAQUE);
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is)
+{
+	int served = serve_one(), fd = core_connect(), copy = core_next_fd++;
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING };
+	char wanted[200];
+
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	fds_dup(fd, copy);
+	core_close(fd);
+	f.fd = copy;
+	tls_rebound(&f, copy);
+	f.random = NULL;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, wanted, with_lines(wanted, GET, sizeof(GET) - 1, CORE_INSERTED)));
+	CHECK_INT(core_conn(copy)->depth, 1);
+	fake_free(&f);
+	core_close(copy);
+	core_close(served);
+}
+
+CORE_TEST(what_a_server_may_refuse_and_get_again_is_no_call)
+{
+	int served = serve_one(), fd = core_connect();
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING };
+
+	tls_pass(&f, &fake_library);
+	fake_write_all(&f, GET, sizeof(GET) - 1);
+	fake_write_all(&f, GET, sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, GET GET, sizeof(GET GET) - 1));
+	CHECK_INT(counters_get(calls), 0);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	fake_free(&f);
+	core_close(fd);
+	core_close(served);
+}
+
 CORE_TEST(without_memory_it_passes)
 {
 	int fd = core_connect();
@@ -205,6 +281,10 @@ int main(void)
 		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),
 		TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys),
 		TEST(a_session_whose_descriptor_was_closed_passes),
+		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
+		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
+		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),
+		TEST(what_a_server_may_refuse_and_get_again_is_no_call),
 		TEST(without_memory_it_passes),
 	};
 
