@@ -120,7 +120,11 @@ static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter
 		io->was_injected = true;
 	}
 	own = own_part(t, ins->sent) - own_part(t, was);
-	io_send_commit(io, *done, own);
+	/* GnuTLS goes on with what it has when it is given nothing: then the program's bytes are not there to be read again. */
+	if (io->iov[0].iov_base != NULL)
+		io_send_commit(io, *done, own);
+	else if (own > 0)
+		io_send_unseen_plain(io->handle, own);
 	*done += own;
 	if (ins->sent == all) {
 		if (conn_role(io->handle.conn) == CONN_SERVED)
@@ -261,6 +265,10 @@ long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
 	} else {
 		errno = saved;
 		n = emitter->emit(emitter, buf, len);
+		call.session->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
+		if (len == 0 && n > 0)
+			tls_send_unseen(emitter->session,
+			                n); /* GnuTLS: what was refused is out, whose bytes nobody tells again */
 	}
 	tls_end(&call, CONN_UNDECIDED);
 	return n;

@@ -257,6 +257,52 @@ CORE_TEST(what_a_server_may_refuse_and_get_again_is_no_call)
 	core_close(served);
 }
 
+CORE_TEST(what_was_refused_while_there_was_no_memory_comes_again_as_it_was)
+{
+	int served = serve_one();
+	struct fake f = { .fd = -1, .role = CONN_OUTGOING };
+
+	core_fail_takes(1, 1000000);
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	core_fail_takes(0, 0);
+	f.random = NULL;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, GET, sizeof(GET) - 1));
+	fake_free(&f);
+	core_close(served);
+}
+
+/* As GnuTLS has it: with an insertion in the midst, and with bytes that went as they were. */
+CORE_TEST(what_was_refused_and_is_asked_for_by_no_bytes_arrives_whole)
+{
+	int served = serve_one(), fd = core_connect(), other = core_connect();
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING, .moving = true, .keeps = true }, plain = f;
+	char wanted[200];
+
+	f.random = always_refused;
+	CHECK_INT(fake_write(&f, GET, sizeof(GET) - 1), -1);
+	f.random = NULL;
+	CHECK_INT(fake_write(&f, NULL, 0), sizeof(GET) - 1);
+	CHECK(is_like(f.got, f.got_len, wanted, with_lines(wanted, GET, sizeof(GET) - 1, CORE_INSERTED)));
+	plain.fd = other;
+	plain.random = always_refused;
+	current_serve();
+	current_clear();
+	CHECK_INT(fake_write(&plain, GET, sizeof(GET) - 1), -1);
+	plain.random = NULL;
+	CHECK_INT(fake_write(&plain, NULL, 0), sizeof(GET) - 1);
+	CHECK(is_like(plain.got, plain.got_len, GET, sizeof(GET) - 1));
+	/* Nobody read these: whose answer comes next is not known. */
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	CHECK_INT(core_conn(other)->mode, CONN_OPAQUE);
+	fake_free(&f);
+	fake_free(&plain);
+	core_close(fd);
+	core_close(other);
+	core_close(served);
+}
+
 CORE_TEST(without_memory_it_passes)
 {
 	int fd = core_connect();
@@ -285,6 +331,8 @@ int main(void)
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
 		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),
 		TEST(what_a_server_may_refuse_and_get_again_is_no_call),
+		TEST(what_was_refused_while_there_was_no_memory_comes_again_as_it_was),
+		TEST(what_was_refused_and_is_asked_for_by_no_bytes_arrives_whole),
 		TEST(without_memory_it_passes),
 	};
 

@@ -14,8 +14,11 @@ struct fake {
 	int fd; /* -1: it was given functions */
 	enum conn_role role;
 	bool partial, moving, wants;
+	bool keeps; /* GnuTLS: what was refused may be asked for by no bytes */
 	unsigned (*random)(void);
-	char *got; /* what the peer has */
+	void (*inside)(struct fake *); /* what the program does in a callback of the library, in the midst of a write */
+	bool broken;                   /* the connection is gone: nothing is taken any more */
+	char *got;                     /* what the peer has */
 	size_t got_len;
 	char *refused; /* what has to come again, and from where */
 	size_t refused_len;
@@ -58,7 +61,18 @@ static long fake_emit(struct tls_emitter *emitter, const void *bytes, size_t len
 	struct fake *f = fake_of(emitter->session);
 	size_t record = f->partial && len > FAKE_RECORD ? FAKE_RECORD : len;
 
-	CHECK(len > 0);
+	CHECK(len > 0 || f->keeps);
+	if (f->inside != NULL)
+		f->inside(f);
+	f->wants = false;
+	if (f->broken)
+		return -1;
+	if (len == 0) {
+		CHECK(f->refused != NULL);
+		bytes = f->refused;
+		f->refused_at = bytes;
+		len = record = f->refused_len;
+	}
 	if (f->refused != NULL) {
 		CHECK(len >= f->refused_len && memcmp(bytes, f->refused, f->refused_len) == 0);
 		CHECK(f->moving || bytes == f->refused_at);
@@ -75,11 +89,11 @@ static long fake_emit(struct tls_emitter *emitter, const void *bytes, size_t len
 	}
 	if (f->partial && f->refused != NULL)
 		record = f->refused_len;
-	free(f->refused);
-	f->refused = NULL;
 	f->got = realloc(f->got, f->got_len + record);
 	memcpy(f->got + f->got_len, bytes, record);
 	f->got_len += record;
+	free(f->refused);
+	f->refused = NULL;
 	return (long)record;
 }
 
