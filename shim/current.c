@@ -21,6 +21,10 @@
  *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
+ *              Once the response is complete, a thread of a pool goes on to the next job: by a wait, if there is none yet; by
+ *              no call that we see, if there is one. That may be what an earlier request left to be done in the background, or
+ *              a request that some thread has read along with another. So where threads wait for work of others, and
+ *              where a request waits behind another one, whoever has answered works for nobody.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
@@ -98,6 +102,7 @@ static __thread struct current current __attribute__((tls_model("initial-exec"))
 
 static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, handed, wakes_by_pipe;
+static bool pools; /* some thread of this process has waited for work from others */
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
@@ -285,18 +290,23 @@ static bool loop_proven(struct current *me)
 	return true;
 }
 
-/* See READ above. While nobody else waits, whatever the thread does is for the one request there is. */
+/* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
 static bool read_proven(const struct current *me)
 {
+	bool ended = request_state(me->request) >= REQUEST_ENDED;
+
+	if (ended && !answer_own && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
+		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && me->pooled && !answer_own)
-		return me->answers && request_state(me->request) < REQUEST_ENDED;
+		return me->answers && !ended;
 	if (!request_others_wait(me->request))
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
-	if (me->answers && request_state(me->request) < REQUEST_ENDED)
-		return true; /* once it is out, the next job may have come without a wait */
-	return answer_own || !me->pooled || __atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS;
+	if (me->answers && !ended)
+		return true;
+	return answer_own || !me->pooled ||
+	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }
 
 struct request *current_known(void)
@@ -519,10 +529,11 @@ void current_wait_idle(void)
 	struct current *me = self();
 
 	me->pooled = true;
-	if (me->request == NULL)
+	if (me->request != NULL && me->class != CLASS_INHERITED && request_state(me->request) < REQUEST_ENDED)
 		return;
-	if (me->class == CLASS_INHERITED || request_state(me->request) >= REQUEST_ENDED)
-		current_clear();
+	if (!__atomic_load_n(&pools, __ATOMIC_RELAXED))
+		__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
+	current_clear();
 }
 
 void current_wait_private(void)
@@ -543,7 +554,7 @@ void current_read_channel(void)
 {
 	struct current *me = self();
 
-	if (me->class == CLASS_INHERITED) {
+	if (me->class == CLASS_INHERITED || (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
 		current_clear();
 	} else if (me->in_loop && me->class != CLASS_READ) {
 		me->touched++;
@@ -593,6 +604,7 @@ void current_after_fork(void)
 	struct request *known = current_known();
 
 	me->in_loop = false;
+	pools = false; /* whoever waited is not here */
 	bound_threads = me->request != NULL;
 	if (known == NULL) {
 		current_clear();

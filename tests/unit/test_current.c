@@ -138,6 +138,82 @@ CORE_TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_chi
 	core_close(fd);
 }
 
+/* What it does next may be a job from a queue, which was not empty: no wait is seen. */
+CORE_TEST(once_a_pools_thread_has_answered_nothing_is_known)
+{
+	int fd = core_accept(BLOCKING), i;
+
+	current_wait_idle();
+	for (i = 0; i < 100; i++) {
+		core_receive_text(fd, GET1);
+		core_send_text(fd, HALF_OK);
+		CHECK_KNOWN(CORE_TRACE);
+		core_send_text(fd, "k");
+		CHECK_NOTHING_KNOWN();
+	}
+	core_close(fd);
+}
+
+static void *wait_for_work(void *arg)
+{
+	current_wait_idle();
+	return arg;
+}
+
+/* A thread that found a job whenever it came for one has not waited yet, but others of its pool have. */
+CORE_TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work)
+{
+	int fd = core_accept(BLOCKING);
+	pthread_t thread;
+
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(pthread_create(&thread, NULL, wait_for_work, NULL), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST_FOR(apaches_pool_logs_what_it_has_answered, "apache2")
+{
+	int fd = core_accept(BLOCKING);
+
+	current_wait_idle();
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+CORE_TEST(once_it_has_answered_a_read_of_a_channel_ends_it)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	core_send_text(fd, HALF_OK);
+	current_read_channel();
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "k");
+	current_read_channel(); /* the next job may come from there */
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+/* Some thread takes what was read along with another request out of the program's buffer: no read tells which. */
+CORE_TEST(where_a_request_waits_behind_another_nothing_is_known_of_who_has_answered)
+{
+	int fd = core_accept(BLOCKING), other = core_accept(BLOCKING);
+
+	core_receive_text(other, GET2 GET2);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	CHECK_NOTHING_KNOWN();
+	core_close(other);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(a_carrier_of_virtual_threads_works_for_nobody, "java")
 {
 	int fd = core_accept(BLOCKING);
@@ -826,6 +902,11 @@ int main(void)
 		TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader),
 		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
+		TEST(once_a_pools_thread_has_answered_nothing_is_known),
+		TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work),
+		TEST(apaches_pool_logs_what_it_has_answered),
+		TEST(once_it_has_answered_a_read_of_a_channel_ends_it),
+		TEST(where_a_request_waits_behind_another_nothing_is_known_of_who_has_answered),
 		TEST(a_carrier_of_virtual_threads_works_for_nobody),
 		TEST(reading_the_body_is_no_wait_for_new_work),
 		TEST(each_wait_for_new_work_ends_it),
