@@ -53,3 +53,18 @@ for job in "pointer", "slab":
         program("server_pool", "stages", job), lines=6, **C)
 for kind, title in (("function", "std::function"), ("task", "std::packaged_task"), ("async", "std::async")):
     add(f"functions-{kind}", f"C++: {title}", "reader → queue → workers", program("server_functions", kind), lines=6)
+
+# ---- who reads answers ----------------------------------------------------------------------------------------------
+
+OWN = "who reads answers"
+for kind, title, settings in (
+        ("thread", "a thread a connection", {"short": True}),
+        ("prefork", "prefork: processes that accept", {"short": True}),
+        ("accept", "threads that accept", {}),
+        ("hand", "acceptor → threads that read", {}),
+        ("wander", "poller → threads that read one request", {"short": True}),
+        ("mixed", "the same, with background jobs in the same queue", {"short": True}),
+        ("fork", "a process a connection", {}),
+        ("cgi", "a thread a connection, a program a request (CGI)", {"lines": 5}),
+        ("logger", "a thread a connection, a thread that logs for all", {})):
+    add(f"plain-{kind}", title, OWN, program("server_plain", kind), **{"lines": 5, **settings})

@@ -120,7 +120,8 @@ static inline void kit_start(const char *up)
 /* ---- a thread that reads whole requests for others ---- */
 
 struct kit_reader {
-	void (*take)(struct peer *); /* one whole request; the peer is the taker's until kit_give_back */
+	void (*take)(struct peer *); /* the peer is the taker's until kit_give_back */
+	bool reads;                  /* it takes whole requests; else what can be read */
 	int epoll_fd, wake_fd;
 	pthread_mutex_t lock;
 	struct peer *back[4096];
@@ -182,7 +183,9 @@ static inline void kit_take_back(void)
 	for (i = 0; i < count; i++) {
 		if (back[i]->close)
 			peer_end(back[i]);
-		else if (peer_take(back[i]))
+		else if (!kit_reader.reads && back[i]->len > 0)
+			kit_reader.take(back[i]);
+		else if (kit_reader.reads && peer_take(back[i]))
 			kit_look(back[i], true);
 		else
 			kit_watch(back[i]->fd, back[i], EPOLL_CTL_MOD);
@@ -197,12 +200,13 @@ static inline void kit_accept(int listener)
 		kit_watch(fd, peer_new(fd), EPOLL_CTL_ADD);
 }
 
-static inline void kit_read(int listener, void (*take)(struct peer *))
+static inline void kit_run_reader(int listener, void (*take)(struct peer *), bool reads)
 {
 	struct epoll_event events[32];
 	int i, n;
 
 	kit_reader.take = take;
+	kit_reader.reads = reads;
 	pthread_mutex_init(&kit_reader.lock, NULL);
 	kit_reader.epoll_fd = epoll_create1(0);
 	kit_reader.wake_fd = eventfd(0, 0);
@@ -215,10 +219,24 @@ static inline void kit_read(int listener, void (*take)(struct peer *))
 				kit_accept(listener);
 			else if (events[i].data.ptr == &kit_reader)
 				kit_take_back();
-			else
+			else if (kit_reader.reads)
 				kit_look((struct peer *)events[i].data.ptr, false);
+			else
+				kit_reader.take((struct peer *)events[i].data.ptr);
 		}
 	}
+}
+
+/* For ever: `take` gets each request, whole. */
+static inline void kit_read(int listener, void (*take)(struct peer *))
+{
+	kit_run_reader(listener, take, true);
+}
+
+/* For ever: `take` gets each connection that can be read. */
+static inline void kit_poll(int listener, void (*take)(struct peer *))
+{
+	kit_run_reader(listener, take, false);
 }
 
 #endif
