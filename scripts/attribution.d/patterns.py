@@ -68,3 +68,15 @@ for kind, title, settings in (
         ("cgi", "a thread a connection, a program a request (CGI)", {"lines": 5}),
         ("logger", "a thread a connection, a thread that logs for all", {})):
     add(f"plain-{kind}", title, OWN, program("server_plain", kind), **{"lines": 5, **settings})
+
+# ---- many requests on one thread -------------------------------------------------------------------------------------
+
+LOOPS = "many requests on one thread"
+for kind, title, settings in (
+        ("callbacks", "event loop, callbacks", {"short": True}), ("timers", "event loop, timers", {}),
+        ("pool", "event loop, a pool of connections with a queue", {"short": True}),
+        ("queue", "event loop, a queue within the loop", {})):
+    add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **settings)
+for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
+                    ("wander", "coroutines (ucontext) on three threads")):
+    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=0)
