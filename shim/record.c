@@ -122,10 +122,18 @@ static char *put_fields(char *out, const struct trace_context *ctx, uint32_t hav
 	return out;
 }
 
+/* What the source remembers, nothing of it made before the last record_init; NULL: nothing. */
+static inline struct record_memo *memo_of(const struct record_source *src)
+{
+	if (src->memo && __builtin_expect(src->memo->turn != record_parts.turn, 0))
+		*src->memo = (struct record_memo){ .turn = record_parts.turn };
+	return src->memo;
+}
+
 /* All up to the second's fraction, and the fraction. */
 static inline char *put_head(char *out, const struct record_source *src)
 {
-	struct record_memo *memo = src->memo;
+	struct record_memo *memo = memo_of(src);
 	char *end;
 
 	if (memo && memo->head_len && src->time_ns - memo->second_ns < 1000000000u) {
@@ -199,7 +207,7 @@ _Static_assert(3 * PART_SIZE + 32 + 1 + 20 + 1 + 5 <= RECORD_MEMO_IDS && RECORD_
 
 static inline char *put_kept_ids(char *out, const struct record_source *src)
 {
-	struct record_memo *memo = src->memo;
+	struct record_memo *memo = memo_of(src);
 	uint64_t key[3];
 
 	if (!memo)
@@ -263,8 +271,6 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 {
 	char *p;
 
-	if (src->memo && src->memo->turn != record_parts.turn)
-		*src->memo = (struct record_memo){ .turn = record_parts.turn };
 	p = put_head(out, src);
 	if (len && line[len - 1] == '\r' && !src->partial)
 		len--;
@@ -321,7 +327,7 @@ static size_t splice(const struct record_source *src, const char *line, size_t l
 	memcpy(out, line, brace);
 	p = out + brace;
 	if (src->ctx) {
-		p = put_ids(p, src->ctx, have);
+		p = have ? put_ids(p, src->ctx, have) : put_kept_ids(p, src);
 		if (!src->plain)
 			p = put_fields(p, src->ctx, have);
 		/* Every member came with a comma in front: the first of an object has none. */

@@ -186,6 +186,7 @@ static void every_format_has_its_own_names(void **state)
 	       "\",\"dd.span_id\":\"" SPAN "\",\"dd.service\":\"shop\",\"dd.env\":\"prod\",\"dd.version\":\"1.2\""
 	       ",\"pid\":12,\"tid\":345678,\"stream\":\"stdout\"}\n");
 	config.datadog_decimal = true;
+	record_init();
 	expect_spliced("{}", "{\"dd.trace_id\":\"12153432723749187247\",\"dd.span_id\":\"72623859790382856\"}\n");
 	set_format(FORMAT_GCP);
 	expect("[warn] x",
