@@ -92,7 +92,7 @@ static inline bool os_page_is_known(uintptr_t page)
 	uintptr_t group = page / 32;
 	uint64_t word = __atomic_load_n(&os_readable_pages[group % OS_READABLE_GROUPS], __ATOMIC_RELAXED);
 
-	return word >> 32 == group / OS_READABLE_GROUPS && (word >> page % 32 & 1) != 0;
+	return ((word >> 32 == group / OS_READABLE_GROUPS) & (word >> page % 32)) != 0;
 }
 
 static inline bool os_readable(const void *bytes, size_t len)
