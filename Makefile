@@ -51,7 +51,7 @@ CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 # - tuned, not built, for a processor of the last ten years: else gcc clears small structures by `rep stos`, where a
 #   few stores do.
 LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one -fno-reorder-functions)
-TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine)),-mtune=skylake)
+TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O3 $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - small, not fast, where a process passes once, or hardly ever: the object is 300 KB at most.

@@ -123,6 +123,7 @@ proxied() {
 }
 
 cgi() {
+    reachable_object
     apache_serves "$1" "$2"
     burst "$url/cgi/show" --requests 80 --connections 12 --numbered --save "$tmp/answers"
     until_lines 160 "$tmp/apache.err"

@@ -26,6 +26,13 @@ servers_setup() {
     shim=$object
 }
 
+# What a root's server starts as another user loads the object again, and may have no way into the build's folder.
+reachable_object() {
+    mkdir -p "$tmp/object"
+    cp "$object" "$tmp/object/"
+    shim=$tmp/object/${object##*/}
+}
+
 servers_teardown() {
     local pid
     for pid in "${started[@]}"; do stop "$pid"; done

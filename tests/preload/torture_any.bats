@@ -67,12 +67,14 @@ EOF
     mkdir -p "$tmp/open"
     chmod 755 "$tmp/open"
     cp "$(command -v cat)" "$tmp/open/cat"
+    # That user may have no way into the build's folder.
+    cp "$so" "$tmp/open/"
     # Where the file system keeps none, the bit of setgid has the same effect on the loader.
     setcap cap_net_raw+ep "$tmp/open/cat" || chmod g+s "$tmp/open/cat"
     for folder in "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$tmp"; do chmod a+x "$folder"; done
     for kind in bare shim; do
         preload=()
-        [ "$kind" = bare ] || preload=(env LD_PRELOAD="$so")
+        [ "$kind" = bare ] || preload=(env LD_PRELOAD="$tmp/open/libtraceshim.so")
         into "$kind" "${preload[@]}" setpriv --reuid=65534 --regid=65533 --clear-groups --inh-caps=-all \
             "$tmp/open/cat" /proc/self/maps
         grep -c libtraceshim "$tmp/$kind.out" >"$tmp/$kind.count" || true
@@ -81,6 +83,6 @@ EOF
     done
     # Without them it is there: the test can tell.
     cp "$(command -v cat)" "$tmp/open/plain"
-    into plain env LD_PRELOAD="$so" setpriv --reuid=65534 --regid=65533 --clear-groups "$tmp/open/plain" /proc/self/maps
+    into plain env LD_PRELOAD="$tmp/open/libtraceshim.so" setpriv --reuid=65534 --regid=65533 --clear-groups "$tmp/open/plain" /proc/self/maps
     grep -q libtraceshim "$tmp/plain.out"
 }

@@ -28,7 +28,7 @@ const server = http.createServer((request, response) => {
 });
 
 server.listen(0, "127.0.0.1", () => {
-	http.get({ port: server.address().port, path: "/page" }, (response) => {
+	http.get({ host: "127.0.0.1", port: server.address().port, path: "/page" }, (response) => {
 		response.resume().on("end", () => {
 			server.close();
 			session.post("Profiler.stop", (error, { profile }) => {

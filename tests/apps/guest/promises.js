@@ -10,6 +10,6 @@ const server = http.createServer((request, response) => {
 	response.end();
 });
 server.listen(0, "127.0.0.1", () => {
-	const options = { port: server.address().port, agent: false, headers: { authorization: "a secret" } };
+	const options = { host: "127.0.0.1", port: server.address().port, agent: false, headers: { authorization: "a secret" } };
 	http.get(options, (answer) => answer.resume().on("end", () => server.close()));
 });

@@ -20,6 +20,6 @@ const server = http.createServer((request, response) => {
 	show("in a file", fs.readFileSync(`${process.argv[2]}/report.json`, "utf8"));
 	response.end("done");
 });
-server.listen(0, "127.0.0.1", () => {
+server.listen(0, "localhost", () => {
 	http.get({ port: server.address().port }, (response) => response.resume().on("end", () => server.close()));
 });
