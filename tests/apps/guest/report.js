@@ -8,7 +8,7 @@ function show(name, given) {
 	const { header, libuv, environmentVariables, workers } = report;
 	const ours = ["LD_PRELOAD", "TRACESHIM_RUN_DIR"];
 	console.log(name, Object.keys(report), header.commandLine, header.threadId, workers);
-	console.log(libuv.map(({ type, is_active, is_referenced }) => [type, is_active, is_referenced].join(" ")));
+	console.log(libuv.map(({ type, is_active, is_referenced }) => [type, is_active, is_referenced].join(" ")).sort());
 	console.log(Object.keys(environmentVariables).filter((name) => !ours.includes(name)).sort());
 }
 
