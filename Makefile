@@ -221,10 +221,13 @@ $(BUILD)/asan/%.o: %.c Makefile VERSION
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(UNIT_CFLAGS) $(ASAN_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Tests of HTTP/2 have nghttp2 itself for comparison.
+LIBS_test_hpack = -Wl,--wrap=pool_take,--wrap=pool_give -lnghttp2
+LIBS_test_http2_peers = -lnghttp2
 $(SHIM_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_SHIM_O)
 	$(call say,LD-ASAN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ $(call wrap_pools,tests/unit/$*.c) -lcmocka
+	$(Q)$(CC) $(ASAN_CFLAGS) -pthread -o $@ $^ $(call wrap_pools,tests/unit/$*.c) -lcmocka $(LIBS_$*)
 
 $(CLI_UNITS): $(BUILD)/unit/%: $(BUILD)/asan/tests/unit/%.o $(ASAN_CLI_O)
 	$(call say,LD-ASAN,$@)
