@@ -168,12 +168,16 @@ bool http2_find_spot(struct conn *conn, const struct iovec *iov, int count, size
 	return true;
 }
 
-/* Head after head, from the one at the spot on. Returns where in the call the last one that is covered ends. */
-static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream_spot *spot)
+/*
+ * Head after head, from the one at the spot on. Returns where in the call the last one that is covered ends; *next: where the bytes
+ * have to be looked at again, their end where nothing is left to do: what goes out in one call, waits for nobody's ACK.
+ */
+static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream_spot *spot, size_t *next)
 {
 	size_t total = stream_total(w->call->iov, w->call->count), end = spot->at, at;
 	uint64_t base = s->frame_at - spot->at;
 
+	*next = total;
 	for (; s != NULL; s = s->next_due) {
 		uint32_t was = w->ins->len;
 		bool first = end == spot->at;
@@ -186,15 +190,18 @@ static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream
 			continue;
 		if (first)
 			spot->at = end = at;
-		if (was + (at - end) > room)
+		if (was + (at - end) > room) {
+			*next = end;
 			break;
+		}
 		copy_bytes(w->call, end, at, w->ins->text + was);
 		w->ins->len += (uint32_t)(at - end);
 		if (!extend(w, s, at, room)) {
 			w->ins->len = was;
+			*next = first ? at + HTTP2_FRAME_HEAD + s->frame_len : end;
 			if (first && s->claimed)
 				counters_count(heads_skipped);
-			return first ? at + HTTP2_FRAME_HEAD + s->frame_len : end;
+			break;
 		}
 		s->further = !first && !s->extended && conn_role(w->conn) == CONN_OUTGOING;
 		s->extended = true;
@@ -208,16 +215,16 @@ void http2_insert(struct conn *conn, const struct protocol_call *call, struct st
 	struct http2_conn *c = http2_of(conn);
 	struct writer w = { conn, call, ins, insertion_new(), insertion_new() };
 	struct http2_stream *s;
-	size_t end;
+	size_t end, next;
 
 	for (s = c->due_first; s != NULL && s->frame_at < c->sent; s = s->next_due)
 		;
 	ins->len = 0;
 	if (s != NULL && w.lines != NULL && w.fields != NULL) {
-		end = extend_all(&w, s, spot);
+		end = extend_all(&w, s, spot, &next);
 		if (ins->len > 0)
 			ins->swallow = (uint32_t)(end - spot->at);
-		spot->end = end > spot->at ? end : stream_total(call->iov, call->count);
+		spot->end = next;
 	}
 	if (w.lines != NULL)
 		insertion_free(w.lines);
