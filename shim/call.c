@@ -139,6 +139,8 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 			conn_make_opaque(conn, false);
 		}
 	}
+	if (conn->mode == CONN_UPGRADED && (out == NULL || !protocol_begin(conn, out, len)))
+		conn_make_opaque(conn, false);
 	if (conn->mode == CONN_PROTOCOL) {
 		conn->protocol->sent(conn, out, len, caller);
 		return;
@@ -199,7 +201,8 @@ static void begin_response(struct exchange *ex)
 	ex->response_begun = true;
 }
 
-static void take_responses(struct conn *conn, const char *in, size_t len, struct http1_known *known)
+/* Returns how many bytes are left: none, unless the connection left HTTP/1. */
+static size_t take_responses(struct conn *conn, const char *in, size_t len, struct http1_known *known)
 {
 	const struct http1_sink sink = { .known = known };
 
@@ -213,7 +216,7 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 			ex = ex->next;
 		if (ex == NULL || !ex->request_headed) {
 			conn_make_opaque(conn, true); /* a response to nothing */
-			return;
+			return 0;
 		}
 		if (!ex->response_begun)
 			begin_response(ex);
@@ -238,7 +241,10 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 			counters_count(http_tunnels);
 			if (ex->span != NULL)
 				span_end(conn, ex, true);
-			conn_make_opaque(conn, false);
+			if (ex->down.status == 101)
+				conn_upgrade(conn);
+			else
+				conn_make_opaque(conn, false);
 		} else if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
 		} else if (status == HTTP1_DONE && ex->down.interim) {
@@ -258,20 +264,25 @@ static void take_responses(struct conn *conn, const char *in, size_t len, struct
 				set_owner(conn, NULL);
 		}
 	}
+	return len;
 }
 
 void call_received(struct conn *conn, const char *in, size_t len)
 {
 	if (conn->mode == CONN_HTTP1) {
 		struct stream_heads *heads = stream_take_heads();
+		size_t left = take_responses(conn, in, len, stream_known(heads, STREAM_RESPONSE_IN));
 
-		take_responses(conn, in, len, stream_known(heads, STREAM_RESPONSE_IN));
 		stream_give_heads(heads);
+		if (conn->mode != CONN_UPGRADED || left == 0)
+			return;
+		in += len - left;
+		len = left;
 	}
-	if (conn->mode == CONN_PROTOCOL || (conn->mode == CONN_FRESH && protocol_begin_by_server(conn, in, len)))
-		(void)conn->protocol->received(conn, in, len);
-	else if (conn->mode == CONN_FRESH)
+	if ((conn->mode == CONN_FRESH || conn->mode == CONN_UPGRADED) && !protocol_begin_by_server(conn, in, len))
 		conn_make_opaque(conn, false); /* the peer speaks first: not HTTP */
+	if (conn->mode == CONN_PROTOCOL)
+		(void)conn->protocol->received(conn, in, len);
 }
 
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
@@ -287,6 +298,8 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	spot->end = SIZE_MAX;
 	spot->known = false;
 	if (conn->mode == CONN_OPAQUE || awaits_tunnel(ex))
+		return false;
+	if (conn->mode == CONN_UPGRADED && (count == 0 || !protocol_begin(conn, iov[0].iov_base, iov[0].iov_len)))
 		return false;
 	if (conn->mode == CONN_FRESH &&
 	    (count == 0 || (http1_sniff_request(iov[0].iov_base, iov[0].iov_len) == HTTP1_SNIFF_NO &&

@@ -246,6 +246,12 @@ void conn_make_opaque(struct conn *conn, bool poisoned)
 	drop_exchanges(conn);
 }
 
+void conn_upgrade(struct conn *conn)
+{
+	conn_make_opaque(conn, false);
+	conn->mode = CONN_UPGRADED;
+}
+
 void conn_restart(struct conn *conn, void *tls)
 {
 	struct request *raw = conn->role == CONN_SERVED ? conn->owner : NULL;

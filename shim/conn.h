@@ -32,8 +32,9 @@ enum conn_role {
 enum conn_mode {
 	CONN_FRESH, /* no byte has flowed */
 	CONN_HTTP1,
-	CONN_OPAQUE,  /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
-	CONN_PROTOCOL /* another protocol that is followed: conn->protocol (protocol.h) */
+	CONN_OPAQUE,   /* not HTTP, or not any more, or poisoned: hands off for the rest of its life */
+	CONN_UPGRADED, /* left HTTP/1 by a 101: HTTP/2, or none of ours; the next byte says it */
+	CONN_PROTOCOL  /* another protocol that is followed: conn->protocol (protocol.h) */
 };
 
 /* One request and its response on a connection. Queue order is the order of requests (RFC 9112 section 9.3.2). */
@@ -195,6 +196,9 @@ void conn_miss(struct conn_handle handle);
 
 /* Hands off from now on: forget all exchanges. Locked. `poisoned`: it was HTTP and became unreadable (counted). */
 void conn_make_opaque(struct conn *conn, bool poisoned);
+
+/* It left HTTP/1 by a 101. Locked. */
+void conn_upgrade(struct conn *conn);
 
 /* What was said on it so far is over: from now on it carries what this TLS session says (NULL: nothing). Locked. */
 void conn_restart(struct conn *conn, void *tls);

@@ -366,7 +366,7 @@ static enum protocol_whose writes_answers(struct conn *conn, const struct iovec 
 	if (writers.one == NULL)
 		return PROTOCOL_NOBODY;
 	*request = writers.one->ex.request;
-	return PROTOCOL_ONE;
+	return *request != NULL ? PROTOCOL_ONE : PROTOCOL_SEVERAL;
 }
 
 static void note_writer(const struct conn *conn, struct http2_conn *c)
@@ -427,6 +427,20 @@ static void drop(struct conn *conn, struct protocol *protocol)
 	pool_give(&http2_conns, c);
 }
 
+/* Stream 1 is the request that asked for HTTP/2, which ended with the 101: somebody is at it, and nobody knows who. RFC 7540 3.2. */
+static void open_upgraded(const struct conn *conn, struct http2_conn *c)
+{
+	struct http2_stream *s = http2_open_stream(c, 1);
+
+	if (s == NULL)
+		return;
+	s->claimed = s->ex.request_headed = s->ex.request_done = true;
+	if (conn_role(conn) == CONN_OUTGOING)
+		s->ex.request = request_ref(conn->owner);
+	c->unanswered++;
+	c->last = s;
+}
+
 bool http2_begin(struct conn *conn)
 {
 	struct http2_conn *c = pool_take(&http2_conns);
@@ -445,7 +459,7 @@ bool http2_begin(struct conn *conn)
 		                         .insert = http2_insert,
 		                         .ended = ended,
 		                         .drop = drop };
-	http2_init(&c->scanner, false);
+	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
 	c->inserts = !served || config.response_header.len > 0;
 	c->ahead_hash = c->taken_hash = HASH_START;
 	if (!served) {
@@ -455,6 +469,8 @@ bool http2_begin(struct conn *conn)
 		c->in_walk.left = HTTP2_PREFACE_LEN;
 		c->in_walk.type = HTTP2_WALK_PREFACE;
 	}
+	if (conn->mode == CONN_UPGRADED)
+		open_upgraded(conn, c);
 	conn->protocol = &c->protocol;
 	conn->mode = CONN_PROTOCOL;
 	counters_count(http2_connections);

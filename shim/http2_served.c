@@ -151,10 +151,11 @@ static void finish(struct conn *conn, struct http2_stream *s)
 
 	if (s->ex.span != NULL)
 		span_end(conn, &s->ex, false);
-	if (conn_tls(conn) != NULL)
+	if (conn_tls(conn) != NULL && s->ex.request != NULL)
 		memcpy(&conn->answered, s->ex.request->ctx.span_id, sizeof(conn->answered));
 	/* While others are in hand the program may be at one of them now. */
-	request_advance(s->ex.request, c->unanswered > 1 ? REQUEST_FOLLOWED : REQUEST_ENDED);
+	if (s->ex.request != NULL)
+		request_advance(s->ex.request, c->unanswered > 1 ? REQUEST_FOLLOWED : REQUEST_ENDED);
 	http2_close_stream(c, s);
 }
 
@@ -175,7 +176,8 @@ static void take_answer(struct conn *conn, const struct http2_block *block)
 	if (block->kind == HTTP2_RESPONSE) {
 		s->ex.response_begun = true;
 		s->ex.down.status = block->status;
-		request_advance(s->ex.request, REQUEST_RESPONDING);
+		if (s->ex.request != NULL)
+			request_advance(s->ex.request, REQUEST_RESPONDING);
 		if (c->inserts && block->sound && !s->ex.own_response_header)
 			http2_make_due(c, s, block);
 	}

@@ -186,7 +186,7 @@ void io_receive_unseen(int fd, ssize_t received)
 		uint64_t used = 0;
 
 		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
-		if (handle.conn->mode == CONN_FRESH)
+		if (handle.conn->mode == CONN_FRESH || handle.conn->mode == CONN_UPGRADED)
 			conn_make_opaque(handle.conn, false);
 		else if (handle.conn->mode == CONN_PROTOCOL)
 			(void)handle.conn->protocol->received(handle.conn, NULL, (size_t)received);

@@ -39,7 +39,11 @@ bool protocol_begin_by_server(struct conn *conn, const char *out, size_t len)
 
 bool protocol_begin(struct conn *conn, const char *in, size_t len)
 {
-	switch (protocol_sniff(conn_role(conn), in, len)) {
+	enum protocol_kind kind = protocol_sniff(conn_role(conn), in, len);
+
+	if (conn->mode == CONN_UPGRADED && kind != PROTOCOL_HTTP2)
+		return false;
+	switch (kind) {
 	case PROTOCOL_HTTP2: return http2_begin(conn);
 	case PROTOCOL_FASTCGI: return fastcgi_begin(conn);
 	case PROTOCOL_UWSGI: return uwsgi_begin(conn);

@@ -135,6 +135,8 @@ static void start(struct conn *conn, const char *in, size_t len)
 
 static __attribute__((cold)) struct request *received_otherwise(struct conn *conn, const char *in, size_t len)
 {
+	if (conn->mode == CONN_UPGRADED && !protocol_begin(conn, in, len))
+		conn_make_opaque(conn, false);
 	if (conn->mode == CONN_PROTOCOL)
 		return conn->protocol->received(conn, in, len);
 	return config.raw ? raw_received(conn, len) : NULL;
@@ -280,12 +282,12 @@ struct request *served_answering(const struct conn *conn)
 /* Sent on a connection that is not HTTP, or not any more; one that was fresh is none, as the server speaks first. */
 static __attribute__((cold)) void sent_otherwise(struct conn *conn, const char *out, size_t len)
 {
-	if (conn->mode == CONN_PROTOCOL ||
-	    (conn->mode == CONN_FRESH && out != NULL && protocol_begin_by_server(conn, out, len))) {
+	if (conn->mode == CONN_PROTOCOL || ((conn->mode == CONN_FRESH || conn->mode == CONN_UPGRADED) && out != NULL &&
+	                                    protocol_begin_by_server(conn, out, len))) {
 		conn->protocol->sent(conn, out, len, NULL);
 		return;
 	}
-	if (conn->mode == CONN_FRESH)
+	if (conn->mode == CONN_FRESH || conn->mode == CONN_UPGRADED)
 		conn_make_opaque(conn, false);
 	/* Where such an answer ends is not known: its first bytes have to do. */
 	if (conn->owner != NULL && len > 0)
@@ -308,7 +310,10 @@ static bool go_on(struct conn *conn, struct exchange *ex, enum http1_status stat
 		counters_count(http_tunnels);
 		if (ex->span != NULL)
 			span_end(conn, ex, true);
-		conn_make_opaque(conn, false);
+		if (ex->down.status == 101)
+			conn_upgrade(conn);
+		else
+			conn_make_opaque(conn, false);
 		return false;
 	case HTTP1_ALIEN: conn_make_opaque(conn, true); return false;
 	default: return true;
@@ -335,8 +340,11 @@ static void take_responses(struct conn *conn, const char *out, size_t len, struc
 		len -= used;
 		if (ex->span != NULL)
 			span_count_down(ex, used);
-		if (!go_on(conn, ex, status))
+		if (!go_on(conn, ex, status)) {
+			if (len > 0 && conn->mode == CONN_UPGRADED)
+				sent_otherwise(conn, out, len);
 			return;
+		}
 	}
 }
 

@@ -171,6 +171,19 @@ right_ids() {
     right_ids "$tmp/apache.log"
 }
 
+@test "an upgrade to HTTP/2: both sides go on with what is asked behind it" {
+    apache_serves
+    env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" nghttp -nu "http://127.0.0.1:$port/small.txt" \
+        "http://127.0.0.1:$port/up.txt"
+    counted requests 2
+    counted requests_http2 1
+    counted requests_continued 2
+    counted http_tunnels 1
+    counted http_poisoned 0
+    stop "$pid"
+    right_ids "$tmp/apache.log"
+}
+
 @test "PHP's curl and Python's httpx speak HTTP/2 with a trace header" {
     next_server
     env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" php -r '
