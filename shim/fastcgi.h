@@ -22,7 +22,7 @@ enum fastcgi_status {
 	FASTCGI_BLANK, /* stopped before the record that ends the params; only with `stops`, and if its header lies whole in the input */
 	FASTCGI_HEAD,   /* stopped behind it */
 	FASTCGI_BODY,   /* stopped behind the record that ends stdin */
-	FASTCGI_ANSWER, /* (responses) stopped behind the head of the response: h->answer */
+	FASTCGI_ANSWER, /* (responses) stopped somewhere behind the head of the response: h->answer */
 	FASTCGI_END,    /* (responses) stopped behind END_REQUEST */
 	FASTCGI_ALIEN   /* poisoned; all bytes taken */
 };
