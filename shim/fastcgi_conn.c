@@ -90,7 +90,7 @@ static bool take_answers(struct conn *conn, const char *out, size_t len)
 
 		status = fastcgi_feed(&state->down, &none, NULL, out, len, &used);
 		ex = conn->first;
-		if (status == FASTCGI_ALIEN || (status == FASTCGI_ANSWER && !ex->request_headed)) {
+		if (status == FASTCGI_ALIEN || (status == FASTCGI_ANSWER && (ex == NULL || !ex->request_headed))) {
 			cgi_lose(conn, state->up.begun);
 			return false;
 		}
