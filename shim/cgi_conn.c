@@ -232,6 +232,7 @@ static void end_call_head(struct conn *conn, struct exchange *ex, struct request
 	if (ex->span != NULL)
 		span_own_call(conn, ex, caller);
 	counters_count(calls);
+	counters_count(calls_cgi);
 	if (ex->own & PROPAGATE_HAS_TRACE)
 		counters_count(calls_own_headers);
 	else if (!ex->host_allowed)
@@ -264,6 +265,7 @@ void cgi_end_head(struct conn *conn, const struct cgi_telling *telling, struct r
 	request_advance(ex->request, REQUEST_LIVE);
 	request_begin_waiting(ex->request, false);
 	counters_count(requests);
+	counters_count(requests_cgi);
 	if (ex->request->ctx.remote)
 		counters_count(requests_continued);
 }

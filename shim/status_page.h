@@ -63,7 +63,9 @@
 	X(calls_http2, "outgoing HTTP/2 requests seen")                                                                \
 	X(heads_skipped,                                                                                               \
 	  "outgoing requests whose frame could not be made longer: not whole in one write, or too long")               \
-	X(streams_skipped, "HTTP/2 streams passed over: more of them than a connection may have, or no memory")
+	X(streams_skipped, "HTTP/2 streams passed over: more of them than a connection may have, or no memory")        \
+	X(requests_cgi, "requests served by FastCGI or uwsgi")                                                         \
+	X(calls_cgi, "requests handed on by FastCGI or uwsgi")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,

@@ -92,6 +92,8 @@ has_spans() {
     count "$tmp/log/access.log" --requests 400 --lines 1
     calls --requests 400
     counted calls_own_headers 400
+    counted requests_cgi 400
+    counted calls_cgi 400
     undegraded
 }
 
