@@ -90,6 +90,8 @@ has_spans() {
     count "$tmp/nginx.log" --requests 400 --lines 1
     count "$tmp/log/errors.log" --requests 400 --lines 1
     count "$tmp/log/access.log" --requests 400 --lines 1
+    # What a child writes to stderr comes to the master's log, by a pipe: the master works for nobody.
+    count "$tmp/fpm.err" --requests 400 --lines 1 --none 400 --all-none
     calls --requests 400
     counted calls_own_headers 400
     counted requests_cgi 400

@@ -2,6 +2,7 @@
 // A page that writes a line with its number, reads its body, and calls an upstream where there is one.
 $n = (int) ($_GET['n'] ?? 0);
 error_log("page n=$n");
+file_put_contents('php://stderr', "aside n=$n\n");
 $body = file_get_contents('php://input');
 if (preg_match('~/status(\d+)~', $_SERVER['REQUEST_URI'], $status))
 	http_response_code((int) $status[1]);
