@@ -63,7 +63,7 @@ static void tell(const struct cgi_pairs *p, const struct cgi_sink *sink, const c
 /* What the lengths claim must not reach beyond the limit. */
 static bool begin_pair(struct cgi_pairs *p, uint64_t all)
 {
-	if (p->bytes > LIMIT_HEAD_BYTES || all > LIMIT_HEAD_BYTES - p->bytes || ++p->count > LIMIT_HEAD_FIELDS)
+	if (p->bytes > p->limit || all > p->limit - p->bytes || ++p->count > LIMIT_HEAD_FIELDS)
 		return false;
 	p->all = (uint32_t)all;
 	p->at = 0;
@@ -80,6 +80,7 @@ static size_t take_lengths(struct cgi_pairs *p, const char *in, size_t len, bool
 
 	for (i = 0; i < len && p->have != CGI_INSIDE && *sound; i++) {
 		p->lengths[p->have++] = (uint8_t)in[i];
+		p->bytes++;
 		if (p->kind == CGI_FASTCGI && know_lengths(p, &value))
 			*sound = begin_pair(p, (uint64_t)p->name + value);
 		else if (p->kind == CGI_UWSGI && know_name(p))
@@ -93,7 +94,7 @@ static bool extend(struct cgi_pairs *p, const uint8_t *length)
 {
 	uint64_t all = (uint64_t)p->all + length[0] + ((uint64_t)length[1] << 8);
 
-	if (p->bytes > LIMIT_HEAD_BYTES || all - p->at > LIMIT_HEAD_BYTES - p->bytes)
+	if (p->bytes > p->limit || all - p->at > p->limit - p->bytes)
 		return false;
 	p->all = (uint32_t)all;
 	return true;
@@ -172,14 +173,12 @@ bool cgi_pairs_feed(struct cgi_pairs *p, const struct cgi_sink *sink, http1_line
 	while (sound && (len > 0 || (p->have == CGI_INSIDE && p->all == 0))) {
 		size_t used;
 
-		if (p->have != CGI_INSIDE) {
+		if (p->have != CGI_INSIDE)
 			used = take_lengths(p, in, len, &sound);
+		else if ((used = take_whole(p, sink, in, len, &sound)) != 0)
 			p->bytes += (uint32_t)used;
-		} else if ((used = take_whole(p, sink, in, len, &sound)) != 0) {
-			p->bytes += (uint32_t)used;
-		} else if (p->have == CGI_INSIDE && sound) {
+		else if (p->have == CGI_INSIDE && sound)
 			used = take_part(p, sink, buffer, in, len, &sound);
-		}
 		in += used;
 		len -= used;
 	}

@@ -24,15 +24,16 @@ struct cgi_sink {
 	void *owner;
 };
 
-/* Public to be embedded. Fields are the reader's own but for `line`, which the owner frees. All zero (but `kind`): nothing was read. */
+/* Public to be embedded. Fields are the reader's own but for `line`, which the owner frees. All zero but `kind` and `limit`: nothing was read. */
 struct cgi_pairs {
 	char *line;         /* a pair that is split over calls, LIMIT_HEAD_LINE bytes from http1_line_buffer, or NULL */
-	uint32_t bytes;     /* so far; LIMIT_HEAD_BYTES at most */
+	uint32_t bytes;     /* so far */
+	uint32_t limit;     /* that they may be, set by the owner; LIMIT_HEAD_BYTES at most */
 	uint32_t name, all; /* bytes of the name, and of name and value, of the pair at hand */
 	uint32_t at;        /* of these, how many are here */
 	uint16_t count;     /* pairs so far; LIMIT_HEAD_FIELDS at most */
 	uint8_t kind;       /* enum cgi_lengths */
-	uint8_t have;       /* bytes in `lengths`; behind them, inside a pair, CGI_INSIDE */
+	uint8_t have;       /* bytes in `lengths`; inside a pair another number */
 	uint8_t lengths[8];
 	bool kept; /* the pair at hand is kept in `line`, else passed over */
 };

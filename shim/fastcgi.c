@@ -57,7 +57,7 @@ static bool begin_request(struct fastcgi *h, uint16_t id)
 	h->id = id;
 	h->in_params = true;
 	h->told_blank = false;
-	h->pairs = (struct cgi_pairs){ .line = line, .kind = CGI_FASTCGI };
+	h->pairs = (struct cgi_pairs){ .line = line, .kind = CGI_FASTCGI, .limit = LIMIT_HEAD_BYTES };
 	return true;
 }
 

@@ -135,11 +135,14 @@ static void start(struct conn *conn, const char *in, size_t len)
 
 static __attribute__((cold)) struct request *received_otherwise(struct conn *conn, const char *in, size_t len)
 {
+	struct request *request = NULL;
+
 	if (conn->mode == CONN_UPGRADED && !protocol_begin(conn, in, len))
 		conn_make_opaque(conn, false);
 	if (conn->mode == CONN_PROTOCOL)
-		return conn->protocol->received(conn, in, len);
-	return config.raw ? raw_received(conn, len) : NULL;
+		request = conn->protocol->received(conn, in, len);
+	/* It may have been none of that, after all. */
+	return conn->mode == CONN_OPAQUE && config.raw ? raw_received(conn, len) : request;
 }
 
 enum taken { TAKEN, TAKEN_NO_HTTP, TAKEN_NO_ROOM };

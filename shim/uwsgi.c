@@ -29,7 +29,7 @@ static bool take_head(struct uwsgi *h, const char **in, const char *end)
 {
 	while (h->have < UWSGI_PACKET_HEAD && *in < end)
 		h->head[h->have++] = (uint8_t) * (*in)++;
-	h->left = (uint32_t)h->head[1] | (uint32_t)h->head[2] << 8;
+	h->left = h->pairs.limit = (uint32_t)h->head[1] | (uint32_t)h->head[2] << 8;
 	return h->have < UWSGI_PACKET_HEAD || (carries_variables(h->head[0]) && h->left > 0);
 }
 

@@ -133,7 +133,7 @@ static uint64_t run(const uint8_t *data, size_t size, enum fastcgi_side side, in
 /* Lines of ours as pairs, and back. */
 static void make_pairs(const uint8_t *data, size_t size, enum cgi_lengths kind)
 {
-	struct cgi_pairs pairs = { .kind = (uint8_t)kind };
+	struct cgi_pairs pairs = { .kind = (uint8_t)kind, .limit = LIMIT_HEAD_BYTES };
 	struct run r = { 0 }, expected = { 0 };
 	struct cgi_sink sink = { pair, &r };
 	char *lines = malloc(size + 32 + CGI_GROWTH), *value = lines + CGI_GROWTH + 13;

@@ -143,6 +143,22 @@ CORE_TEST(an_answer_to_nobody_and_bytes_that_never_were_fastcgi_pass)
 	free(b);
 }
 
+/* A length of 256 before a message looks like a packet's head, until the message comes. */
+CORE_TEST(what_only_looked_like_uwsgi_is_a_request_of_an_opaque_protocol)
+{
+	int fd;
+
+	config.raw = true;
+	fd = core_accept(false);
+	core_receive(fd, "\0\0\1\0", 4);
+	CHECK_NOTHING_KNOWN();
+	core_receive(fd, "a message", 9);
+	CHECK(current_known() != NULL);
+	CHECK_INT(counters_get(opaque_connections), 1);
+	CHECK_INT(counters_get(requests_raw), 1);
+	core_close(fd);
+}
+
 CORE_TEST(a_uwsgi_request_is_the_threads_when_its_packet_is_whole)
 {
 	struct bytes *b = fresh();
@@ -406,6 +422,7 @@ int main(void)
 		cmocka_unit_test(a_next_request_has_its_own_ids),
 		cmocka_unit_test(two_requests_at_a_time_are_nobodys),
 		cmocka_unit_test(an_answer_to_nobody_and_bytes_that_never_were_fastcgi_pass),
+		cmocka_unit_test(what_only_looked_like_uwsgi_is_a_request_of_an_opaque_protocol),
 		cmocka_unit_test(a_uwsgi_request_is_the_threads_when_its_packet_is_whole),
 		cmocka_unit_test(uwsgi_answers_end_with_the_connection_too),
 		cmocka_unit_test(a_call_gets_a_record_of_params_before_their_end),

@@ -349,7 +349,7 @@ static void lines_become_pairs(void **state)
 {
 	static const char lines[] = "traceparent: 00-1\r\nx-trace-id: \r\n";
 	char *value = malloc(300), out[1024], block[2048];
-	struct cgi_pairs pairs = { .kind = CGI_FASTCGI };
+	struct cgi_pairs pairs = { .kind = CGI_FASTCGI, .limit = LIMIT_HEAD_BYTES };
 	struct said said = { 0 };
 	struct cgi_sink sink = { say_pair, &said };
 	size_t len;
@@ -360,7 +360,7 @@ static void lines_become_pairs(void **state)
 	len = (size_t)snprintf(block + CGI_GROWTH + sizeof(lines) - 1, 400, "baggage: %.*s\r\n", 300, value);
 	len = cgi_format_pairs(CGI_FASTCGI, block + CGI_GROWTH, sizeof(lines) - 1 + len, block);
 	assert_true(cgi_pairs_feed(&pairs, &sink, line_of_cgi, block, len) && cgi_pairs_whole(&pairs));
-	pairs = (struct cgi_pairs){ .kind = CGI_UWSGI };
+	pairs = (struct cgi_pairs){ .kind = CGI_UWSGI, .limit = LIMIT_HEAD_BYTES };
 	len = cgi_format_pairs(CGI_UWSGI, lines, sizeof(lines) - 1, out);
 	assert_true(cgi_pairs_feed(&pairs, &sink, line_of_cgi, out, len) && cgi_pairs_whole(&pairs));
 	assert_string_equal(said.text, "HTTP_TRACEPARENT=00-1 HTTP_X_TRACE_ID= HTTP_BAGGAGE=<300 bb> "
