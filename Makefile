@@ -60,7 +60,7 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/fastcgi% shim/hpack% shim/http2% shim/ids% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence% shim/fastcgi% shim/hpack% shim/http2% shim/ids% \
 	shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline_table% shim/managed% shim/propagate% \
 	shim/record_parts% shim/ring% shim/run_files% shim/span_text% shim/tls% shim/uwsgi% \
 	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
@@ -129,7 +129,7 @@ GENERATED := $(BUILD)/gen/exports.map $(BUILD)/gen/real_table.h
 	clean help units fuzzers programs objects FORCE
 
 ## all: the object and the program (default)
-all: $(BUILD)/libtraceshim.so $(BUILD)/traceshim.cjs $(BUILD)/traceshim $(BUILD)/traceshim-agent
+all: $(BUILD)/libtraceshim.so $(BUILD)/libtraceshim-handoff.so $(BUILD)/traceshim.cjs $(BUILD)/traceshim $(BUILD)/traceshim-agent
 
 units: $(SHIM_UNITS) $(CLI_UNITS) $(AGENT_UNITS)
 	@:
@@ -192,6 +192,17 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(INFLATER_O) $(BUILD)/gen/exports.map hoo
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@.new
 	$(Q)mv $@.new $@
 	$(Q)rm -f $@.full
+
+# The second object, preloaded where TRACESHIM_ATTRIBUTION=validated (hooks/handoff/unlock.c): one file, nothing of the core in it.
+# What it exports is marked in the source.
+$(BUILD)/libtraceshim-handoff.so: hooks/handoff/unlock.c shim/handoff.h Makefile
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(BUILD)/gen
+	$(Q)echo '{ global: pthread_mutex_unlock; mtx_unlock; traceshim_handoff; local: *; };' > $(BUILD)/gen/handoff.map
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out -flto%,$(OBJECT_CFLAGS)) -shared -nostartfiles -static-libgcc -Wl,-soname,$(@F) -Wl,--version-script,$(BUILD)/gen/handoff.map -Wl,-z,defs \
+		-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text -Wl,--hash-style=gnu -Wl,--build-id -o $@.new $< $(LDFLAGS)
+	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment $@.new
+	$(Q)mv $@.new $@
 
 # The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
 # the base, and a function around the other parts, in this order. Its last line is a seal (hooks/node_companion.c).
@@ -413,13 +424,14 @@ install: all
 	install -m 755 $(BUILD)/traceshim '$(DESTDIR)$(BINDIR)/traceshim'
 	install -m 755 $(BUILD)/traceshim-agent '$(DESTDIR)$(LIBDIR)/traceshim/traceshim-agent'
 	install -m 644 $(BUILD)/libtraceshim.so '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so'
+	install -m 644 $(BUILD)/libtraceshim-handoff.so '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim-handoff.so'
 	install -m 644 $(BUILD)/traceshim.cjs '$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs'
 	install -m 644 cli/traceshim.1 '$(DESTDIR)$(MANDIR)/man1/traceshim.1'
 
 ## uninstall: remove what install put there
 uninstall:
 	rm -f '$(DESTDIR)$(BINDIR)/traceshim' '$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim.so' \
-		'$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs' '$(DESTDIR)$(LIBDIR)/traceshim/traceshim-agent' \
+		'$(DESTDIR)$(LIBDIR)/traceshim/libtraceshim-handoff.so' '$(DESTDIR)$(LIBDIR)/traceshim/traceshim.cjs' '$(DESTDIR)$(LIBDIR)/traceshim/traceshim-agent' \
 		'$(DESTDIR)$(MANDIR)/man1/traceshim.1'
 	rmdir '$(DESTDIR)$(LIBDIR)/traceshim' 2>/dev/null || true
 

@@ -189,6 +189,31 @@ static void run_warn(const struct doctor_report *report)
 	}
 }
 
+/*
+ * TRACESHIM_ATTRIBUTION=validated takes a second object, which lies beside the first. Takes over `preload`; NULL without memory (or
+ * if it was NULL).
+ */
+static char *run_add_handoff(char *preload, const char *object)
+{
+	static const char name[] = "libtraceshim-handoff.so";
+	const char *wish = getenv("TRACESHIM_ATTRIBUTION");
+	int folder = (int)(find_base_name(object) - object);
+	char *both;
+
+	if (!preload || !wish || strcmp(wish, "validated") != 0 || strstr(preload, name))
+		return preload;
+	both = malloc(strlen(preload) + 1 + (size_t)folder + sizeof(name));
+	if (both) {
+		sprintf(both, "%s:%.*s%s", preload, folder, object, name);
+		if (access(both + strlen(preload) + 1, R_OK) != 0) {
+			text_error("warning: nothing is validated: %s is missing", both + strlen(preload) + 1);
+			strcpy(both, preload);
+		}
+	}
+	free(preload);
+	return both;
+}
+
 static int run_exec(char **argv)
 {
 	int error;
@@ -230,7 +255,8 @@ int run_command(int argc, char **argv)
 	if (agent_is_wished(&wish) && !agent_start_beside(&wish))
 		return EXIT_RUN_OWN;
 	if (!report.would_not_start) {
-		preload = find_preload_value(getenv("LD_PRELOAD"), report.object_path);
+		preload = run_add_handoff(find_preload_value(getenv("LD_PRELOAD"), report.object_path),
+		                          report.object_path);
 		if (!preload || !run_set("LD_PRELOAD", preload))
 			return EXIT_RUN_OWN;
 		free(preload);

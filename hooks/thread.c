@@ -8,6 +8,7 @@
 #include "real.h"
 
 #include "current.h"
+#include "evidence.h"
 #include "forks.h"
 #include "pool.h"
 
@@ -59,23 +60,31 @@ static void before_wait(void)
 		current_wait_idle();
 }
 
-EXPORT int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex)
+/* With a mutex that guards what is waited for: a queue, perhaps. */
+static void before_wait_with(const void *mutex)
 {
 	before_wait();
+	if (__builtin_expect(evidence_on, 0) && io_active())
+		evidence_note_queue(mutex);
+}
+
+EXPORT int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex)
+{
+	before_wait_with(mutex);
 	return REAL(pthread_cond_wait)(cond, mutex);
 }
 
 EXPORT int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex,
                                   const struct timespec *restrict deadline)
 {
-	before_wait();
+	before_wait_with(mutex);
 	return REAL(pthread_cond_timedwait)(cond, mutex, deadline);
 }
 
 EXPORT int pthread_cond_clockwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex, clockid_t clock,
                                   const struct timespec *restrict deadline)
 {
-	before_wait();
+	before_wait_with(mutex);
 	return REAL(pthread_cond_clockwait)(cond, mutex, clock, deadline);
 }
 
@@ -99,12 +108,12 @@ EXPORT int sem_clockwait(sem_t *restrict sem, clockid_t clock, const struct time
 
 EXPORT int cnd_wait(cnd_t *cond, mtx_t *mutex)
 {
-	before_wait();
+	before_wait_with(mutex);
 	return REAL(cnd_wait)(cond, mutex);
 }
 
 EXPORT int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const struct timespec *restrict deadline)
 {
-	before_wait();
+	before_wait_with(mutex);
 	return REAL(cnd_timedwait)(cond, mutex, deadline);
 }

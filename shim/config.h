@@ -17,6 +17,9 @@ enum log_format { FORMAT_OTEL, FORMAT_CAMEL, FORMAT_ECS, FORMAT_DATADOG, FORMAT_
 /* How far a thread that serves many connections from one event loop is trusted; see current.c. */
 enum loop_trust { LOOP_AUTO, LOOP_INLINE, LOOP_SINGLE, LOOP_OFF };
 
+/* What it takes to say whose a line or a call is; see current.c and evidence.c. */
+enum attribution { ATTRIBUTION_PROVEN, ATTRIBUTION_VALIDATED };
+
 #define PROPAGATE_TRACECONTEXT 0x01u
 #define PROPAGATE_BAGGAGE 0x02u
 #define PROPAGATE_B3 0x04u
@@ -49,6 +52,7 @@ struct config {
 	enum log_format log_format;
 	bool datadog_decimal;        /* ids as decimal of the low 64 bits */
 	enum loop_trust loop_trust;  /* TRACESHIM_LOOP */
+	enum attribution attribution; /* TRACESHIM_ATTRIBUTION */
 	uint32_t propagators;        /* PROPAGATE_*, from OTEL_PROPAGATORS */
 	uint8_t propagator_order[5]; /* the same as single bits in the configured order, 0 after the last */
 

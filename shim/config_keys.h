@@ -57,6 +57,8 @@
 	  "bytes that each thread has for what the agent did not fetch yet, up to a power of two") \
 	X(loop, "TRACESHIM_LOOP", "auto", \
 	  "trust in event loops: auto, inline, single, off") \
+	X(attribution, "TRACESHIM_ATTRIBUTION", "proven", \
+	  "validated: believe evidence, too, of which job a worker takes out of a queue") \
 	X(stdio, "TRACESHIM_STDIO", "", \
 	  "internal: which files the tree's stdout and stderr are; set for child programs") \
 	X(library, "TRACESHIM_LIBRARY", "", \

@@ -106,6 +106,17 @@ static void set_loop(struct config_piece value)
 		config_reject(CONFIG_KEY_loop, value, "must be auto, inline, single or off");
 }
 
+static void set_attribution(struct config_piece value)
+{
+	static const char *const words[] = { "proven", "validated" };
+	int index = choose(value, words, COUNT(words));
+
+	if (index >= 0)
+		config.attribution = (enum attribution)index;
+	else
+		config_reject(CONFIG_KEY_attribution, value, "must be proven or validated");
+}
+
 static bool has_control(struct config_piece value)
 {
 	for (size_t i = 0; i < value.len; i++)
@@ -482,6 +493,7 @@ __attribute__((noinline)) void config_apply(enum config_key key, struct config_p
 	case CONFIG_KEY_export: set_export(value); break;
 	case CONFIG_KEY_ring_size: set_ring_size(value); break;
 	case CONFIG_KEY_loop: set_loop(value); break;
+	case CONFIG_KEY_attribution: set_attribution(value); break;
 	case CONFIG_KEY_stdio: set_stdio(value); break;
 	case CONFIG_KEY_traceparent: set_text(key, value, 256, &config.traceparent); break;
 	case CONFIG_KEY_tracestate: set_text(key, value, 4096, &config.tracestate); break;

@@ -184,6 +184,20 @@ static inline void conn_unlock(struct conn *conn)
 		__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
 }
 
+/* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
+static inline bool conn_lock_to_look(struct conn_handle handle)
+{
+	uint32_t nobody = 0;
+
+	if (handle.conn == NULL || !own_replace32(&handle.conn->lock, &nobody, conn_epoch | (uint32_t)os_tid()))
+		return false;
+	if (__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
+	    !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE))
+		return true;
+	conn_unlock(handle.conn);
+	return false;
+}
+
 /*
  * The same where giving up would break the program's own stream, because half an insertion is out: waits much longer, but
  * still not for ever, and not above the owner. _to_send: if the connection has such a one pending.

@@ -48,6 +48,10 @@
  * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead. Nor are threads
  * that carry Java's virtual ones.
  *
+ *   VALIDATED  No proof: evidence that was right so far says which request the job is for that the thread has taken out of a queue. See
+ *              evidence.c; only with TRACESHIM_ATTRIBUTION=validated. It lasts, past the response, until the thread waits for
+ *              another thread, reads, or takes something else.
+ *
  * Ruled out: binding backwards from the response (wrong in 25 % of lines on event loops), following wake-ups (up to 97 %),
  * a map keyed by thread as eBPF agents use (84 to 99 % wrong in a loaded pool).
  *
@@ -63,6 +67,7 @@
 #include "config.h"
 #include "conn.h"
 #include "counters.h"
+#include "evidence.h"
 #include "layout.h"
 #include "libc_versions.h"
 #include "managed.h"
@@ -78,7 +83,7 @@
 /* A pool that works in stages answers what it reads by chance, seven times in ten when it has little to do: 1 in 10^9. */
 #define READ_PROOFS 64
 
-enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED };
+enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED, CLASS_VALIDATED };
 
 struct current {
 	union {
@@ -321,6 +326,7 @@ struct request *current_known(void)
 	switch (me->class) {
 	case CLASS_READ: return read_proven(me) ? request : NULL;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
+	case CLASS_VALIDATED: return evidence_holds() ? request : NULL;
 	case CLASS_INHERITED:
 		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
 		               request :
@@ -361,6 +367,8 @@ void current_read_request(struct request *request, bool blocking)
 {
 	if (blind)
 		return;
+	if (__builtin_expect(evidence_on, 0))
+		evidence_leave();
 	if (carries_virtual_threads()) {
 		current_clear();
 		return;
@@ -409,6 +417,8 @@ void current_begin_response(struct request *request, bool blocking)
 	if (blind)
 		return;
 	if (request != NULL) {
+		if (__builtin_expect(evidence_on, 0))
+			evidence_answers(request);
 		request_advance(request, REQUEST_RESPONDING);
 		if (__builtin_expect(request->reader != 0 && me->request != request, 0) && request->reader != os_tid())
 			__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
@@ -529,7 +539,8 @@ void current_wait_idle(void)
 	struct current *me = self();
 
 	me->pooled = true;
-	if (me->request != NULL && me->class != CLASS_INHERITED && request_state(me->request) < REQUEST_ENDED)
+	if (me->request != NULL && me->class != CLASS_INHERITED && me->class != CLASS_VALIDATED &&
+	    request_state(me->request) < REQUEST_ENDED)
 		return;
 	if (!__atomic_load_n(&pools, __ATOMIC_RELAXED))
 		__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
@@ -554,7 +565,7 @@ void current_read_channel(void)
 {
 	struct current *me = self();
 
-	if (me->class == CLASS_INHERITED || (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
+	if (me->class == CLASS_INHERITED || me->class == CLASS_VALIDATED || (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
 		current_clear();
 	} else if (me->in_loop && me->class != CLASS_READ) {
 		me->touched++;
@@ -585,6 +596,24 @@ void current_give_up(void)
 {
 	if (self()->class == CLASS_READ)
 		current_clear();
+}
+
+bool current_begin_job(void)
+{
+	struct current *me = self();
+
+	if (blind || me->in_loop)
+		return false;
+	if (me->request != NULL && me->class != CLASS_VALIDATED &&
+	    (me->class != CLASS_INHERITED || request_state(me->request) < REQUEST_RESPONDING))
+		return false;
+	current_clear();
+	return true;
+}
+
+void current_take_job(struct request *request)
+{
+	set(request, CLASS_VALIDATED);
 }
 
 void current_adopt(struct request *inherited)

@@ -104,6 +104,14 @@ void current_give_up(void);
  */
 struct request *current_for_call(struct request *bound, bool blocking);
 
+/*
+ * This thread has unlocked a queue, from which it may have taken a job (evidence.h). _begin_job: what it was told to work for is over;
+ * returns whether what it does next may be another's work: not in an event loop, nor for what it has read itself, nor while
+ * what it inherited lasts. _take_job: it works for `request` now, until it waits, reads or takes something else.
+ */
+bool current_begin_job(void);
+void current_take_job(struct request *request);
+
 /* Is this connection what the thread's request waits for itself (its body, its client)? For poll and select. */
 bool current_is_own_wait(const struct conn *conn);
 

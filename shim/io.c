@@ -10,6 +10,7 @@
 #include "config.h"
 #include "counters.h"
 #include "current.h"
+#include "evidence.h"
 #include "ids.h"
 #include "layout.h"
 #include "logfiles.h"
@@ -497,6 +498,8 @@ void io_end_thread(void)
 {
 	if (io_active())
 		io_flush_thread_logs();
+	if (evidence_on)
+		evidence_leave();
 	spare_end_thread();
 	ring_end_thread();
 }

@@ -111,6 +111,12 @@ static inline bool os_readable(const void *bytes, size_t len)
 /* The same of a string, or of as much of it as a look at its first `len` bytes may need. */
 bool os_readable_text(const char *text, size_t len);
 
+/*
+ * Copy memory of this process that may not be there: by the kernel (process_vm_readv), which says so where a load would be a
+ * fault. Returns how many bytes came, which may be fewer than `len`, or -errno. Signal-safe; errno stays as it is.
+ */
+long os_copy(void *to, const void *from, size_t len);
+
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
 void *os_pages(size_t len);
 

@@ -39,6 +39,7 @@ struct request *request_new(void)
 	r->waiting = r->behind = 0;
 	r->multiplexed = false;
 	r->reader = 0;
+	r->taken = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
 	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
 	return r;
@@ -114,6 +115,11 @@ bool request_others_wait(const struct request *r)
 	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == this_process();
 
 	return __atomic_load_n(&waiting, __ATOMIC_RELAXED) != own;
+}
+
+uint32_t request_waiting(void)
+{
+	return __atomic_load_n(&waiting, __ATOMIC_RELAXED);
 }
 
 bool request_any_behind(void)

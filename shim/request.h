@@ -33,6 +33,7 @@ struct request {
 	uint16_t waiting; /* for its answer */
 	uint16_t behind;  /* read along behind another one of its connection, and its answer has not begun */
 	bool multiplexed; /* by a connection that carries several at a time (HTTP/2) */
+	uint8_t taken;    /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
 	int32_t reader;   /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
@@ -65,6 +66,7 @@ void request_begin_waiting(struct request *r, bool behind);
 void request_end_waiting(struct request *r);
 /* Does any request but this one wait? */
 bool request_others_wait(const struct request *r);
+uint32_t request_waiting(void); /* how many do */
 /* Is there any request that the program has read along, and may have taken up unseen? */
 bool request_any_behind(void);
 void request_after_fork(void);

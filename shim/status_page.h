@@ -65,7 +65,12 @@
 	  "outgoing requests whose frame could not be made longer: not whole in one write, or too long")               \
 	X(streams_skipped, "HTTP/2 streams passed over: more of them than a connection may have, or no memory")        \
 	X(requests_cgi, "requests served by FastCGI or uwsgi")                                                         \
-	X(calls_cgi, "requests handed on by FastCGI or uwsgi")
+	X(calls_cgi, "requests handed on by FastCGI or uwsgi")                                                         \
+	X(handoffs_named, "jobs taken from queues whose request evidence told (TRACESHIM_ATTRIBUTION)")                \
+	X(handoffs_agreed, "of them, answered as told")                                                                \
+	X(handoffs_contradicted, "of them, answered otherwise: told wrong")                                            \
+	X(handoffs_switched_off, "places that take from queues, believed once and not any more")                       \
+	X(handoffs_skipped, "jobs passed over: more places that unlock queues than the table holds")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,

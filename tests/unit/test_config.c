@@ -66,6 +66,7 @@ static void an_empty_environment_gives_the_documented_defaults(void **state)
 	assert_int_equal(config.log_mode, LOG_JSON);
 	assert_int_equal(config.log_format, FORMAT_OTEL);
 	assert_int_equal(config.loop_trust, LOOP_AUTO);
+	assert_int_equal(config.attribution, ATTRIBUTION_PROVEN);
 	assert_false(config.datadog_decimal);
 	assert_int_equal(config.propagators, PROPAGATE_TRACECONTEXT | PROPAGATE_BAGGAGE);
 	assert_int_equal(config.correlation_count, 1);
@@ -351,7 +352,7 @@ static void plain_texts_are_kept_as_they_are(void **state)
 	assert_name(config.stdio_files, "-,19:7");
 	assert_wrong(0);
 	LOAD(text, "TRACEPARENT=00-x", "TRACESTATE=a=b", "BAGGAGE=c=d", "TRACESHIM_LOG_FILES=/a/*.log:/b",
-	     "TRACESHIM_RUN_DIR=/run/ts//", "TRACESHIM_LOOP=single", "TRACESHIM_LIBRARY=/x.so");
+	     "TRACESHIM_RUN_DIR=/run/ts//", "TRACESHIM_LOOP=single", "TRACESHIM_LIBRARY=/x.so", "TRACESHIM_ATTRIBUTION=validated");
 	memset(text, 'x', sizeof(text)); /* programs overwrite their environment */
 	assert_name(config.stdio_files, "fe01:123,19:7");
 	assert_name(config.traceparent, "00-x");
@@ -360,6 +361,7 @@ static void plain_texts_are_kept_as_they_are(void **state)
 	assert_name(config.log_files, "/a/*.log:/b");
 	assert_name(config.run_dir, "/run/ts");
 	assert_int_equal(config.loop_trust, LOOP_SINGLE);
+	assert_int_equal(config.attribution, ATTRIBUTION_VALIDATED);
 	assert_int_equal(counters_page()->notes_len, 0);
 }
 

@@ -1,0 +1,571 @@
+/*
+ * Evidence for hand-offs: which request does a worker take out of a queue?
+ *
+ * A reader thread puts jobs into a queue, guarded by a mutex and a condition; a worker takes one out, unlocks, and works for its
+ * request: it logs, calls others, and in the end writes the response. Nothing but the last of these says whose it was, and too
+ * late. But whoever will write to a connection must be able to find its descriptor; and where in the job that number stands is
+ * fixed when the program is compiled: in some register or word of the stack at the moment of the unlock, or at some offset
+ * from a pointer there, or from a pointer that lies there (the job points to a connection, that has the number). So the place is
+ * learned, from the responses:
+ *
+ *   WATCHED   A place in the program that unlocks a queue, by a path of calls: a site. Does its thread write one response
+ *             before it is here again? Where jobs are put in, it does not.
+ *   EXPLORED  All ways from the words of the stack to any connection with a request that waits are noted; the response then
+ *             says which of them led to the right one.
+ *   TESTED    A way that leads elsewhere than to the connection that is answered is struck off, for good. What is left after
+ *             PROVEN jobs, each of which could have been another's, is what is fixed in the program.
+ *   trusted   From then on a job's request is known when it is taken: if *all* ways that are left name the same connection,
+ *             and that has one request which waits for its answer. The first response that says otherwise ends it for good.
+ *
+ * Why this one. Tagging what the reader allocates while its request is known (malloc hooked) was the plan. Tags mislead where a
+ * job is a session that several requests share, where a loop reads several requests before it makes their jobs, or makes the
+ * next job before it reads; they know nothing of jobs by value, from slabs or of connections that live long; and every program
+ * pays for a hook in malloc. The number that will be written to is not about who made the job but what it is for: a session, a
+ * slab, a copy in the queue do not matter; jobs from which it cannot be found in two steps stay unknown.
+ *
+ * What could still make it wrong, and what stands against each:
+ *   - A false way that has always been right, and the true one out of reach (a session that keeps the number of whoever used it
+ *     last). A true way that is in reach is always there and disagrees. Else PROVEN jobs, all while others waited.
+ *   - A queue that behaves otherwise when it is busier (takes several jobs at a time, of which each names the first). Trust is
+ *     by level of how many wait, in powers of two: a level counts when LEVEL_PROOFS jobs were as expected there. Two responses
+ *     for one job end it for good, as do jobs about connections without a request (a job behind the response, or before a
+ *     request was read): the next request of that connection may be there one day.
+ *   - A request that two jobs name. Each is taken once: the second time ends it for good.
+ *   - A handler that takes another job while it waits (nested): one that was left without its response is no proof against
+ *     returning to it, so the next one's request is not told. If it is often so, it ends.
+ *   - A thread that runs several stacks (coroutines): what is known holds on the stack where it was found (evidence_holds).
+ * It says nothing of threads that read requests themselves, nor of event loops: current.c has proofs for these.
+ *
+ * Who may call: any thread, not signal handlers (a handler does not unlock mutexes); whoever comes upon a table in use goes on
+ * without. Nothing is locked but a connection, for the length of a look. Memory: one table, mapped at the start, only where
+ * it is asked for; SITES and CANDIDATES bound it.
+ */
+#include "evidence.h"
+
+#include <string.h>
+
+#include "conn.h"
+#include "counters.h"
+#include "current.h"
+#include "evidence_internal.h"
+#include "handoff.h"
+#include "io.h"
+#include "os.h"
+
+#define SITES 64u        /* a program has a few queues; where it puts jobs in counts too */
+#define PATHS 64u        /* of a site; unoptimized programs have copies of a pointer all over their frames */
+#define CANDIDATES 4096u /* small numbers are everywhere */
+#define CALLS 4u         /* of a path, by which an unlock is reached */
+#define FAMILIAR 4u      /* responses before it is worth exploring */
+#define EXPLORATIONS 12u /* that came to nothing, before a site is given up */
+#define ATTEMPTS 96u     /* of exploring, with those whose job got no response */
+#define SHALLOW 2u       /* so many look at fewer steps */
+#define REFINING 64u     /* jobs that strike off ways one by one, before all that are left are asked together */
+#define PROVEN 8192u     /* what is wrong once in a thousand jobs gets through once in four thousand times */
+#define LEVELS 16u       /* up to 65,535 that wait */
+#define LEVEL_PROOFS 512u
+#define STRIKE 16u /* a job whose response somebody else began, against one with */
+#define STRIKES_MAX 1024u
+#define STALE_MS 2000u    /* who began to learn from a job and did not end makes room */
+#define STACK_ABOVE 4096u /* how much of the stack the calls that took the job may have had */
+#define STACK_BELOW 262144u
+
+enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
+
+/* One thread at a time learns, from one job: the ticket says which. */
+struct claim {
+	uint32_t ticket; /* 0: nobody; CLAIM_BUSY: somebody just looks or counts; atomic */
+	uint32_t since_ms;
+};
+
+#define CLAIM_BUSY 1u
+
+struct site {
+	uint64_t key; /* 0: free; atomic */
+	uint8_t state;
+	bool waits;      /* a thread has waited, and come out here: jobs are taken */
+	uint8_t trusted; /* levels below this one are; atomic */
+	uint8_t familiar, explorations, attempts;
+	uint8_t refining; /* jobs still to come; atomic */
+	uint16_t paths;
+	uint32_t strikes;
+	uint32_t good[LEVELS]; /* jobs that were as expected, by how many waited */
+	struct claim claim;
+	struct path path[PATHS];
+	uint64_t request[PATHS]; /* where they led, in the job that is learned from */
+};
+
+struct table {
+	struct site site[SITES];
+	struct claim exploring;
+	unsigned candidates;
+	struct candidate candidate[CANDIDATES];
+};
+
+/* What this thread has taken, since it last unlocked a queue. */
+struct episode {
+	struct site *site;  /* NULL: nothing */
+	uint64_t named;     /* the request that evidence names; 0: none */
+	uint64_t answered;  /* the one whose response it has begun; 0: none */
+	uintptr_t at;       /* in its stack */
+	const void *waited; /* the mutex that it has waited with since, if any */
+	uint32_t ticket;    /* it learns from this one */
+	int fd;             /* whose request is named */
+	uint8_t level;
+	bool asked;    /* all ways together */
+	bool believed; /* trusted at this level */
+	bool loose;    /* what it took before was left without a response */
+};
+
+bool evidence_on;
+
+static struct table *table;
+static struct handoff *queues;
+static uint32_t tickets;
+static __thread struct episode episode __attribute__((tls_model("initial-exec")));
+
+/* ---- learning is one thread's at a time ---- */
+
+static bool claim_take(struct claim *claim)
+{
+	uint32_t now = (uint32_t)os_monotonic_ms(), seen = __atomic_load_n(&claim->ticket, __ATOMIC_ACQUIRE);
+
+	if (seen == CLAIM_BUSY || (seen != 0 && now - __atomic_load_n(&claim->since_ms, __ATOMIC_RELAXED) < STALE_MS) ||
+	    !own_replace32(&claim->ticket, &seen, CLAIM_BUSY))
+		return false;
+	__atomic_store_n(&claim->since_ms, now, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Until the response: whoever has the ticket may take it up again. */
+static uint32_t claim_leave(struct claim *claim)
+{
+	uint32_t ticket = __atomic_add_fetch(&tickets, 1, __ATOMIC_RELAXED) << 1 | 1;
+
+	if (ticket == CLAIM_BUSY)
+		ticket += 2;
+	__atomic_store_n(&claim->ticket, ticket, __ATOMIC_RELEASE);
+	return ticket;
+}
+
+static bool claim_take_again(struct claim *claim, uint32_t ticket)
+{
+	return own_replace32(&claim->ticket, &ticket, CLAIM_BUSY);
+}
+
+static void claim_end(struct claim *claim)
+{
+	__atomic_store_n(&claim->ticket, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- sites ---- */
+
+static enum site_state state_of(const struct site *site)
+{
+	return (enum site_state)__atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
+}
+
+static void set_state(struct site *site, enum site_state state)
+{
+	if (state_of(site) != SITE_OFF)
+		__atomic_store_n(&site->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+/* For good. One that was trusted is worth to be told of. */
+static void switch_off(struct site *site)
+{
+	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) == SITE_OFF)
+		return;
+	if (__atomic_exchange_n(&site->trusted, 0, __ATOMIC_RELAXED) > 0)
+		counters_count(handoffs_switched_off);
+}
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+	a = (a ^ b) * 0x9e3779b97f4a7c15u;
+	return a ^ a >> 29;
+}
+
+/*
+ * A site is a place in the program, reached in one way: by which calls (as far as frame pointers tell, in programs that are not
+ * optimized), and how deep in the thread's stack. The thread's own memory is at the end of it.
+ */
+static uint64_t key_of(const void *queue, uintptr_t at, const struct words *words)
+{
+	uintptr_t first = (uintptr_t)words->word, frame, next, place;
+	uint64_t key = mix(mix((uintptr_t)queue, at), (uintptr_t)&episode - first);
+	unsigned i;
+
+	frame = words->count > HANDOFF_SAVED ? words->word[HANDOFF_SAVED] : 0;
+	for (i = 0; i < CALLS; i++, frame = next) {
+		place = (frame - first) / sizeof(uintptr_t);
+		if (frame <= first || frame % sizeof(uintptr_t) != 0 || place + 1 >= words->count)
+			break;
+		next = words->word[place];
+		if (next <= frame || next - frame > STACK_BELOW)
+			break; /* no frame pointer, but whatever the program keeps in that register */
+		key = mix(key, words->word[place + 1]);
+	}
+	return key | 1;
+}
+
+static struct site *find_site(uint64_t key)
+{
+	unsigned at = (unsigned)(key >> 32) % SITES, tries;
+
+	for (tries = 0; tries < SITES / 4; tries++, at = (at + 1) % SITES) {
+		struct site *site = &table->site[at];
+		uint64_t seen = __atomic_load_n(&site->key, __ATOMIC_ACQUIRE);
+
+		if (seen == 0 && own_replace64(&site->key, &seen, key))
+			return site;
+		if (seen == key)
+			return site;
+	}
+	counters_count(handoffs_skipped);
+	return NULL;
+}
+
+static unsigned level_now(void)
+{
+	uint32_t waiting = request_waiting();
+
+	return waiting < 2 ? 0 : 31 - (unsigned)__builtin_clz(waiting > 65535 ? 65535 : waiting);
+}
+
+/* Jobs of a busier process say more. One that was alone says nothing of when it is not. */
+static void trust(struct site *site)
+{
+	uint32_t sum = 0;
+	unsigned level, trusted = 0;
+
+	for (level = LEVELS; level-- > 1;) {
+		sum += __atomic_load_n(&site->good[level], __ATOMIC_RELAXED);
+		if (trusted == 0 && sum >= LEVEL_PROOFS)
+			trusted = level + 1;
+	}
+	if (sum < PROVEN)
+		trusted = sum + __atomic_load_n(&site->good[0], __ATOMIC_RELAXED) >= PROVEN;
+	if (state_of(site) == SITE_TESTED)
+		__atomic_store_n(&site->trusted, (uint8_t)trusted, __ATOMIC_RELAXED);
+}
+
+static void forget_proofs(struct site *site)
+{
+	unsigned level;
+
+	__atomic_store_n(&site->trusted, 0, __ATOMIC_RELAXED);
+	for (level = 0; level < LEVELS; level++)
+		__atomic_store_n(&site->good[level], 0, __ATOMIC_RELAXED);
+}
+
+static void was_good(struct site *site, unsigned level)
+{
+	uint32_t good = __atomic_add_fetch(&site->good[level], 1, __ATOMIC_RELAXED);
+	uint32_t strikes = __atomic_load_n(&site->strikes, __ATOMIC_RELAXED);
+
+	if (good > UINT32_MAX / (2 * LEVELS))
+		__atomic_store_n(&site->good[level], UINT32_MAX / (4 * LEVELS), __ATOMIC_RELAXED);
+	if (strikes > 0)
+		__atomic_store_n(&site->strikes, strikes - 1, __ATOMIC_RELAXED);
+}
+
+/* ---- a job is taken ---- */
+
+/* Nothing was found in what a response confirmed. */
+static void explored_in_vain(struct site *site)
+{
+	forget_proofs(site);
+	if (++site->explorations >= EXPLORATIONS)
+		switch_off(site);
+	else
+		set_state(site, SITE_EXPLORED);
+}
+
+static void begin_exploring(struct episode *me, struct site *site, const struct words *words)
+{
+	if (site->attempts >= ATTEMPTS) {
+		switch_off(site);
+		return;
+	}
+	if (!claim_take(&table->exploring))
+		return;
+	site->attempts++;
+	table->candidates = paths_explore(table->candidate, CANDIDATES, words, site->explorations < SHALLOW ? 1 : 2);
+	me->ticket = claim_leave(&table->exploring);
+}
+
+static void begin_refining(struct episode *me, struct site *site, const struct words *words)
+{
+	struct paths_read read = { .count = 0 };
+	unsigned i;
+
+	if (!claim_take(&site->claim))
+		return;
+	for (i = 0; i < site->paths; i++)
+		site->request[i] = paths_request(paths_follow(&site->path[i], words, &read));
+	me->ticket = claim_leave(&site->claim);
+}
+
+/* The one descriptor that all ways lead to, or -1. */
+static int agreed(const struct site *site, const struct words *words)
+{
+	struct paths_read read = { .count = 0 };
+	int fd = -1, other;
+	unsigned i;
+
+	for (i = 0; i < site->paths; i++) {
+		other = paths_follow(&site->path[i], words, &read);
+		if (other < 0 || (i > 0 && other != fd))
+			return -1;
+		fd = other;
+	}
+	return fd;
+}
+
+/* Confirmed under the connection's lock: a reference to the request, or NULL. A second job for it ends the trust. */
+static struct request *take_request(struct site *site, int fd, uint64_t id)
+{
+	struct conn_handle handle = conn_of_word(fd, fds_word(fd));
+	uint8_t queue = (uint8_t)(1 + (site - table->site));
+	struct request *request = NULL;
+	const struct exchange *ex;
+
+	if (!conn_lock_to_look(handle))
+		return NULL;
+	ex = handle.conn->mode == CONN_HTTP1 && handle.conn->depth == 1 ? handle.conn->first : NULL;
+	if (ex != NULL && ex->request_headed && !ex->response_begun && ex->request != NULL &&
+	    memcmp(ex->request->ctx.span_id, &id, sizeof(id)) == 0)
+		request = request_ref(ex->request);
+	conn_unlock(handle.conn);
+	if (request != NULL && __atomic_exchange_n(&request->taken, queue, __ATOMIC_RELAXED) == queue) {
+		switch_off(site);
+		request_unref(request);
+		request = NULL;
+	}
+	return request;
+}
+
+static void ask(struct episode *me, struct site *site, const struct words *words)
+{
+	int fd = agreed(site, words);
+	struct request *request;
+	uint64_t id;
+
+	me->asked = true;
+	me->believed = me->level < __atomic_load_n(&site->trusted, __ATOMIC_RELAXED);
+	if (fd < 0)
+		return;
+	id = paths_request(fd);
+	if (id == PATHS_IDLE)
+		switch_off(site);
+	if (id <= PATHS_UNSURE || (request = take_request(site, fd, id)) == NULL)
+		return;
+	me->named = id;
+	me->fd = fd;
+	if (me->believed && !me->loose) {
+		counters_count(handoffs_named);
+		current_take_job(request);
+	}
+	request_unref(request);
+}
+
+/* ---- a job ends ---- */
+
+/*
+ * Returns whether it was left without a response, though it had a request. While that still waits, this thread was not the one to
+ * answer it: the evidence was false. Otherwise somebody else may have, or the client has gone.
+ */
+static bool end_episode(struct episode *me)
+{
+	struct site *site = me->site;
+
+	if (site == NULL)
+		return false;
+	me->site = NULL;
+	if (me->ticket != 0 && claim_take_again(&site->claim, me->ticket))
+		claim_end(&site->claim);
+	else if (me->ticket != 0 && claim_take_again(&table->exploring, me->ticket))
+		claim_end(&table->exploring);
+	if (me->answered != 0 || me->named == 0)
+		return false;
+	if (paths_request(me->fd) == me->named ||
+	    __atomic_add_fetch(&site->strikes, STRIKE, __ATOMIC_RELAXED) > STRIKES_MAX)
+		switch_off(site);
+	return true;
+}
+
+void evidence_leave(void)
+{
+	(void)end_episode(&episode);
+}
+
+void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, unsigned count)
+{
+	struct words words = { word, count };
+	struct episode *me = &episode;
+	struct site *site = find_site(key_of(queue, at, &words));
+	bool waited = me->waited == queue;
+
+	me->waited = NULL;
+	if (site != NULL && waited)
+		__atomic_store_n(&site->waits, true, __ATOMIC_RELAXED);
+	/* In the midst of a job something is put into a queue. (What is taken there would have been waited for one day.) */
+	if (me->site != NULL && me->named != 0 && me->answered == 0 &&
+	    (site == NULL || !__atomic_load_n(&site->waits, __ATOMIC_RELAXED)))
+		return;
+	me->loose = end_episode(me);
+	if (!current_begin_job() || site == NULL || state_of(site) == SITE_OFF)
+		return;
+	current_notice_thread();
+	*me = (struct episode){
+		.site = site, .at = (uintptr_t)word, .loose = me->loose, .level = (uint8_t)level_now()
+	};
+	if (state_of(site) == SITE_EXPLORED)
+		begin_exploring(me, site, &words);
+	else if (state_of(site) == SITE_TESTED && __atomic_load_n(&site->refining, __ATOMIC_RELAXED) > 0)
+		begin_refining(me, site, &words);
+	else if (state_of(site) == SITE_TESTED)
+		ask(me, site, &words);
+}
+
+/* ---- a response says whose the job was ---- */
+
+static void end_exploring(struct site *site, uint64_t request)
+{
+	unsigned i, paths = 0;
+
+	if (!claim_take_again(&site->claim, 0)) /* somebody tests: it has paths already */
+		return;
+	if (state_of(site) == SITE_EXPLORED) {
+		for (i = 0; i < table->candidates && paths < PATHS; i++)
+			if (table->candidate[i].request == request)
+				site->path[paths++] = table->candidate[i].path;
+		site->paths = (uint16_t)paths;
+		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED);
+		if (paths > 0)
+			set_state(site, SITE_TESTED);
+		else
+			explored_in_vain(site);
+	}
+	claim_end(&site->claim);
+}
+
+static void end_refining(struct site *site, uint64_t request)
+{
+	unsigned i, paths = 0;
+
+	for (i = 0; i < site->paths; i++)
+		if (site->request[i] == request || site->request[i] == PATHS_UNSURE)
+			site->path[paths++] = site->path[i];
+	site->paths = (uint16_t)paths;
+	if (paths == 0)
+		explored_in_vain(site);
+	else
+		__atomic_store_n(&site->refining, site->refining - 1, __ATOMIC_RELAXED);
+}
+
+static void confirm(struct episode *me, struct site *site, uint64_t request)
+{
+	if (me->named == request) {
+		was_good(site, me->level);
+		trust(site);
+		if (me->believed && !me->loose)
+			counters_count(handoffs_agreed);
+	} else if (me->named != 0) {
+		if (me->believed && !me->loose)
+			counters_count(handoffs_contradicted);
+		switch_off(site);
+	} else if (state_of(site) == SITE_TESTED) {
+		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED); /* one of the ways is false */
+	}
+}
+
+void evidence_answers(const struct request *request)
+{
+	struct episode *me = &episode;
+	struct site *site = me->site;
+	uint64_t id;
+
+	if (site == NULL)
+		return;
+	memcpy(&id, request->ctx.span_id, sizeof(id));
+	if (me->answered != 0) {
+		if (me->answered != id)
+			switch_off(site);
+		return;
+	}
+	me->answered = id;
+	if (me->ticket != 0) {
+		uint32_t ticket = me->ticket;
+
+		me->ticket = 0;
+		if (claim_take_again(&site->claim, ticket)) {
+			end_refining(site, id);
+			claim_end(&site->claim);
+		} else if (claim_take_again(&table->exploring, ticket)) {
+			end_exploring(site, id);
+			claim_end(&table->exploring);
+		}
+	} else if (state_of(site) == SITE_WATCHED) {
+		if (++site->familiar >= FAMILIAR)
+			set_state(site, SITE_EXPLORED);
+	} else if (me->asked) {
+		confirm(me, site, id);
+	}
+}
+
+/* ---- around it ---- */
+
+bool evidence_holds(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	return here < episode.at + STACK_ABOVE && here + STACK_BELOW > episode.at;
+}
+
+void evidence_note_queue(const void *mutex)
+{
+	uint8_t *place = &queues->queues[handoff_place(mutex)];
+
+	episode.waited = mutex;
+	if (__atomic_load_n(place, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(place, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * The caller's frame and what lies above it, up to the end of its page: the next one may be no stack any more. Beyond, only what
+ * the kernel copies.
+ */
+static void unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
+{
+	const uintptr_t *first = frame - HANDOFF_SAVED;
+	uintptr_t rest = (((uintptr_t)frame | (((uintptr_t)1 << OS_PAGE_SHIFT) - 1)) + 1 - (uintptr_t)first);
+	unsigned count = HANDOFF_WORDS;
+
+	if (!io_active())
+		return;
+	if (rest < count * sizeof(*first)) {
+		uintptr_t probe;
+
+		if (os_copy(&probe, first + count - 1, sizeof(probe)) != (long)sizeof(probe))
+			count = (unsigned)(rest / sizeof(*first));
+	}
+	evidence_unlocked(mutex, site, first, count);
+}
+
+__attribute__((cold)) void evidence_init(struct handoff *handoff)
+{
+	if (handoff == NULL) {
+		counters_note("TRACESHIM_ATTRIBUTION=validated: libtraceshim-handoff.so is not preloaded");
+		return;
+	}
+	table = os_pages(sizeof(*table));
+	if (table == NULL) {
+		counters_count(no_memory_skipped);
+		return;
+	}
+	queues = handoff;
+	evidence_on = true;
+	__atomic_store_n(&handoff->unlocked, unlocked, __ATOMIC_RELEASE);
+}

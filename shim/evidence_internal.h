@@ -1,0 +1,57 @@
+/*
+ * Shared by evidence.c (whose jobs are believed) and evidence_paths.c (where in a job its connection stands).
+ */
+#ifndef TRACESHIM_EVIDENCE_INTERNAL_H
+#define TRACESHIM_EVIDENCE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A way from the words of a stack to a descriptor's number, of 32 bits:
+ *   depth 0  half `last` of words[slot]
+ *   depth 1  at words[slot] + last
+ *   depth 2  at the pointer that lies at words[slot] + first, + last
+ */
+struct path {
+	uint8_t depth, slot;
+	uint16_t first, last;
+};
+
+/* What was read lately: many ways lead over the same pointer. */
+#define PATHS_READ 16u
+struct paths_read {
+	uintptr_t at[PATHS_READ];
+	uint64_t value[PATHS_READ];
+	unsigned count;
+};
+
+struct words {
+	const uintptr_t *word;
+	unsigned count;
+};
+
+/* The number at the end of the way; -1: it leads nowhere. `read` starts as zeroes and is for these words only. Keeps errno. */
+int paths_follow(const struct path *path, const struct words *words, struct paths_read *read);
+
+/* Which request is answered next on this descriptor? By an unlocked look: to be compared, or confirmed under the lock. */
+#define PATHS_NOTHING 0u        /* no served connection */
+#define PATHS_IDLE 1u           /* a served connection without a request that waits for its answer */
+#define PATHS_UNSURE 2u         /* several, or it changes just now */
+uint64_t paths_request(int fd); /* one of the above, or a span id */
+
+/* A way that, for all that is known yet, may be right. */
+struct candidate {
+	struct path path;
+	uint64_t request;
+};
+
+/*
+ * All ways up to `depth` from these words to connections with a request, as many as there is room for. Reads memory by os_copy,
+ * at most PATHS_COPIES times.
+ */
+#define PATHS_COPIES 1500u
+unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words, unsigned depth);
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * Where in a job stands the connection that it is for? See evidence.c.
+ *
+ * Memory is not loaded from here, but asked of the kernel (os_copy): a word of a stack may be a pointer to what is no more. The
+ * words themselves are the caller's own stack. All is bounded: ways have two steps at most, a step looks at BLOCK bytes, and an
+ * exploration, which happens a few dozen times in the life of a process, makes a bounded number of system calls.
+ *
+ * Who may call: the thread whose stack it is. Memory: none of its own, but a block that evidence.c lends.
+ */
+#include "evidence_internal.h"
+
+#include <string.h>
+
+#include "conn.h"
+#include "os.h"
+
+/* How much of a job, and of what it points to, is looked at: C++ objects have strings and locks in front. */
+#define BLOCK 256u
+
+/* The last one is kernel's on every machine that has 48 bits of addresses. */
+static bool is_pointer(uintptr_t word)
+{
+	return word >= OS_LOWEST_ADDRESS && word >> 47 == 0 && word % sizeof(uintptr_t) == 0;
+}
+
+/* `len` is 4 or 8. */
+static bool look_at(uintptr_t at, size_t len, const struct words *words, struct paths_read *read, uint64_t *value)
+{
+	uintptr_t from = at - (uintptr_t)words->word;
+	unsigned i;
+
+	*value = 0;
+	if (from <= words->count * sizeof(uintptr_t) - len) {
+		memcpy(value, (const char *)words->word + from, len);
+		return true;
+	}
+	for (i = 0; i < read->count; i++)
+		if (read->at[i] == at) {
+			*value = read->value[i];
+			return true;
+		}
+	if (os_copy(value, (const void *)at, len) != (long)len)
+		return false;
+	if (read->count < PATHS_READ) {
+		read->at[read->count] = at;
+		read->value[read->count++] = *value;
+	}
+	return true;
+}
+
+int paths_follow(const struct path *path, const struct words *words, struct paths_read *read)
+{
+	uint64_t value;
+	uintptr_t at;
+
+	if (path->slot >= words->count)
+		return -1;
+	at = words->word[path->slot];
+	if (path->depth == 0)
+		return (int)(uint32_t)(path->last == 0 ? at : at >> 32);
+	if (!is_pointer(at))
+		return -1;
+	if (path->depth == 2) {
+		if (!look_at(at + path->first, sizeof(value), words, read, &value) || !is_pointer(value))
+			return -1;
+		at = value;
+	}
+	if (!look_at(at + path->last, sizeof(uint32_t), words, read, &value))
+		return -1;
+	return (int)(uint32_t)value;
+}
+
+CONN_UNLOCKED_LOOK uint64_t paths_request(int fd)
+{
+	uint64_t word = fd > 2 ? fds_word(fd) : 0, id;
+	const struct conn *conn = fds_conn(word);
+	const struct exchange *ex;
+	const struct request *request;
+
+	if (conn == NULL || conn_role(conn) != CONN_SERVED)
+		return PATHS_NOTHING;
+	if (conn->mode != CONN_HTTP1)
+		return conn->mode == CONN_FRESH ? PATHS_IDLE : PATHS_UNSURE;
+	ex = conn->first;
+	if (ex == NULL)
+		return PATHS_IDLE;
+	if (conn->depth != 1)
+		return PATHS_UNSURE;
+	if (!ex->request_headed || ex->response_begun)
+		return PATHS_IDLE;
+	request = ex->request;
+	if (request == NULL)
+		return PATHS_UNSURE;
+	memcpy(&id, request->ctx.span_id, sizeof(id));
+	return conn->first == ex && fds_word(fd) == word && id > PATHS_UNSURE ? id : PATHS_UNSURE;
+}
+
+struct exploration {
+	struct candidate *found;
+	unsigned count, room, copies;
+};
+
+static void try_number(struct exploration *e, struct path path, int fd)
+{
+	uint64_t request = paths_request(fd);
+
+	if (request > PATHS_UNSURE && e->count < e->room)
+		e->found[e->count++] = (struct candidate){ path, request };
+}
+
+static size_t copy_block(struct exploration *e, void *to, uintptr_t from)
+{
+	long got;
+
+	if (e->copies == PATHS_COPIES)
+		return 0;
+	e->copies++;
+	got = os_copy(to, (const void *)from, BLOCK);
+	return got < 0 ? 0 : (size_t)got & ~(size_t)7;
+}
+
+/* All numbers in a block. */
+static void try_block(struct exploration *e, struct path path, const char *block, size_t len)
+{
+	size_t at;
+	int fd;
+
+	for (at = 0; at + sizeof(fd) <= len; at += sizeof(fd)) {
+		memcpy(&fd, block + at, sizeof(fd));
+		path.last = (uint16_t)at;
+		try_number(e, path, fd);
+	}
+}
+
+/* The numbers that a word itself points to; with `deeper`, those behind the pointers that lie there. */
+static __attribute__((noinline)) void try_pointer(struct exploration *e, unsigned slot, uintptr_t from, bool deeper)
+{
+	struct path path = { .depth = deeper ? 2 : 1, .slot = (uint8_t)slot };
+	char block[BLOCK], next[BLOCK];
+	size_t len = copy_block(e, block, from), at;
+	uintptr_t to;
+
+	if (!deeper) {
+		try_block(e, path, block, len);
+		return;
+	}
+	for (at = 0; at + sizeof(to) <= len; at += sizeof(to)) {
+		memcpy(&to, block + at, sizeof(to));
+		if (!is_pointer(to))
+			continue;
+		path.first = (uint16_t)at;
+		try_block(e, path, next, copy_block(e, next, to));
+	}
+}
+
+static bool was_before(const struct words *words, unsigned slot)
+{
+	unsigned i;
+
+	for (i = 0; i < slot; i++)
+		if (words->word[i] == words->word[slot])
+			return true;
+	return false;
+}
+
+/* The same word elsewhere: from there the same ways lead on. Which of them are right by chance will be seen. */
+static void repeat(struct exploration *e, const struct words *words, unsigned slot, unsigned first)
+{
+	unsigned last = e->count, other, i;
+
+	for (other = slot + 1; other < words->count; other++) {
+		if (words->word[other] != words->word[slot])
+			continue;
+		for (i = first; i < last && e->count < e->room; i++) {
+			e->found[e->count] = e->found[i];
+			e->found[e->count++].path.slot = (uint8_t)other;
+		}
+	}
+}
+
+unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words, unsigned depth)
+{
+	struct exploration e = { .found = found, .room = room };
+	unsigned slot, level, first;
+
+	for (slot = 0; slot < words->count; slot++) {
+		struct path path = { .slot = (uint8_t)slot };
+
+		try_number(&e, path, (int)(uint32_t)words->word[slot]);
+		path.last = 1;
+		try_number(&e, path, (int)(uint32_t)(words->word[slot] >> 32));
+	}
+	for (level = 1; level <= depth; level++) {
+		for (slot = 0; slot < words->count; slot++) {
+			if (!is_pointer(words->word[slot]) || was_before(words, slot))
+				continue;
+			first = e.count;
+			try_pointer(&e, slot, words->word[slot], level == 2);
+			repeat(&e, words, slot, first);
+		}
+	}
+	return e.count;
+}

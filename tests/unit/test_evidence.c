@@ -1,0 +1,540 @@
+/*
+ * Evidence for hand-offs: which job is believed, from when on, and what ends it. One thread plays all: what it reads is forgotten
+ * before it takes the job, as if another had read it.
+ */
+#include <sys/mman.h>
+
+#include "core_fixture.h"
+#include "evidence.h"
+#include "handoff.h"
+
+#define GET1 "GET /1 HTTP/1.1\r\n" CORE_PARENT "\r\n"
+#define GET2 "GET /2 HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+#define WORDS 40u
+#define SLOT 20u
+#define ENOUGH 12000 /* jobs after which everything is decided */
+
+static struct handoff handoff;
+static char queue;        /* its address stands for a mutex */
+static uintptr_t *words_; /* of the worker's stack: a test's own, and the same for all its jobs, as in a pool's loop */
+
+struct peer {
+	long number;
+	int fd;
+};
+
+struct job {
+	struct peer *peer;
+	int fd;
+	struct job *next;
+};
+
+/* How a job leads to its connection. */
+enum way { BY_NUMBER, BY_UPPER_HALF, BY_JOB, BY_PEER, BY_NOTHING, WAYS };
+
+static void start(uintptr_t *words)
+{
+	words_ = words;
+	evidence_init(&handoff);
+	CHECK(evidence_on);
+}
+
+static void read_request(int fd, const char *text)
+{
+	core_receive_text(fd, text);
+	current_clear();
+}
+
+/* A worker has taken this out of the queue. */
+static void take_at(uintptr_t site, uintptr_t word)
+{
+	memset(words_, 0, WORDS * sizeof(*words_));
+	words_[SLOT] = word;
+	evidence_note_queue(&queue);
+	evidence_unlocked(&queue, site, words_, WORDS);
+}
+
+static uintptr_t word_of(enum way way, struct job *job)
+{
+	switch (way) {
+	case BY_NUMBER: return (uintptr_t)job->fd;
+	case BY_UPPER_HALF: return (uintptr_t)job->fd << 32;
+	case BY_JOB:
+	case BY_PEER: return (uintptr_t)job;
+	default: return 0;
+	}
+}
+
+static void take(enum way way, int fd)
+{
+	static struct peer peer;
+	static struct job job;
+
+	peer = (struct peer){ .number = 1, .fd = way == BY_PEER ? fd : -1 };
+	job = (struct job){ .peer = &peer, .fd = way == BY_PEER ? -1 : fd };
+	take_at(1, word_of(way, &job));
+}
+
+/* Another request waits, as long as this connection is open. */
+static int somebody_waits(void)
+{
+	int fd = core_accept(true);
+
+	read_request(fd, GET2);
+	return fd;
+}
+
+/* Jobs as they should be, on two connections in turn. */
+static void serve(enum way way, int jobs, const int fd[2])
+{
+	int i;
+
+	for (i = 0; i < jobs; i++) {
+		read_request(fd[i % 2], GET1);
+		take(way, fd[i % 2]);
+		core_send_text(fd[i % 2], OK);
+	}
+}
+
+static void learn(enum way way, int fd[2])
+{
+	fd[0] = core_accept(true);
+	fd[1] = core_accept(true);
+	serve(way, ENOUGH, fd);
+}
+
+/* Is the request of a job known when it is taken? */
+static bool knows(enum way way, int fd)
+{
+	bool known;
+
+	read_request(fd, GET1);
+	take(way, fd);
+	known = current_known() != NULL;
+	if (known)
+		CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	return known;
+}
+
+CORE_TEST(a_jobs_request_is_known_once_responses_have_confirmed_where_it_stands)
+{
+	uintptr_t words[WORDS];
+	static const bool found[WAYS] = { true, true, true, true, false };
+	enum way way;
+
+	for (way = BY_NUMBER; way < WAYS; way++) {
+		int fd[2], waits, status;
+		pid_t pid = fork(); /* what is learned is the process's */
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			start(words);
+			waits = somebody_waits();
+			learn(way, fd);
+			CHECK_INT(knows(way, fd[0]), found[way]);
+			CHECK_INT(counters_get(handoffs_contradicted), 0);
+			CHECK_INT(counters_get(handoffs_agreed), counters_get(handoffs_named));
+			core_close(waits);
+			_exit(0);
+		}
+		CHECK_INT(waitpid(pid, &status, 0), pid);
+		CHECK_INT(status, 0);
+	}
+}
+
+CORE_TEST(nothing_is_told_before_thousands_of_jobs_were_as_expected)
+{
+	uintptr_t words[WORDS];
+	int fd[2] = { core_accept(true), core_accept(true) }, waits;
+
+	start(words);
+	waits = somebody_waits();
+	serve(BY_JOB, 8000, fd);
+	CHECK_INT(counters_get(handoffs_named), 0);
+	serve(BY_JOB, ENOUGH - 8000, fd);
+	CHECK(counters_get(handoffs_named) > 3000);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(what_is_known_lasts_past_the_response_until_the_thread_waits_or_takes_something_else)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	take(BY_JOB, fd[0]);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd[0], OK);
+	CHECK_KNOWN(CORE_TRACE);
+	current_wait_idle();
+	CHECK_NOTHING_KNOWN();
+	read_request(fd[0], GET1);
+	take(BY_JOB, fd[0]);
+	core_send_text(fd[0], OK);
+	CHECK_KNOWN(CORE_TRACE);
+	take_at(1, 0); /* something that leads nowhere */
+	CHECK_NOTHING_KNOWN();
+	CHECK(knows(BY_JOB, fd[1]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_job_that_is_put_into_a_queue_in_between_changes_nothing)
+{
+	uintptr_t words[WORDS], others[WORDS] = { 0 };
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	take(BY_JOB, fd[0]);
+	evidence_unlocked(&queue, 2, others, WORDS);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd[0], OK);
+	evidence_unlocked(&queue, 2, others, WORDS);
+	CHECK_NOTHING_KNOWN(); /* behind the response it may as well be taken */
+	CHECK(knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(the_first_response_that_says_otherwise_ends_it_for_good)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	read_request(fd[1], GET1);
+	take(BY_JOB, fd[0]);
+	core_send_text(fd[1], OK);
+	CHECK_INT(counters_get(handoffs_contradicted), 1);
+	CHECK_INT(counters_get(handoffs_switched_off), 1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[0], OK);
+	serve(BY_JOB, ENOUGH, fd);
+	CHECK(!knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(two_responses_for_one_job_end_it)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	read_request(fd[1], GET1);
+	take(BY_JOB, fd[0]);
+	core_send_text(fd[0], OK);
+	core_send_text(fd[1], OK);
+	CHECK_NOTHING_KNOWN();
+	CHECK(!knows(BY_JOB, fd[0]));
+	CHECK_INT(counters_get(handoffs_contradicted), 0);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_job_for_a_connection_without_a_request_ends_it)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	take(BY_JOB, fd[0]); /* it was answered */
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(counters_get(handoffs_switched_off), 1);
+	CHECK(!knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_request_that_is_taken_twice_ends_it)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	take(BY_JOB, fd[0]);
+	CHECK_KNOWN(CORE_TRACE);
+	take(BY_JOB, fd[0]);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[0], OK);
+	CHECK(!knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_job_whose_request_is_left_waiting_ends_it_and_the_next_one_is_not_told)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1);
+	read_request(fd[1], GET1);
+	take(BY_JOB, fd[0]);
+	take(BY_JOB, fd[1]);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[1], OK);
+	core_send_text(fd[0], OK);
+	CHECK(!knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_request_whose_connection_ended_meanwhile_is_no_reason_to_end_it)
+{
+	uintptr_t words[WORDS];
+	int fd[2], gone = core_accept(true), waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(gone, GET1);
+	take(BY_JOB, gone);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(gone);
+	take_at(1, 0);
+	CHECK(knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+/* A queue that holds what is not the job's: a session that keeps the number of whoever used it last, right but for one in 500. */
+CORE_TEST(what_is_nearly_always_right_is_never_believed)
+{
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+	uintptr_t words[WORDS];
+
+	start(words);
+	waits = somebody_waits();
+	for (i = 1; i <= 3 * ENOUGH; i++) {
+		read_request(fd[0], GET1);
+		read_request(fd[1], GET2);
+		take(BY_JOB, fd[i % 2 == (i % 500 == 0)]);
+		CHECK_NOTHING_KNOWN();
+		core_send_text(fd[i % 2], OK);
+		evidence_leave();
+		core_send_text(fd[i % 2 == 0], OK);
+	}
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_true_way_that_is_in_reach_disagrees_with_a_false_one)
+{
+	uintptr_t words[WORDS] = { 0 };
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+
+	start(words);
+	waits = somebody_waits();
+	evidence_note_queue(&queue);
+	for (i = 0; i < ENOUGH; i++) {
+		read_request(fd[i % 2], GET1);
+		words[3] = words[7] = (uintptr_t)fd[i % 2];
+		evidence_note_queue(&queue);
+		evidence_unlocked(&queue, 1, words, WORDS);
+		core_send_text(fd[i % 2], OK);
+	}
+	CHECK_KNOWN(CORE_TRACE);
+	read_request(fd[0], GET1);
+	words[3] = (uintptr_t)fd[0], words[7] = (uintptr_t)waits;
+	evidence_unlocked(&queue, 1, words, WORDS);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[0], OK);
+	CHECK_INT(counters_get(handoffs_contradicted), 0);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(what_held_for_one_request_at_a_time_is_not_believed_of_several)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	learn(BY_JOB, fd);
+	CHECK(knows(BY_JOB, fd[0])); /* alone, as all before */
+	waits = somebody_waits();
+	CHECK(!knows(BY_JOB, fd[0]));
+	serve(BY_JOB, ENOUGH, fd);
+	CHECK(knows(BY_JOB, fd[0]));
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(several_requests_of_one_connection_are_told_apart_by_nobody)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	read_request(fd[0], GET1 GET2);
+	take(BY_JOB, fd[0]);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[0], OK);
+	evidence_leave();
+	core_send_text(fd[0], OK);
+	CHECK_INT(counters_get(handoffs_contradicted), 0);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(a_thread_that_read_a_request_itself_or_runs_a_loop_is_not_told)
+{
+	uintptr_t words[WORDS];
+	int fd[2], waits, own;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	own = core_accept(false);
+	read_request(fd[0], GET1);
+	core_receive_text(own, GET2);
+	take(BY_JOB, fd[0]);
+	CHECK(current_known() == NULL || current_known() == core_conn(own)->first->request);
+	current_clear();
+	io_epoll_begin(-1, -1);
+	io_wait_done(1);
+	take(BY_JOB, fd[0]);
+	CHECK_NOTHING_KNOWN();
+	core_close(own);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+/* Coroutines: the same thread on another stack. */
+CORE_TEST(what_was_found_on_one_stack_does_not_hold_on_another)
+{
+	uintptr_t *elsewhere = malloc(WORDS * sizeof(*elsewhere));
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+
+	start(elsewhere);
+	waits = somebody_waits();
+	for (i = 0; i < ENOUGH; i++) {
+		read_request(fd[i % 2], GET1);
+		take(BY_JOB, fd[i % 2]);
+		CHECK_NOTHING_KNOWN();
+		core_send_text(fd[i % 2], OK);
+	}
+	CHECK(counters_get(handoffs_named) > 0);
+	take_at(1, 0);
+	free(elsewhere);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+/* Words of a stack may be anything: what they point to may be gone, or protected, or end within. */
+CORE_TEST(no_word_makes_it_fault)
+{
+	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+	uintptr_t words[HANDOFF_WORDS] = { 0 };
+
+	CHECK(pages != MAP_FAILED);
+	CHECK_INT(mprotect(pages + 4096, 4096, PROT_NONE), 0);
+	CHECK_INT(munmap(pages + 2 * 4096, 4096), 0);
+	start(words);
+	waits = somebody_waits();
+	for (i = 0; i < 600; i++) {
+		words[2] = (uintptr_t)pages + 4096 - 8;
+		words[4] = (uintptr_t)pages + 4096;
+		words[5] = (uintptr_t)pages + 2 * 4096;
+		words[6] = UINTPTR_MAX;
+		words[7] = UINTPTR_MAX / 2 - 7;
+		words[8] = 8;
+		words[9] = (uintptr_t)pages + 1;
+		words[10] = (uintptr_t)&words[HANDOFF_WORDS] - 8;
+		memcpy(pages + 4096 - 8, &words[4 + i % 4], 8);
+		read_request(fd[i % 2], GET1);
+		evidence_note_queue(&queue);
+		evidence_unlocked(&queue, 1, words, HANDOFF_WORDS);
+		core_send_text(fd[i % 2], OK);
+	}
+	CHECK_INT(counters_get(handoffs_named), 0);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+CORE_TEST(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so)
+{
+	evidence_init(NULL);
+	CHECK(!evidence_on);
+	CHECK(strstr(counters_page()->notes, "libtraceshim-handoff.so") != NULL);
+}
+
+CORE_TEST(more_places_than_the_table_holds_are_counted)
+{
+	uintptr_t words[WORDS], site;
+
+	start(words);
+	for (site = 1; site < 1000; site++)
+		take_at(site, 0);
+	CHECK(counters_get(handoffs_skipped) > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_jobs_request_is_known_once_responses_have_confirmed_where_it_stands),
+		cmocka_unit_test(nothing_is_told_before_thousands_of_jobs_were_as_expected),
+		cmocka_unit_test(what_is_known_lasts_past_the_response_until_the_thread_waits_or_takes_something_else),
+		cmocka_unit_test(a_job_that_is_put_into_a_queue_in_between_changes_nothing),
+		cmocka_unit_test(the_first_response_that_says_otherwise_ends_it_for_good),
+		cmocka_unit_test(two_responses_for_one_job_end_it),
+		cmocka_unit_test(a_job_for_a_connection_without_a_request_ends_it),
+		cmocka_unit_test(a_request_that_is_taken_twice_ends_it),
+		cmocka_unit_test(a_job_whose_request_is_left_waiting_ends_it_and_the_next_one_is_not_told),
+		cmocka_unit_test(a_request_whose_connection_ended_meanwhile_is_no_reason_to_end_it),
+		cmocka_unit_test(what_is_nearly_always_right_is_never_believed),
+		cmocka_unit_test(a_true_way_that_is_in_reach_disagrees_with_a_false_one),
+		cmocka_unit_test(what_held_for_one_request_at_a_time_is_not_believed_of_several),
+		cmocka_unit_test(several_requests_of_one_connection_are_told_apart_by_nobody),
+		cmocka_unit_test(a_thread_that_read_a_request_itself_or_runs_a_loop_is_not_told),
+		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
+		cmocka_unit_test(no_word_makes_it_fault),
+		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
+		cmocka_unit_test(more_places_than_the_table_holds_are_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
