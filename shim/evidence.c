@@ -33,7 +33,9 @@
  *   - A request that two jobs name. Each is taken once: the second time ends it for good.
  *   - A handler that takes another job while it waits (nested): one that was left without its response is no proof against
  *     returning to it, so the next one's request is not told. If it is often so, it ends.
- *   - A thread that runs several stacks (coroutines): what is known holds on the stack where it was found (evidence_holds).
+ *   - Left-overs: a copied structure has a part that nobody looks at, right but for jobs that overtake each other. What is known
+ *     holds only while the thread has the job at hand, in a place where it was not when the job was taken (evidence_live.c); that is
+ *     asked at each line and call. Left-overs are copied by nobody; and a coroutine on another stack has nothing at hand.
  * It says nothing of threads that read requests themselves, nor of event loops: current.c has proofs for these.
  *
  * Who may call: any thread, not signal handlers (a handler does not unlock mutexes); whoever comes upon a table in use goes on
@@ -61,14 +63,13 @@
 #define ATTEMPTS 96u     /* of exploring, with those whose job got no response */
 #define SHALLOW 2u       /* so many look at fewer steps */
 #define REFINING 64u     /* jobs that strike off ways one by one, before all that are left are asked together */
-#define PROVEN 8192u     /* what is wrong once in a thousand jobs gets through once in four thousand times */
+#define PROVEN 1024u     /* what is wrong once in a hundred jobs gets through once in thirty thousand times */
 #define LEVELS 16u       /* up to 65,535 that wait */
-#define LEVEL_PROOFS 512u
+#define LEVEL_PROOFS 64u
 #define STRIKE 16u /* a job whose response somebody else began, against one with */
 #define STRIKES_MAX 1024u
 #define STALE_MS 2000u    /* who began to learn from a job and did not end makes room */
-#define STACK_ABOVE 4096u /* how much of the stack the calls that took the job may have had */
-#define STACK_BELOW 262144u
+#define FRAME_MAX 262144u /* what may lie between two frame pointers */
 
 enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
 
@@ -104,10 +105,10 @@ struct table {
 
 /* What this thread has taken, since it last unlocked a queue. */
 struct episode {
-	struct site *site;  /* NULL: nothing */
-	uint64_t named;     /* the request that evidence names; 0: none */
-	uint64_t answered;  /* the one whose response it has begun; 0: none */
-	uintptr_t at;       /* in its stack */
+	struct site *site; /* NULL: nothing */
+	uint64_t named;    /* the request that evidence names; 0: none */
+	uint64_t answered; /* the one whose response it has begun; 0: none */
+	struct live live;
 	const void *waited; /* the mutex that it has waited with since, if any */
 	uint32_t ticket;    /* it learns from this one */
 	int fd;             /* whose request is named */
@@ -202,7 +203,7 @@ static uint64_t key_of(const void *queue, uintptr_t at, const struct words *word
 		if (frame <= first || frame % sizeof(uintptr_t) != 0 || place + 1 >= words->count)
 			break;
 		next = words->word[place];
-		if (next <= frame || next - frame > STACK_BELOW)
+		if (next <= frame || next - frame > FRAME_MAX)
 			break; /* no frame pointer, but whatever the program keeps in that register */
 		key = mix(key, words->word[place + 1]);
 	}
@@ -308,18 +309,21 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 }
 
 /* The one descriptor that all ways lead to, or -1. */
-static int agreed(const struct site *site, const struct words *words)
+static int agreed(const struct site *site, const struct words *words, struct live *live)
 {
 	struct paths_read read = { .count = 0 };
 	int fd = -1, other;
 	unsigned i;
 
+	live_begin(live, words);
 	for (i = 0; i < site->paths; i++) {
 		other = paths_follow(&site->path[i], words, &read);
 		if (other < 0 || (i > 0 && other != fd))
 			return -1;
 		fd = other;
+		live_add(live, read.holder, fd);
 	}
+	live_end(live, words);
 	return fd;
 }
 
@@ -348,7 +352,7 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
-	int fd = agreed(site, words);
+	int fd = agreed(site, words, &me->live);
 	struct request *request;
 	uint64_t id;
 
@@ -418,9 +422,7 @@ void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, u
 	if (!current_begin_job() || site == NULL || state_of(site) == SITE_OFF)
 		return;
 	current_notice_thread();
-	*me = (struct episode){
-		.site = site, .at = (uintptr_t)word, .loose = me->loose, .level = (uint8_t)level_now()
-	};
+	*me = (struct episode){ .site = site, .loose = me->loose, .level = (uint8_t)level_now() };
 	if (state_of(site) == SITE_EXPLORED)
 		begin_exploring(me, site, &words);
 	else if (state_of(site) == SITE_TESTED && __atomic_load_n(&site->refining, __ATOMIC_RELAXED) > 0)
@@ -519,9 +521,7 @@ void evidence_answers(const struct request *request)
 
 bool evidence_holds(void)
 {
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-
-	return here < episode.at + STACK_ABOVE && here + STACK_BELOW > episode.at;
+	return live_now(&episode.live);
 }
 
 void evidence_note_queue(const void *mutex)
@@ -537,14 +537,14 @@ void evidence_note_queue(const void *mutex)
  * The caller's frame and what lies above it, up to the end of its page: the next one may be no stack any more. Beyond, only what
  * the kernel copies.
  */
-static void unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
+static bool unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
 {
 	const uintptr_t *first = frame - HANDOFF_SAVED;
 	uintptr_t rest = (((uintptr_t)frame | (((uintptr_t)1 << OS_PAGE_SHIFT) - 1)) + 1 - (uintptr_t)first);
 	unsigned count = HANDOFF_WORDS;
 
 	if (!io_active())
-		return;
+		return false;
 	if (rest < count * sizeof(*first)) {
 		uintptr_t probe;
 
@@ -552,6 +552,7 @@ static void unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
 			count = (unsigned)(rest / sizeof(*first));
 	}
 	evidence_unlocked(mutex, site, first, count);
+	return episode.site != NULL && episode.named != 0;
 }
 
 __attribute__((cold)) void evidence_init(struct handoff *handoff)

@@ -36,7 +36,7 @@ void evidence_answers(const struct request *request);
 /* What this thread does from now on has nothing to do with what it took out of a queue: it reads requests itself, or ends. */
 void evidence_leave(void);
 
-/* Is this thread where it was when it took its job: on the same stack, and not back in what had called that? */
+/* Has this thread at hand what it needs to answer the job that it took? See evidence_live.c. */
 bool evidence_holds(void);
 
 #endif

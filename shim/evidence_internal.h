@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "handoff.h"
+
 /*
  * A way from the words of a stack to a descriptor's number, of 32 bits:
  *   depth 0  half `last` of words[slot]
@@ -25,6 +27,7 @@ struct paths_read {
 	uintptr_t at[PATHS_READ];
 	uint64_t value[PATHS_READ];
 	unsigned count;
+	uintptr_t holder; /* where the number was found that was read last; 0: in the words themselves */
 };
 
 struct words {
@@ -34,6 +37,29 @@ struct words {
 
 /* The number at the end of the way; -1: it leads nowhere. `read` starts as zeroes and is for these words only. Keeps errno. */
 int paths_follow(const struct path *path, const struct words *words, struct paths_read *read);
+
+/*
+ * What a thread must keep at hand as long as it works for a job: where the number stood that it will write to. A place that
+ * held that already when the job was taken proves nothing, as it may be left over; one that holds it since does: the program
+ * has put it there.
+ */
+#define LIVE_TOKENS 4u
+struct live {
+	uintptr_t token[LIVE_TOKENS];
+	uint64_t before[(HANDOFF_WORDS + 63) / 64]; /* bits of the words that held one already */
+	uintptr_t at;                               /* the first word */
+	uint16_t words;
+	uint8_t tokens;
+	bool numbers; /* tokens are descriptors' numbers, of half a word */
+};
+
+/* Start anew, for a job that was taken with these words; then one token after the other; then see where they are already. */
+void live_begin(struct live *live, const struct words *words);
+void live_add(struct live *live, uintptr_t holder, int fd);
+void live_end(struct live *live, const struct words *words);
+
+/* Is one of them at hand? Looks at the registers that a call keeps, and at the stack from here up to the words, or a part of it. */
+bool live_now(const struct live *live);
 
 /* Which request is answered next on this descriptor? By an unlocked look: to be compared, or confirmed under the lock. */
 #define PATHS_NOTHING 0u        /* no served connection */

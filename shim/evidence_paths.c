@@ -56,6 +56,7 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 	if (path->slot >= words->count)
 		return -1;
 	at = words->word[path->slot];
+	read->holder = 0;
 	if (path->depth == 0)
 		return (int)(uint32_t)(path->last == 0 ? at : at >> 32);
 	if (!is_pointer(at))
@@ -67,6 +68,7 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 	}
 	if (!look_at(at + path->last, sizeof(uint32_t), words, read, &value))
 		return -1;
+	read->holder = at;
 	return (int)(uint32_t)value;
 }
 

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <string.h>
 #include <threads.h>
 
 #include "handoff.h"
@@ -45,19 +46,34 @@ static inline unlock_function *real(unsigned which)
 }
 
 /*
+ * What lies below the stack's end is nothing: but functions that are called later leave holes in their frames, through which it
+ * is seen. In two steps, because no frame of ours is large.
+ */
+static __attribute__((noinline)) void wipe(unsigned more)
+{
+	char below[HANDOFF_WIPED / 2];
+
+	memset(below, 0, sizeof(below));
+	__asm__ volatile("" : : "r"(below) : "memory");
+	if (more > 0)
+		wipe(more - 1);
+	__asm__ volatile("" : : : "memory"); /* no tail call, which would use this frame again */
+}
+
+/*
  * All registers that a call keeps are saved in this frame, at places that are the same each time: then they can be read with the
  * rest of the stack.
  */
 static __attribute__((noinline)) int unlock_queue(unsigned which, void *mutex, const void *site)
 {
-	void (*unlocked)(const void *, uintptr_t, const uintptr_t *);
+	bool (*unlocked)(const void *, uintptr_t, const uintptr_t *);
 	int result;
 
 	__builtin_unwind_init();
 	result = real(which)(mutex);
 	unlocked = __atomic_load_n(&traceshim_handoff.unlocked, __ATOMIC_ACQUIRE);
-	if (result == 0 && unlocked != NULL)
-		unlocked(mutex, (uintptr_t)site, __builtin_frame_address(0));
+	if (result == 0 && unlocked != NULL && unlocked(mutex, (uintptr_t)site, __builtin_frame_address(0)))
+		wipe(1);
 	return result;
 }
 

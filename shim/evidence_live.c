@@ -1,0 +1,97 @@
+/*
+ * Is a thread still at the job that it has taken? See evidence.c.
+ *
+ * A place that leads to the right connection may do so by chance of how the program is made: a part of a structure that was copied with
+ * the rest and that nobody looks at, right as long as nothing is overtaken. But whoever will write to a connection keeps at hand
+ * where its number stands, and so copies that after it has taken the job: into a register, which the next function saves on
+ * the stack, or as an argument. What is left over is copied by nobody. So the stack is searched for it, without the words that
+ * had it when the job was taken; below these it was cleared then (hooks/handoff/unlock.c), because functions leave holes in
+ * their frames. Where the number itself was all that the job had, it is searched for: that says less, as small numbers are many.
+ *
+ * Who may call: the thread itself, in whatever function it is. No memory, no system call: all that is looked at is its own stack,
+ * above where it is.
+ */
+#include "evidence_internal.h"
+
+#include <string.h>
+
+/* How far above the words the calls that took the job may have had their frames; what was cleared below them. */
+#define ABOVE 4096u
+#define LARGEST_STACK (64u << 20)
+
+void live_begin(struct live *live, const struct words *words)
+{
+	memset(live, 0, sizeof(*live));
+	live->at = (uintptr_t)words->word;
+	live->words = (uint16_t)words->count;
+}
+
+/* An address in the thread's own stack is the same for every job. */
+static bool is_in_stack(const struct live *live, uintptr_t holder)
+{
+	return holder + HANDOFF_WIPED >= live->at && holder - live->at < LARGEST_STACK;
+}
+
+void live_add(struct live *live, uintptr_t holder, int fd)
+{
+	bool number = holder == 0 || is_in_stack(live, holder);
+	uintptr_t token = number ? (uintptr_t)fd : holder;
+	unsigned i;
+
+	if (number && live->tokens > 0)
+		return;
+	if (live->numbers)
+		live->tokens = 0; /* a pointer says more */
+	live->numbers = number;
+	for (i = 0; i < live->tokens; i++)
+		if (live->token[i] == token)
+			return;
+	if (live->tokens < LIVE_TOKENS)
+		live->token[live->tokens++] = token;
+}
+
+static inline bool is_token(const struct live *live, uintptr_t word)
+{
+	unsigned i;
+
+	if (live->numbers)
+		return (uint32_t)word == live->token[0] || word >> 32 == live->token[0];
+	for (i = 0; i < live->tokens; i++)
+		if (word == live->token[i])
+			return true;
+	return false;
+}
+
+void live_end(struct live *live, const struct words *words)
+{
+	unsigned i;
+
+	for (i = 0; i < words->count; i++)
+		if (is_token(live, words->word[i]))
+			live->before[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+/* Whole frames of whatever functions there are: ASan, which builds the unit tests, sees each variable's end. */
+__attribute__((noinline, no_sanitize("address"))) bool live_now(const struct live *live)
+{
+	uintptr_t here, end = live->at + live->words * sizeof(uintptr_t), low, at;
+
+	__builtin_unwind_init();
+	here = (uintptr_t)__builtin_frame_address(0);
+	low = here - HANDOFF_SAVED * sizeof(uintptr_t);
+	if (here >= end + ABOVE || here + LARGEST_STACK < live->at)
+		return false;
+	if (low + HANDOFF_WIPED < live->at)
+		low = live->at - HANDOFF_WIPED;
+	for (at = end; at > low;) {
+		unsigned i;
+
+		at -= sizeof(uintptr_t);
+		if (!is_token(live, *(const uintptr_t *)at))
+			continue;
+		i = (unsigned)((at - live->at) / sizeof(uintptr_t));
+		if (at < live->at || (live->before[i / 64] >> i % 64 & 1) == 0)
+			return true;
+	}
+	return false;
+}
