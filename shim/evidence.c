@@ -5,7 +5,7 @@
  * request: it logs, calls others, and in the end writes the response. Nothing but the last of these says whose it was, and too
  * late. But whoever will write to a connection must be able to find its descriptor; and where in the job that number stands is
  * fixed when the program is compiled: in some register or word of the stack at the moment of the unlock, or at some offset
- * from a pointer there, or from a pointer that lies there (the job points to a connection, that has the number). So the place is
+ * from a pointer there, or from a pointer that lies there (the job points to a connection, that has the number), and so on. So the place is
  * learned, from the responses:
  *
  *   WATCHED   A place in the program that unlocks a queue, by a path of calls: a site. Does its thread write one response
@@ -21,7 +21,7 @@
  * job is a session that several requests share, where a loop reads several requests before it makes their jobs, or makes the
  * next job before it reads; they know nothing of jobs by value, from slabs or of connections that live long; and every program
  * pays for a hook in malloc. The number that will be written to is not about who made the job but what it is for: a session, a
- * slab, a copy in the queue do not matter; jobs from which it cannot be found in two steps stay unknown.
+ * slab, a copy in the queue do not matter; jobs from which it cannot be found in three steps stay unknown.
  *
  * What could still make it wrong, and what stands against each:
  *   - A false way that has always been right, and the true one out of reach (a session that keeps the number of whoever used it
@@ -292,7 +292,10 @@ static void begin_exploring(struct episode *me, struct site *site, const struct 
 	if (!claim_take(&table->exploring))
 		return;
 	site->attempts++;
-	table->candidates = paths_explore(table->candidate, CANDIDATES, words, site->explorations < SHALLOW ? 1 : 2);
+	table->candidates =
+		paths_explore(table->candidate, CANDIDATES, words,
+	                      site->explorations / SHALLOW < PATHS_DEPTH ? site->explorations / SHALLOW + 1 :
+	                                                                   PATHS_DEPTH);
 	me->ticket = claim_leave(&table->exploring);
 }
 

@@ -11,14 +11,13 @@
 #include "handoff.h"
 
 /*
- * A way from the words of a stack to a descriptor's number, of 32 bits:
- *   depth 0  half `last` of words[slot]
- *   depth 1  at words[slot] + last
- *   depth 2  at the pointer that lies at words[slot] + first, + last
+ * A way from the words of a stack to a descriptor's number, of 32 bits: the half `step[0]` of words[slot]; or, `depth` steps from the pointer
+ * in words[slot], each of which is to the pointer at step * 4 bytes, and the last one to the number.
  */
+#define PATHS_DEPTH 3u
 struct path {
 	uint8_t depth, slot;
-	uint16_t first, last;
+	uint8_t step[PATHS_DEPTH];
 };
 
 /* What was read lately: many ways lead over the same pointer. */
@@ -77,7 +76,7 @@ struct candidate {
  * All ways up to `depth` from these words to connections with a request, as many as there is room for. Reads memory by os_copy,
  * at most PATHS_COPIES times.
  */
-#define PATHS_COPIES 1500u
+#define PATHS_COPIES 6000u
 unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words, unsigned depth);
 
 #endif

@@ -2,7 +2,7 @@
  * Where in a job stands the connection that it is for? See evidence.c.
  *
  * Memory is not loaded from here, but asked of the kernel (os_copy): a word of a stack may be a pointer to what is no more. The
- * words themselves are the caller's own stack. All is bounded: ways have two steps at most, a step looks at BLOCK bytes, and an
+ * words themselves are the caller's own stack. All is bounded: ways have PATHS_DEPTH steps at most, a step looks at BLOCK bytes, and an
  * exploration, which happens a few dozen times in the life of a process, makes a bounded number of system calls.
  *
  * Who may call: the thread whose stack it is. Memory: none of its own, but a block that evidence.c lends.
@@ -16,6 +16,7 @@
 
 /* How much of a job, and of what it points to, is looked at: C++ objects have strings and locks in front. */
 #define BLOCK 256u
+#define STEP sizeof(uint32_t)
 
 /* The last one is kernel's on every machine that has 48 bits of addresses. */
 static bool is_pointer(uintptr_t word)
@@ -52,21 +53,20 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 {
 	uint64_t value;
 	uintptr_t at;
+	unsigned i;
 
 	if (path->slot >= words->count)
 		return -1;
 	at = words->word[path->slot];
 	read->holder = 0;
 	if (path->depth == 0)
-		return (int)(uint32_t)(path->last == 0 ? at : at >> 32);
-	if (!is_pointer(at))
-		return -1;
-	if (path->depth == 2) {
-		if (!look_at(at + path->first, sizeof(value), words, read, &value) || !is_pointer(value))
+		return (int)(uint32_t)(path->step[0] == 0 ? at : at >> 32);
+	for (i = 0; i + 1 < path->depth; i++) {
+		if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, sizeof(at), words, read, &value))
 			return -1;
 		at = value;
 	}
-	if (!look_at(at + path->last, sizeof(uint32_t), words, read, &value))
+	if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, STEP, words, read, &value))
 		return -1;
 	read->holder = at;
 	return (int)(uint32_t)value;
@@ -110,17 +110,6 @@ static void try_number(struct exploration *e, struct path path, int fd)
 		e->found[e->count++] = (struct candidate){ path, request };
 }
 
-static size_t copy_block(struct exploration *e, void *to, uintptr_t from)
-{
-	long got;
-
-	if (e->copies == PATHS_COPIES)
-		return 0;
-	e->copies++;
-	got = os_copy(to, (const void *)from, BLOCK);
-	return got < 0 ? 0 : (size_t)got & ~(size_t)7;
-}
-
 /* All numbers in a block. */
 static void try_block(struct exploration *e, struct path path, const char *block, size_t len)
 {
@@ -129,29 +118,38 @@ static void try_block(struct exploration *e, struct path path, const char *block
 
 	for (at = 0; at + sizeof(fd) <= len; at += sizeof(fd)) {
 		memcpy(&fd, block + at, sizeof(fd));
-		path.last = (uint16_t)at;
+		path.step[path.depth - 1] = (uint8_t)(at / STEP);
 		try_number(e, path, fd);
 	}
 }
 
-/* The numbers that a word itself points to; with `deeper`, those behind the pointers that lie there. */
-static __attribute__((noinline)) void try_pointer(struct exploration *e, unsigned slot, uintptr_t from, bool deeper)
+/*
+ * What is `left` steps further than `from`. The more steps, the less of a block is looked at where they begin: smart pointers and
+ * what std::function has are small.
+ */
+static __attribute__((noinline)) void try_pointer(struct exploration *e, struct path path, uintptr_t from,
+                                                  unsigned left)
 {
-	struct path path = { .depth = deeper ? 2 : 1, .slot = (uint8_t)slot };
-	char block[BLOCK], next[BLOCK];
-	size_t len = copy_block(e, block, from), at;
+	char block[BLOCK];
+	size_t len = left == 3 ? BLOCK / 4 : left == 2 && path.depth > 0 ? BLOCK / 2 : BLOCK, at;
 	uintptr_t to;
+	long got;
 
-	if (!deeper) {
+	if (e->copies == PATHS_COPIES)
+		return;
+	e->copies++;
+	got = os_copy(block, (const void *)from, len);
+	len = got < 0 ? 0 : (size_t)got & ~(sizeof(to) - 1);
+	path.depth++;
+	if (left == 1) {
 		try_block(e, path, block, len);
 		return;
 	}
-	for (at = 0; at + sizeof(to) <= len; at += sizeof(to)) {
+	for (at = 0; at < len; at += sizeof(to)) {
 		memcpy(&to, block + at, sizeof(to));
-		if (!is_pointer(to))
-			continue;
-		path.first = (uint16_t)at;
-		try_block(e, path, next, copy_block(e, next, to));
+		path.step[path.depth - 1] = (uint8_t)(at / STEP);
+		if (is_pointer(to))
+			try_pointer(e, path, to, left - 1);
 	}
 }
 
@@ -189,7 +187,7 @@ unsigned paths_explore(struct candidate *found, unsigned room, const struct word
 		struct path path = { .slot = (uint8_t)slot };
 
 		try_number(&e, path, (int)(uint32_t)words->word[slot]);
-		path.last = 1;
+		path.step[0] = 1;
 		try_number(&e, path, (int)(uint32_t)(words->word[slot] >> 32));
 	}
 	for (level = 1; level <= depth; level++) {
@@ -197,7 +195,7 @@ unsigned paths_explore(struct candidate *found, unsigned room, const struct word
 			if (!is_pointer(words->word[slot]) || was_before(words, slot))
 				continue;
 			first = e.count;
-			try_pointer(&e, slot, words->word[slot], level == 2);
+			try_pointer(&e, (struct path){ .slot = (uint8_t)slot }, words->word[slot], level);
 			repeat(&e, words, slot, first);
 		}
 	}
