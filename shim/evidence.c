@@ -96,8 +96,18 @@ struct site {
 	uint64_t request[PATHS]; /* where they led, in the job that is learned from */
 };
 
+/* A job's pointer, and the request that it led to: does another one's lead over it too? */
+struct owner {
+	uintptr_t pointer;
+	uint64_t request;
+	int fd;
+};
+
+#define OWNERS 1024u
+
 struct table {
 	struct site site[SITES];
+	struct owner owner[OWNERS];
 	struct claim exploring;
 	unsigned candidates;
 	struct candidate candidate[CANDIDATES];
@@ -312,22 +322,72 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 }
 
 /* The one descriptor that all ways lead to, or -1. */
-static int agreed(const struct site *site, const struct words *words, struct live *live)
+static int agreed(const struct site *site, const struct words *words)
 {
 	struct paths_read read = { .count = 0 };
 	int fd = -1, other;
 	unsigned i;
 
-	live_begin(live, words);
 	for (i = 0; i < site->paths; i++) {
 		other = paths_follow(&site->path[i], words, &read);
 		if (other < 0 || (i > 0 && other != fd))
 			return -1;
 		fd = other;
-		live_add(live, read.holder, fd);
 	}
-	live_end(live, words);
 	return fd;
+}
+
+/*
+ * Notes whose the pointer is. False: another request's too, which waits still. What is noted may be lost, or torn by another thread:
+ * it is one of many chances to see it.
+ */
+static bool is_own(uintptr_t pointer, uint64_t request, int fd)
+{
+	struct owner *owner = &table->owner[mix(pointer, 0) >> 40 & (OWNERS - 1)];
+	uint64_t other = __atomic_load_n(&owner->request, __ATOMIC_RELAXED);
+	int at = __atomic_load_n(&owner->fd, __ATOMIC_RELAXED);
+
+	if (__atomic_load_n(&owner->pointer, __ATOMIC_RELAXED) == pointer) {
+		if (other == request)
+			return true;
+		if (paths_request(at) == other)
+			return false;
+	}
+	__atomic_store_n(&owner->pointer, pointer, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->request, request, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->fd, fd, __ATOMIC_RELAXED);
+	return true;
+}
+
+/*
+ * What the thread needs for this job: by each way, the pointer to where the number lies, and those that led there as far as they are
+ * one job's alone. Whether they are shows only while others wait.
+ */
+static void take_tokens(struct episode *me, struct site *site, const struct words *words)
+{
+	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
+	struct paths_read read = { .count = 0 };
+	unsigned i, back;
+
+	live_begin(&me->live, words);
+	for (i = 0; i < site->paths; i++) {
+		struct path *path = &site->path[i];
+
+		if (paths_follow(path, words, &read) != me->fd)
+			continue;
+		for (back = 0; back < path->depth; back++) {
+			uintptr_t pointer = read.pointer[back];
+			uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
+
+			if (back > 0 && (shared >> back & 1) == 0 && !live_is_in_stack(&me->live, pointer) &&
+			    !is_own(pointer, me->named, me->fd))
+				shared = __atomic_or_fetch(&path->shared, (uint8_t)(1u << back), __ATOMIC_RELAXED);
+			if (back == 0 || (others && (shared >> back & 1) == 0))
+				live_add(&me->live, pointer);
+		}
+	}
+	live_add_number(&me->live, me->fd);
+	live_end(&me->live, words);
 }
 
 /* Confirmed under the connection's lock: a reference to the request, or NULL. A second job for it ends the trust. */
@@ -355,7 +415,7 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
-	int fd = agreed(site, words, &me->live);
+	int fd = agreed(site, words);
 	struct request *request;
 	uint64_t id;
 
@@ -370,6 +430,7 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	me->named = id;
 	me->fd = fd;
+	take_tokens(me, site, words);
 	if (me->believed && !me->loose) {
 		counters_count(handoffs_named);
 		current_take_job(request);

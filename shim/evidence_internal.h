@@ -18,6 +18,7 @@
 struct path {
 	uint8_t depth, slot;
 	uint8_t step[PATHS_DEPTH];
+	uint8_t shared; /* bits: the pointer so many steps before the last one was the same for two requests at a time; atomic */
 };
 
 /* What was read lately: many ways lead over the same pointer. */
@@ -26,7 +27,8 @@ struct paths_read {
 	uintptr_t at[PATHS_READ];
 	uint64_t value[PATHS_READ];
 	unsigned count;
-	uintptr_t holder; /* where the number was found that was read last; 0: in the words themselves */
+	/* The way that was followed last: the pointers, from the one that the number lies at back to the words. */
+	uintptr_t pointer[PATHS_DEPTH];
 };
 
 struct words {
@@ -38,11 +40,11 @@ struct words {
 int paths_follow(const struct path *path, const struct words *words, struct paths_read *read);
 
 /*
- * What a thread must keep at hand as long as it works for a job: where the number stood that it will write to. A place that
+ * What a thread must keep at hand as long as it works for a job: where the number stood that it will write to, or what led there. A place that
  * held that already when the job was taken proves nothing, as it may be left over; one that holds it since does: the program
  * has put it there.
  */
-#define LIVE_TOKENS 4u
+#define LIVE_TOKENS 8u
 struct live {
 	uintptr_t token[LIVE_TOKENS];
 	uint64_t before[(HANDOFF_WORDS + 63) / 64]; /* bits of the words that held one already */
@@ -54,8 +56,12 @@ struct live {
 
 /* Start anew, for a job that was taken with these words; then one token after the other; then see where they are already. */
 void live_begin(struct live *live, const struct words *words);
-void live_add(struct live *live, uintptr_t holder, int fd);
+void live_add(struct live *live, uintptr_t pointer);
+void live_add_number(struct live *live, int fd); /* where there is no pointer */
 void live_end(struct live *live, const struct words *words);
+
+/* Does this point into the thread's own stack? Such a pointer is the same for every job, and no token. */
+bool live_is_in_stack(const struct live *live, uintptr_t pointer);
 
 /* Is one of them at hand? Looks at the registers that a call keeps, and at the stack from here up to the words, or a part of it. */
 bool live_now(const struct live *live);

@@ -4,7 +4,8 @@
  * A place that leads to the right connection may do so by chance of how the program is made: a part of a structure that was copied with
  * the rest and that nobody looks at, right as long as nothing is overtaken. But whoever will write to a connection keeps at hand
  * where its number stands, and so copies that after it has taken the job: into a register, which the next function saves on
- * the stack, or as an argument. What is left over is copied by nobody. So the stack is searched for it, without the words that
+ * the stack, or as an argument. Or it keeps what led there, if that is this job's alone (a request that knows its connection): what two
+ * requests that wait have both led over is a session, or the queue itself, and counts no more. What is left over is copied by nobody. So the stack is searched for it, without the words that
  * had it when the job was taken; below these it was cleared then (hooks/handoff/unlock.c), because functions leave holes in
  * their frames. Where the number itself was all that the job had, it is searched for: that says less, as small numbers are many.
  *
@@ -26,28 +27,34 @@ void live_begin(struct live *live, const struct words *words)
 	live->words = (uint16_t)words->count;
 }
 
-/* An address in the thread's own stack is the same for every job. */
-static bool is_in_stack(const struct live *live, uintptr_t holder)
+bool live_is_in_stack(const struct live *live, uintptr_t pointer)
 {
-	return holder + HANDOFF_WIPED >= live->at && holder - live->at < LARGEST_STACK;
+	return pointer + HANDOFF_WIPED >= live->at && pointer - live->at < LARGEST_STACK;
 }
 
-void live_add(struct live *live, uintptr_t holder, int fd)
+void live_add(struct live *live, uintptr_t pointer)
 {
-	bool number = holder == 0 || is_in_stack(live, holder);
-	uintptr_t token = number ? (uintptr_t)fd : holder;
 	unsigned i;
 
-	if (number && live->tokens > 0)
+	if (live_is_in_stack(live, pointer))
 		return;
 	if (live->numbers)
 		live->tokens = 0; /* a pointer says more */
-	live->numbers = number;
+	live->numbers = false;
 	for (i = 0; i < live->tokens; i++)
-		if (live->token[i] == token)
+		if (live->token[i] == pointer)
 			return;
 	if (live->tokens < LIVE_TOKENS)
-		live->token[live->tokens++] = token;
+		live->token[live->tokens++] = pointer;
+}
+
+void live_add_number(struct live *live, int fd)
+{
+	if (live->tokens > 0)
+		return;
+	live->numbers = true;
+	live->token[0] = (uintptr_t)fd;
+	live->tokens = 1;
 }
 
 static inline bool is_token(const struct live *live, uintptr_t word)

@@ -58,17 +58,17 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 	if (path->slot >= words->count)
 		return -1;
 	at = words->word[path->slot];
-	read->holder = 0;
 	if (path->depth == 0)
 		return (int)(uint32_t)(path->step[0] == 0 ? at : at >> 32);
 	for (i = 0; i + 1 < path->depth; i++) {
 		if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, sizeof(at), words, read, &value))
 			return -1;
+		read->pointer[path->depth - 1 - i] = at;
 		at = value;
 	}
 	if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, STEP, words, read, &value))
 		return -1;
-	read->holder = at;
+	read->pointer[0] = at;
 	return (int)(uint32_t)value;
 }
 

@@ -1,7 +1,9 @@
 /*
- * Evidence for hand-offs: which job is believed, from when on, and what ends it. One thread plays all: what it reads is forgotten
- * before it takes the job, as if another had read it.
+ * Evidence for hand-offs: which job is believed, from when on, and what ends it. One thread plays all: what it reads is
+ * forgotten before it takes the job, as if another had read it.
  */
+#include <pthread.h>
+#include <semaphore.h>
 #include <sys/mman.h>
 
 #include "core_fixture.h"
@@ -39,8 +41,9 @@ static struct {
 	struct job job;
 } blocks;
 
-static struct peer *const peer = &blocks.peer;
-static struct job *const job = &blocks.job;
+/* Volatile, so that no register keeps them unasked. */
+static struct peer *volatile peer = &blocks.peer;
+static struct job *volatile job = &blocks.job;
 
 /* How a job leads to its connection. */
 enum way { BY_NUMBER, BY_UPPER_HALF, BY_JOB, BY_PEER, BY_NOTHING, WAYS };
@@ -471,11 +474,108 @@ CORE_TEST(what_the_thread_has_not_at_hand_since_it_took_the_job_is_not_told)
 	CHECK_KNOWN(CORE_TRACE);
 	words[HAND] = 0;
 	CHECK_NOTHING_KNOWN();
-	words[HAND] = (uintptr_t)job; /* that is not what is written to */
+	words[HAND] = (uintptr_t)job; /* it leads there, and is nobody else's */
+	CHECK_KNOWN(CORE_TRACE);
+	words[HAND] = (uintptr_t)job + 8;
 	CHECK_NOTHING_KNOWN();
 	words[HAND] = (uintptr_t)peer;
 	CHECK_KNOWN(CORE_TRACE);
 	core_send_text(fd[0], OK);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+}
+
+/* A worker on a thread of its own, which does one thing after the other as it is told. */
+struct worker {
+	pthread_t thread;
+	sem_t go, done;
+	enum { TAKE, ANSWER, END } what;
+	int fd;
+	bool by_nothing, by_job, by_peer; /* with which of them at hand was the request known, after TAKE */
+};
+
+static __attribute__((noinline)) bool is_known_with(uintptr_t at_hand)
+{
+	volatile char below[1024]; /* what was called before has left things here, too */
+	size_t i;
+
+	for (i = 0; i < sizeof(below); i++)
+		below[i] = 0;
+	words_[HAND] = at_hand;
+	return current_known() != NULL;
+}
+
+static void *work(void *arg)
+{
+	struct worker *me = arg;
+	uintptr_t words[WORDS];
+
+	while (sem_wait(&me->go) == 0 && me->what != END) {
+		words_ = words;
+		if (me->what == TAKE) {
+			take(BY_PEER, me->fd);
+			me->by_nothing = is_known_with(0);
+			me->by_job = is_known_with((uintptr_t)job);
+			me->by_peer = is_known_with((uintptr_t)peer);
+		} else {
+			core_send_text(me->fd, OK);
+		}
+		sem_post(&me->done);
+	}
+	evidence_leave();
+	current_clear();
+	return NULL;
+}
+
+static void start_worker(struct worker *worker)
+{
+	sem_init(&worker->go, 0, 0);
+	sem_init(&worker->done, 0, 0);
+	CHECK_INT(pthread_create(&worker->thread, NULL, work, worker), 0);
+}
+
+static void tell(struct worker *worker, int what, int fd)
+{
+	worker->what = what;
+	worker->fd = fd;
+	sem_post(&worker->go);
+	if (what == END)
+		pthread_join(worker->thread, NULL);
+	else
+		sem_wait(&worker->done);
+}
+
+/* A session: two requests that wait lead over it, to their connections. */
+CORE_TEST(what_two_requests_lead_over_is_at_hand_for_neither)
+{
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+	struct worker one = { .fd = -1 }, other = { .fd = -1 };
+
+	start(NULL);
+	waits = somebody_waits();
+	start_worker(&one);
+	start_worker(&other);
+	for (i = 0; i < ENOUGH; i++) {
+		read_request(fd[i % 2], GET1);
+		tell(&one, TAKE, fd[i % 2]);
+		tell(&one, ANSWER, fd[i % 2]);
+	}
+	CHECK(one.by_job && one.by_peer);
+	read_request(fd[0], GET1);
+	read_request(fd[1], GET1);
+	tell(&one, TAKE, fd[0]);
+	tell(&other, TAKE, fd[1]);
+	CHECK(!other.by_nothing && !other.by_job && other.by_peer);
+	tell(&other, ANSWER, fd[1]);
+	tell(&one, ANSWER, fd[0]);
+	read_request(fd[0], GET1);
+	tell(&one, TAKE, fd[0]);
+	CHECK(!one.by_job && one.by_peer);
+	tell(&one, ANSWER, fd[0]);
+	CHECK_INT(counters_get(handoffs_contradicted), 0);
+	tell(&one, END, -1);
+	tell(&other, END, -1);
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
@@ -572,6 +672,7 @@ int main(void)
 		cmocka_unit_test(several_requests_of_one_connection_are_told_apart_by_nobody),
 		cmocka_unit_test(a_thread_that_read_a_request_itself_or_runs_a_loop_is_not_told),
 		cmocka_unit_test(what_the_thread_has_not_at_hand_since_it_took_the_job_is_not_told),
+		cmocka_unit_test(what_two_requests_lead_over_is_at_hand_for_neither),
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(no_word_makes_it_fault),
 		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
