@@ -147,15 +147,15 @@ static long call(long number, long a, long b, long c, long d, long e)
 long os_copy(void *to, const void *from, size_t len)
 {
 	struct iovec here = { to, len }, there = { (void *)(uintptr_t)from, len };
+	long pid = os_pid(), result; /* before the registers are taken */
 	register long fourth __asm__("r10") = (long)&there;
 	register long fifth __asm__("r8") = 1;
 	register long sixth __asm__("r9") = 0;
-	long result;
 
 	__asm__ volatile("syscall"
 	                 : "=a"(result)
-	                 : "a"((long)SYS_process_vm_readv), "D"((long)os_pid()), "S"(&here), "d"(1L), "r"(fourth),
-	                   "r"(fifth), "r"(sixth)
+	                 : "a"((long)SYS_process_vm_readv), "D"(pid), "S"(&here), "d"(1L), "r"(fourth), "r"(fifth),
+	                   "r"(sixth)
 	                 : "rcx", "r11", "memory");
 	return result;
 }

@@ -23,6 +23,7 @@ absent() {
     cd "$BATS_TEST_TMPDIR/dest"
     run bash -c "find . -type f -printf '%m %p\n' | sort -k 2"
     [ "$output" = "755 ./usr/bin/traceshim
+644 ./usr/lib/traceshim/libtraceshim-handoff.so
 644 ./usr/lib/traceshim/libtraceshim.so
 755 ./usr/lib/traceshim/traceshim-agent
 644 ./usr/lib/traceshim/traceshim.cjs

@@ -154,6 +154,24 @@ CORE_TEST(pages_far_from_each_other_are_not_taken_for_one)
 	munmap(pages, 3 * apart);
 }
 
+CORE_TEST(memory_that_is_not_there_is_copied_as_far_as_it_is)
+{
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), to[64];
+	long came;
+
+	CHECK(pages != MAP_FAILED);
+	memset(pages, 'x', 8192);
+	CHECK_INT(os_copy(to, pages + 4064, sizeof(to)), sizeof(to));
+	CHECK(memcmp(to, pages + 4064, sizeof(to)) == 0);
+	CHECK_INT(munmap(pages + 4096, 4096), 0);
+	errno = 7;
+	came = os_copy(to, pages + 4064, sizeof(to));
+	CHECK(came >= 0 && came <= 32);
+	CHECK_INT(os_copy(to, pages + 4096, sizeof(to)), -EFAULT);
+	CHECK_INT(os_copy(to, NULL, sizeof(to)), -EFAULT);
+	CHECK_INT(errno, 7);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -166,6 +184,7 @@ int main(void)
 		TEST(what_can_be_read_is_known_until_it_is_forgotten),
 		TEST(many_neighbours_are_known_at_a_time),
 		TEST(pages_far_from_each_other_are_not_taken_for_one),
+		TEST(memory_that_is_not_there_is_copied_as_far_as_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
