@@ -50,11 +50,11 @@ struct config {
 	uint32_t ring_size;              /* TRACESHIM_RING_SIZE: a power of two within the limits of ring_format.h */
 	enum log_mode log_mode;
 	enum log_format log_format;
-	bool datadog_decimal;        /* ids as decimal of the low 64 bits */
-	enum loop_trust loop_trust;  /* TRACESHIM_LOOP */
+	bool datadog_decimal;         /* ids as decimal of the low 64 bits */
+	enum loop_trust loop_trust;   /* TRACESHIM_LOOP */
 	enum attribution attribution; /* TRACESHIM_ATTRIBUTION */
-	uint32_t propagators;        /* PROPAGATE_*, from OTEL_PROPAGATORS */
-	uint8_t propagator_order[5]; /* the same as single bits in the configured order, 0 after the last */
+	uint32_t propagators;         /* PROPAGATE_*, from OTEL_PROPAGATORS */
+	uint8_t propagator_order[5];  /* the same as single bits in the configured order, 0 after the last */
 
 	size_t correlation_count; /* TRACESHIM_HEADERS, lower case */
 	struct config_name correlation[LIMIT_CORRELATION_HEADERS];

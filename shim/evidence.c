@@ -53,6 +53,7 @@
 #include "handoff.h"
 #include "io.h"
 #include "os.h"
+#include "pool.h"
 
 #define SITES 64u        /* a program has a few queues; where it puts jobs in counts too */
 #define PATHS 64u        /* of a site; unoptimized programs have copies of a pointer all over their frames */
@@ -68,18 +69,9 @@
 #define LEVEL_PROOFS 64u
 #define STRIKE 16u /* a job whose response somebody else began, against one with */
 #define STRIKES_MAX 1024u
-#define STALE_MS 2000u    /* who began to learn from a job and did not end makes room */
 #define FRAME_MAX 262144u /* what may lie between two frame pointers */
 
 enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
-
-/* One thread at a time learns, from one job: the ticket says which. */
-struct claim {
-	uint32_t ticket; /* 0: nobody; CLAIM_BUSY: somebody just looks or counts; atomic */
-	uint32_t since_ms;
-};
-
-#define CLAIM_BUSY 1u
 
 struct site {
 	uint64_t key; /* 0: free; atomic */
@@ -96,15 +88,6 @@ struct site {
 	uint64_t request[PATHS]; /* where they led, in the job that is learned from */
 };
 
-/* A job's pointer, and the request that it led to: does another one's lead over it too? */
-struct owner {
-	uintptr_t pointer;
-	uint64_t request;
-	int fd;
-};
-
-#define OWNERS 1024u
-
 struct table {
 	struct site site[SITES];
 	struct owner owner[OWNERS];
@@ -112,6 +95,8 @@ struct table {
 	unsigned candidates;
 	struct candidate candidate[CANDIDATES];
 };
+
+_Static_assert(sizeof(struct table) <= 152 * 1024, "as DESIGN says");
 
 /* What this thread has taken, since it last unlocked a queue. */
 struct episode {
@@ -132,41 +117,23 @@ bool evidence_on;
 
 static struct table *table;
 static struct handoff *queues;
-static uint32_t tickets;
-static __thread struct episode episode __attribute__((tls_model("initial-exec")));
+/* NULL: this thread has nothing to do with queues. Threads of programs that do not ask for this pay a pointer. */
+static __thread struct episode *episode __attribute__((tls_model("initial-exec")));
 
-/* ---- learning is one thread's at a time ---- */
+POOL(episodes, sizeof(struct episode), 16);
 
-static bool claim_take(struct claim *claim)
+static struct episode *episode_of_thread(void)
 {
-	uint32_t now = (uint32_t)os_monotonic_ms(), seen = __atomic_load_n(&claim->ticket, __ATOMIC_ACQUIRE);
-
-	if (seen == CLAIM_BUSY || (seen != 0 && now - __atomic_load_n(&claim->since_ms, __ATOMIC_RELAXED) < STALE_MS) ||
-	    !own_replace32(&claim->ticket, &seen, CLAIM_BUSY))
-		return false;
-	__atomic_store_n(&claim->since_ms, now, __ATOMIC_RELAXED);
-	return true;
-}
-
-/* Until the response: whoever has the ticket may take it up again. */
-static uint32_t claim_leave(struct claim *claim)
-{
-	uint32_t ticket = __atomic_add_fetch(&tickets, 1, __ATOMIC_RELAXED) << 1 | 1;
-
-	if (ticket == CLAIM_BUSY)
-		ticket += 2;
-	__atomic_store_n(&claim->ticket, ticket, __ATOMIC_RELEASE);
-	return ticket;
-}
-
-static bool claim_take_again(struct claim *claim, uint32_t ticket)
-{
-	return own_replace32(&claim->ticket, &ticket, CLAIM_BUSY);
-}
-
-static void claim_end(struct claim *claim)
-{
-	__atomic_store_n(&claim->ticket, 0, __ATOMIC_RELEASE);
+	if (episode != NULL)
+		return episode;
+	episode = pool_take(&episodes);
+	if (episode == NULL) {
+		counters_count(no_memory_skipped);
+		return NULL;
+	}
+	memset(episode, 0, sizeof(*episode));
+	current_notice_thread();
+	return episode;
 }
 
 /* ---- sites ---- */
@@ -338,28 +305,6 @@ static int agreed(const struct site *site, const struct words *words)
 }
 
 /*
- * Notes whose the pointer is. False: another request's too, which waits still. What is noted may be lost, or torn by another thread:
- * it is one of many chances to see it.
- */
-static bool is_own(uintptr_t pointer, uint64_t request, int fd)
-{
-	struct owner *owner = &table->owner[mix(pointer, 0) >> 40 & (OWNERS - 1)];
-	uint64_t other = __atomic_load_n(&owner->request, __ATOMIC_RELAXED);
-	int at = __atomic_load_n(&owner->fd, __ATOMIC_RELAXED);
-
-	if (__atomic_load_n(&owner->pointer, __ATOMIC_RELAXED) == pointer) {
-		if (other == request)
-			return true;
-		if (paths_request(at) == other)
-			return false;
-	}
-	__atomic_store_n(&owner->pointer, pointer, __ATOMIC_RELAXED);
-	__atomic_store_n(&owner->request, request, __ATOMIC_RELAXED);
-	__atomic_store_n(&owner->fd, fd, __ATOMIC_RELAXED);
-	return true;
-}
-
-/*
  * What the thread needs for this job: by each way, the pointer to where the number lies, and those that led there as far as they are
  * one job's alone. Whether they are shows only while others wait.
  */
@@ -380,7 +325,7 @@ static void take_tokens(struct episode *me, struct site *site, const struct word
 			uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
 
 			if (back > 0 && (shared >> back & 1) == 0 && !live_is_in_stack(&me->live, pointer) &&
-			    !is_own(pointer, me->named, me->fd))
+			    !live_is_own(table->owner, pointer, me->named, me->fd))
 				shared = __atomic_or_fetch(&path->shared, (uint8_t)(1u << back), __ATOMIC_RELAXED);
 			if (back == 0 || (others && (shared >> back & 1) == 0))
 				live_add(&me->live, pointer);
@@ -465,16 +410,32 @@ static bool end_episode(struct episode *me)
 
 void evidence_leave(void)
 {
-	(void)end_episode(&episode);
+	if (episode != NULL)
+		(void)end_episode(episode);
+}
+
+void evidence_end_thread(void)
+{
+	struct episode *me = episode;
+
+	if (me == NULL)
+		return;
+	(void)end_episode(me);
+	episode = NULL;
+	pool_give(&episodes, me);
 }
 
 void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, unsigned count)
 {
 	struct words words = { word, count };
-	struct episode *me = &episode;
-	struct site *site = find_site(key_of(queue, at, &words));
-	bool waited = me->waited == queue;
+	struct episode *me = episode_of_thread();
+	struct site *site;
+	bool waited;
 
+	if (me == NULL)
+		return;
+	site = find_site(key_of(queue, at, &words));
+	waited = me->waited == queue;
 	me->waited = NULL;
 	if (site != NULL && waited)
 		__atomic_store_n(&site->waits, true, __ATOMIC_RELAXED);
@@ -485,7 +446,6 @@ void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, u
 	me->loose = end_episode(me);
 	if (!current_begin_job() || site == NULL || state_of(site) == SITE_OFF)
 		return;
-	current_notice_thread();
 	*me = (struct episode){ .site = site, .loose = me->loose, .level = (uint8_t)level_now() };
 	if (state_of(site) == SITE_EXPLORED)
 		begin_exploring(me, site, &words);
@@ -549,8 +509,8 @@ static void confirm(struct episode *me, struct site *site, uint64_t request)
 
 void evidence_answers(const struct request *request)
 {
-	struct episode *me = &episode;
-	struct site *site = me->site;
+	struct episode *me = episode;
+	struct site *site = me == NULL ? NULL : me->site;
 	uint64_t id;
 
 	if (site == NULL)
@@ -585,14 +545,16 @@ void evidence_answers(const struct request *request)
 
 bool evidence_holds(void)
 {
-	return live_now(&episode.live);
+	return episode != NULL && live_now(&episode->live);
 }
 
 void evidence_note_queue(const void *mutex)
 {
 	uint8_t *place = &queues->queues[handoff_place(mutex)];
+	struct episode *me = episode_of_thread();
 
-	episode.waited = mutex;
+	if (me != NULL)
+		me->waited = mutex;
 	if (__atomic_load_n(place, __ATOMIC_RELAXED) == 0)
 		__atomic_store_n(place, 1, __ATOMIC_RELAXED);
 }
@@ -616,7 +578,7 @@ static bool unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
 			count = (unsigned)(rest / sizeof(*first));
 	}
 	evidence_unlocked(mutex, site, first, count);
-	return episode.site != NULL && episode.named != 0;
+	return episode != NULL && episode->site != NULL && episode->named != 0;
 }
 
 __attribute__((cold)) void evidence_init(struct handoff *handoff)

@@ -33,8 +33,9 @@ void evidence_unlocked(const void *queue, uintptr_t site, const uintptr_t *words
 /* This thread is about to write the response of `request`. Called before the thread's request changes by that. */
 void evidence_answers(const struct request *request);
 
-/* What this thread does from now on has nothing to do with what it took out of a queue: it reads requests itself, or ends. */
+/* What this thread does from now on has nothing to do with what it took out of a queue: it reads requests itself; or ends. */
 void evidence_leave(void);
+void evidence_end_thread(void);
 
 /* Has this thread at hand what it needs to answer the job that it took? See evidence_live.c. */
 bool evidence_holds(void);

@@ -63,6 +63,21 @@ void live_end(struct live *live, const struct words *words);
 /* Does this point into the thread's own stack? Such a pointer is the same for every job, and no token. */
 bool live_is_in_stack(const struct live *live, uintptr_t pointer);
 
+/* A job's pointer, and the request that it led to: does another one's lead over it too? */
+struct owner {
+	uintptr_t pointer;
+	uint64_t request;
+	int fd;
+};
+
+#define OWNERS 1024u
+
+/*
+ * Notes whose the pointer is. False: another request's too, which waits still. What is noted may be lost, or torn by another thread:
+ * it is one of many chances to see it. `owners` are OWNERS.
+ */
+bool live_is_own(struct owner *owners, uintptr_t pointer, uint64_t request, int fd);
+
 /* Is one of them at hand? Looks at the registers that a call keeps, and at the stack from here up to the words, or a part of it. */
 bool live_now(const struct live *live);
 
@@ -71,6 +86,18 @@ bool live_now(const struct live *live);
 #define PATHS_IDLE 1u           /* a served connection without a request that waits for its answer */
 #define PATHS_UNSURE 2u         /* several, or it changes just now */
 uint64_t paths_request(int fd); /* one of the above, or a span id */
+
+/* See evidence_claim.c. All zero: nobody has it. */
+struct claim {
+	uint32_t ticket; /* atomic */
+	uint32_t since_ms;
+};
+
+bool claim_take(struct claim *claim);      /* false: somebody has it */
+uint32_t claim_leave(struct claim *claim); /* until the response: returns the ticket, never 0 */
+bool claim_take_again(struct claim *claim,
+                      uint32_t ticket); /* false: somebody else has it by now. Ticket 0: if nobody has */
+void claim_end(struct claim *claim);
 
 /* A way that, for all that is known yet, may be right. */
 struct candidate {

@@ -78,6 +78,24 @@ void live_end(struct live *live, const struct words *words)
 			live->before[i / 64] |= (uint64_t)1 << i % 64;
 }
 
+bool live_is_own(struct owner *owners, uintptr_t pointer, uint64_t request, int fd)
+{
+	struct owner *owner = &owners[pointer * 0x9e3779b97f4a7c15u >> 40 & (OWNERS - 1)];
+	uint64_t other = __atomic_load_n(&owner->request, __ATOMIC_RELAXED);
+	int at = __atomic_load_n(&owner->fd, __ATOMIC_RELAXED);
+
+	if (__atomic_load_n(&owner->pointer, __ATOMIC_RELAXED) == pointer) {
+		if (other == request)
+			return true;
+		if (paths_request(at) == other)
+			return false;
+	}
+	__atomic_store_n(&owner->pointer, pointer, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->request, request, __ATOMIC_RELAXED);
+	__atomic_store_n(&owner->fd, fd, __ATOMIC_RELAXED);
+	return true;
+}
+
 /* Whole frames of whatever functions there are: ASan, which builds the unit tests, sees each variable's end. */
 __attribute__((noinline, no_sanitize("address"))) bool live_now(const struct live *live)
 {

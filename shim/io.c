@@ -499,7 +499,7 @@ void io_end_thread(void)
 	if (io_active())
 		io_flush_thread_logs();
 	if (evidence_on)
-		evidence_leave();
+		evidence_end_thread();
 	spare_end_thread();
 	ring_end_thread();
 }

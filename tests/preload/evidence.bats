@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash
+# shellcheck disable=SC2030,SC2031,SC2034,SC2154 # each test is a subshell; variables come from servers.bash
 #
 # TRACESHIM_ATTRIBUTION=validated: jobs that workers take out of queues. What is told is right, and what misleads is not believed.
 

@@ -352,7 +352,8 @@ static void plain_texts_are_kept_as_they_are(void **state)
 	assert_name(config.stdio_files, "-,19:7");
 	assert_wrong(0);
 	LOAD(text, "TRACEPARENT=00-x", "TRACESTATE=a=b", "BAGGAGE=c=d", "TRACESHIM_LOG_FILES=/a/*.log:/b",
-	     "TRACESHIM_RUN_DIR=/run/ts//", "TRACESHIM_LOOP=single", "TRACESHIM_LIBRARY=/x.so", "TRACESHIM_ATTRIBUTION=validated");
+	     "TRACESHIM_RUN_DIR=/run/ts//", "TRACESHIM_LOOP=single", "TRACESHIM_LIBRARY=/x.so",
+	     "TRACESHIM_ATTRIBUTION=validated");
 	memset(text, 'x', sizeof(text)); /* programs overwrite their environment */
 	assert_name(config.stdio_files, "fe01:123,19:7");
 	assert_name(config.traceparent, "00-x");

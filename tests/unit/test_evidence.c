@@ -1,6 +1,8 @@
 /*
  * Evidence for hand-offs: which job is believed, from when on, and what ends it. One thread plays all: what it reads is
  * forgotten before it takes the job, as if another had read it.
+ *
+ * long: a test a rule, on one fixture.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -161,6 +163,7 @@ CORE_TEST(a_jobs_request_is_known_once_responses_have_confirmed_where_it_stands)
 		CHECK_INT(waitpid(pid, &status, 0), pid);
 		CHECK_INT(status, 0);
 	}
+	evidence_end_thread();
 }
 
 CORE_TEST(nothing_is_told_before_a_thousand_jobs_were_as_expected)
@@ -177,6 +180,7 @@ CORE_TEST(nothing_is_told_before_a_thousand_jobs_were_as_expected)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(what_is_known_lasts_past_the_response_until_the_thread_waits_or_takes_something_else)
@@ -204,6 +208,7 @@ CORE_TEST(what_is_known_lasts_past_the_response_until_the_thread_waits_or_takes_
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_job_that_is_put_into_a_queue_in_between_changes_nothing)
@@ -225,6 +230,7 @@ CORE_TEST(a_job_that_is_put_into_a_queue_in_between_changes_nothing)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(the_first_response_that_says_otherwise_ends_it_for_good)
@@ -248,6 +254,7 @@ CORE_TEST(the_first_response_that_says_otherwise_ends_it_for_good)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(two_responses_for_one_job_end_it)
@@ -269,6 +276,7 @@ CORE_TEST(two_responses_for_one_job_end_it)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_job_for_a_connection_without_a_request_ends_it)
@@ -286,6 +294,7 @@ CORE_TEST(a_job_for_a_connection_without_a_request_ends_it)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_request_that_is_taken_twice_ends_it)
@@ -306,6 +315,7 @@ CORE_TEST(a_request_that_is_taken_twice_ends_it)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_job_whose_request_is_left_waiting_ends_it_and_the_next_one_is_not_told)
@@ -327,6 +337,7 @@ CORE_TEST(a_job_whose_request_is_left_waiting_ends_it_and_the_next_one_is_not_to
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_request_whose_connection_ended_meanwhile_is_no_reason_to_end_it)
@@ -346,6 +357,7 @@ CORE_TEST(a_request_whose_connection_ended_meanwhile_is_no_reason_to_end_it)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* A queue that holds what is not the job's: a session that keeps the number of whoever used it last, right but for one in 500. */
@@ -368,6 +380,7 @@ CORE_TEST(what_is_nearly_always_right_is_never_believed)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_true_way_that_is_in_reach_disagrees_with_a_false_one)
@@ -397,6 +410,7 @@ CORE_TEST(a_true_way_that_is_in_reach_disagrees_with_a_false_one)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(what_held_for_one_request_at_a_time_is_not_believed_of_several)
@@ -414,6 +428,7 @@ CORE_TEST(what_held_for_one_request_at_a_time_is_not_believed_of_several)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(several_requests_of_one_connection_are_told_apart_by_nobody)
@@ -434,6 +449,7 @@ CORE_TEST(several_requests_of_one_connection_are_told_apart_by_nobody)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(a_thread_that_read_a_request_itself_or_runs_a_loop_is_not_told)
@@ -458,6 +474,7 @@ CORE_TEST(a_thread_that_read_a_request_itself_or_runs_a_loop_is_not_told)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* A place in the stack that leads to the right connection by chance, and which the program does not use. */
@@ -484,6 +501,7 @@ CORE_TEST(what_the_thread_has_not_at_hand_since_it_took_the_job_is_not_told)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* A worker on a thread of its own, which does one thing after the other as it is told. */
@@ -523,7 +541,7 @@ static void *work(void *arg)
 		}
 		sem_post(&me->done);
 	}
-	evidence_leave();
+	evidence_end_thread();
 	current_clear();
 	return NULL;
 }
@@ -579,6 +597,7 @@ CORE_TEST(what_two_requests_lead_over_is_at_hand_for_neither)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* Coroutines: the same thread on another stack. */
@@ -601,6 +620,7 @@ CORE_TEST(what_was_found_on_one_stack_does_not_hold_on_another)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* Words of a stack may be anything: what they point to may be gone, or protected, or end within. */
@@ -634,6 +654,7 @@ CORE_TEST(no_word_makes_it_fault)
 	core_close(waits);
 	core_close(fd[0]);
 	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 CORE_TEST(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so)
@@ -641,6 +662,7 @@ CORE_TEST(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so
 	evidence_init(NULL);
 	CHECK(!evidence_on);
 	CHECK(strstr(counters_page()->notes, "libtraceshim-handoff.so") != NULL);
+	evidence_end_thread();
 }
 
 CORE_TEST(more_places_than_the_table_holds_are_counted)
@@ -651,6 +673,7 @@ CORE_TEST(more_places_than_the_table_holds_are_counted)
 	for (site = 1; site < 1000; site++)
 		take_at(site, 0);
 	CHECK(counters_get(handoffs_skipped) > 0);
+	evidence_end_thread();
 }
 
 int main(void)
