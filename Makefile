@@ -322,7 +322,7 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 		$(LIBS_$*)
 
 # What evidence a worker leaves in registers and on its stack depends on the compiler: the same servers, at other levels.
-LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool,$(BUILD)/tests/O$(level)/server_$(name)))
+LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain events fibers,$(BUILD)/tests/O$(level)/server_$(name)))
 define level_rule
 $$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile
 	$$(call say,CC-GUEST,$$@)

@@ -11,12 +11,15 @@ class Pattern:
     command: typing.Callable  # (bench, folder, port, up, level, env) -> words; env may be changed
     lines: int  # of each request
     calls: int = 1  # of each request
-    floor: float = 0.0  # of lines that must be right
+    # What must be right, of requests that are not pipelined:
+    floor: float = 0.0  # of lines in front of the answer
+    behind_floor: float = 0.0  # of lines behind it
     calls_floor: float = 0.0
     short: bool = False
     levels: tuple = ("",)  # of optimization
     path: str = "/"
     logs_to_stderr: bool = False
+    bare_children: bool = False  # the server starts programs without the object
     pipelines: bool = True
     most_connections: int = 0
 
@@ -58,16 +61,18 @@ for kind, title in (("function", "std::function"), ("task", "std::packaged_task"
 
 OWN = "who reads answers"
 for kind, title, settings in (
-        ("thread", "a thread a connection", {"short": True}),
-        ("prefork", "prefork: processes that accept", {"short": True}),
-        ("accept", "threads that accept", {}),
-        ("hand", "acceptor → threads that read", {}),
-        ("wander", "poller → threads that read one request", {"short": True}),
-        ("mixed", "the same, with background jobs in the same queue", {"short": True}),
-        ("fork", "a process a connection", {}),
-        ("cgi", "a thread a connection, a program a request (CGI)", {"lines": 5}),
-        ("logger", "a thread a connection, a thread that logs for all", {})):
-    add(f"plain-{kind}", title, OWN, program("server_plain", kind), **{"lines": 5, **settings})
+        ("thread", "a thread a connection", {"floor": 1, "calls_floor": 1, "short": True}),
+        ("prefork", "prefork: processes that accept", {"floor": 1, "calls_floor": 1, "behind_floor": 1, "short": True}),
+        ("accept", "threads that accept", {"floor": 1, "calls_floor": 1}),
+        ("hand", "acceptor → threads that read", {"floor": 0.9, "calls_floor": 0.9}),
+        ("wander", "poller → threads that read one request", {"floor": 0.9, "calls_floor": 0.9, "short": True}),
+        ("mixed", "the same, with background jobs in the same queue",
+         {"floor": 0.9, "calls_floor": 0.9, "short": True}),
+        ("fork", "a process a connection", {"floor": 1, "calls_floor": 1, "behind_floor": 1}),
+        ("cgi", "a thread a connection, a program a request (CGI)",
+         {"floor": 1, "calls_floor": 1, "behind_floor": 1, "bare_children": True}),
+        ("logger", "a thread a connection, a thread that logs for all", {"calls_floor": 1})):
+    add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=5, **C, **settings)
 
 # ---- many requests on one thread -------------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ for kind, title, settings in (
         ("callbacks", "event loop, callbacks", {"short": True}), ("timers", "event loop, timers", {}),
         ("pool", "event loop, a pool of connections with a queue", {"short": True}),
         ("queue", "event loop, a queue within the loop", {})):
-    add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **settings)
+    add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **C, **settings)
 for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
                     ("wander", "coroutines (ucontext) on three threads")):
-    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=0)
+    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=0, **C)

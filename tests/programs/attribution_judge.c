@@ -6,7 +6,7 @@
  *
  * PROGRESS is a file whose first eight bytes always say how many lines were read. At the end of input the counts go to
  * stdout, as JSON: by phase (n / 10,000,000) and by the line's first word. A line that names several requests is wrong if it
- * has an id; one that names none must not have an id of a request.
+ * has an id; one that names none must not have an id of a request. A line that is no record has no id.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -83,25 +83,37 @@ static int word_of(const char *message)
 	return word_count++;
 }
 
+/* Does the record `line`, with these ids behind `id`, carry those of n, and name n alone? */
+static bool is_right(const char *line, size_t len, size_t at, const char *id, long n)
+{
+	char wanted[64];
+	long other;
+
+	while ((other = next_number(line, len, &at)) == n)
+		;
+	sprintf(wanted, "7e57%012llx%016lx", (unsigned long long)n * 2654435761ull % (1ull << 48), (unsigned long)n);
+	return other < 0 && strncmp(id, wanted, 32) == 0 && id[32] == '"';
+}
+
 /* `line` ends in NUL at `len`. */
 static void judge(const char *line, size_t len)
 {
 	const char *message = strstr(line, "\"message\":\""), *id = strstr(line, "\"trace_id\":\"");
 	struct counts *count;
-	char wanted[64];
 	size_t at = 0;
-	long n, other;
+	long n = next_number(line, len, &at);
 
 	if (len < 2 || line[0] != '{' || line[len - 1] != '}' || message == NULL) {
 		no_record++;
-		show("no record", line, len);
-		return;
+		message = line;
+		id = NULL;
+	} else {
+		message += strlen("\"message\":\"");
 	}
-	message += strlen("\"message\":\"");
-	n = next_number(line, len, &at);
+	id = id != NULL ? id + strlen("\"trace_id\":\"") : NULL;
 	if (n < 0 || n / PHASE_SIZE >= PHASES_MAX) {
 		unnumbered++;
-		if (id != NULL && strncmp(id + 12, "7e57", 4) == 0) {
+		if (id != NULL && strncmp(id, "7e57", 4) == 0) {
 			foreign++;
 			show("names no request", line, len);
 		}
@@ -110,12 +122,7 @@ static void judge(const char *line, size_t len)
 	count = &counts[n / PHASE_SIZE][word_of(message)];
 	if (id == NULL) {
 		count->none++;
-		return;
-	}
-	while ((other = next_number(line, len, &at)) == n)
-		;
-	sprintf(wanted, "7e57%012llx%016lx", (unsigned long long)n * 2654435761ull % (1ull << 48), (unsigned long)n);
-	if (other < 0 && strncmp(id + 12, wanted, 32) == 0 && id[12 + 32] == '"') {
+	} else if (is_right(line, len, at, id, n)) {
 		count->right++;
 	} else {
 		count->wrong++;
