@@ -9,7 +9,7 @@
  *                   served in the handler of the reply that gave it back
  *       queue       what comes next is put into a queue, which is emptied at the end of the iteration
  *
- * What a request leaves to be done in the background is done 2 ms later, or when the loop has nothing else to do.
+ * What requests leave to be done in the background is done ten times a second, for all.
  */
 #include "attribution_kit.h"
 
@@ -41,6 +41,8 @@ static const char *kind;
 static struct source *free_links;
 static int links;
 static struct work *wanting[ROOM], *queue[ROOM], *timers[ROOM];
+static struct work *left[ROOM];
+static unsigned left_count;
 static unsigned want_head, want_tail, queue_head, queue_tail, timer_count;
 
 static bool is(const char *name)
@@ -86,10 +88,23 @@ static void do_at(struct work *work, long us, void (*next)(struct work *))
 
 static void read_client(struct source *client);
 
-static void finish(struct work *work)
+static void finish_all(struct work *timer)
 {
-	say("background", work->n);
-	free(work);
+	unsigned i;
+
+	for (i = 0; i < left_count; i++) {
+		say("background", left[i]->n);
+		free(left[i]);
+	}
+	left_count = 0;
+	free(timer);
+}
+
+static void finish_later(struct work *work)
+{
+	if (left_count == 0)
+		do_at(calloc(1, sizeof(*work)), 100000, finish_all);
+	left[left_count++] = work;
 }
 
 static void answer(struct work *work)
@@ -100,7 +115,7 @@ static void answer(struct work *work)
 	peer_answer(client->peer);
 	say("after", work->n);
 	client->peer->queued = false;
-	do_at(work, 2000, finish);
+	finish_later(work);
 	if (client->peer->close) {
 		peer_end(client->peer);
 		free(client);
