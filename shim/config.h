@@ -46,6 +46,7 @@ struct config {
 	bool root;     /* TRACESHIM_ROOT: a call outside any request gets a trace of its own */
 	bool unbuffer; /* TRACESHIM_UNBUFFER: have Python write its lines when it prints them */
 	bool log_terminal;               /* TRACESHIM_LOG_TTY: rewrite a terminal's lines too */
+	bool log_class;                  /* TRACESHIM_LOG_CLASS: records say how sure their ids are */
 	bool export_traces, export_logs; /* TRACESHIM_EXPORT, or OTEL_TRACES_EXPORTER and OTEL_LOGS_EXPORTER */
 	uint32_t ring_size;              /* TRACESHIM_RING_SIZE: a power of two within the limits of ring_format.h */
 	enum log_mode log_mode;

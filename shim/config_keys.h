@@ -37,6 +37,8 @@
 	  "baggage members as log fields: key=field, or key alone (comma list)") \
 	X(log_tty, "TRACESHIM_LOG_TTY", "off", \
 	  "on: rewrite lines that go to a terminal, too") \
+	X(log_class, "TRACESHIM_LOG_CLASS", "off", \
+	  "on: records with ids say by trace_source how these are known: proven, validated") \
 	X(unbuffer, "TRACESHIM_UNBUFFER", "on", \
 	  "off: leave Python's output block-buffered; its lines then carry no ids") \
 	X(headers, "TRACESHIM_HEADERS", "x-trace-id", \

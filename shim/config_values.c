@@ -477,6 +477,7 @@ __attribute__((noinline)) void config_apply(enum config_key key, struct config_p
 	case CONFIG_KEY_raw: set_switch(key, value, &config.raw); break;
 	case CONFIG_KEY_root: set_switch(key, value, &config.root); break;
 	case CONFIG_KEY_unbuffer: set_switch(key, value, &config.unbuffer); break;
+	case CONFIG_KEY_log_class: set_switch(key, value, &config.log_class); break;
 	case CONFIG_KEY_log_tty: set_switch(key, value, &config.log_terminal); break;
 	case CONFIG_KEY_log: set_log(value); break;
 	case CONFIG_KEY_format: set_format(value); break;

@@ -50,21 +50,10 @@ static char *put_id(char *out, const uint8_t *id, size_t n)
 	return record_put_hex(out, id, n);
 }
 
-/* The ids as members, each with a comma in front. `have`: KEY_* bits of those to leave out. */
-static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
+static char *put_flags(char *out, const struct trace_context *ctx)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	if (!(have & KEY_TRACE)) {
-		out = put_id(put_part(out, &record_parts.trace), ctx->trace_id, 16);
-		*out++ = '"';
-	}
-	if (!(have & KEY_SPAN)) {
-		out = put_id(put_part(out, &record_parts.span), ctx->span_id, 8);
-		*out++ = '"';
-	}
-	if (!record_parts.flags.len || (have & KEY_FLAGS))
-		return out;
 	out = put_part(out, &record_parts.flags);
 	if (config.log_format == FORMAT_GCP) {
 		bool sampled = ctx->flags & TRACE_FLAG_SAMPLED;
@@ -77,6 +66,24 @@ static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
 	out[2] = digits[ctx->flags & 15];
 	out[3] = '"';
 	return out + 4;
+}
+
+/* The ids as members, each with a comma in front, and how they are known. `have`: KEY_* bits of those to leave out. */
+static char *put_ids(char *out, const struct trace_context *ctx, uint32_t have)
+{
+	if (!(have & KEY_TRACE)) {
+		out = put_id(put_part(out, &record_parts.trace), ctx->trace_id, 16);
+		*out++ = '"';
+	}
+	if (!(have & KEY_SPAN)) {
+		out = put_id(put_part(out, &record_parts.span), ctx->span_id, 8);
+		*out++ = '"';
+	}
+	if (record_parts.flags.len && !(have & KEY_FLAGS))
+		out = put_flags(out, ctx);
+	if (record_parts.sources[0].len && !(have & KEY_SOURCE))
+		out = put_part(out, &record_parts.sources[ctx->validated]);
+	return out;
 }
 
 static char *put_field(char *out, const struct config_name *name, const struct trace_context *ctx, struct slice value)
@@ -185,6 +192,12 @@ static inline char *put_tail(char *out, const struct record_source *src)
 	return end;
 }
 
+/* What the ids' members are made of, beside the ids. */
+static inline uint16_t ids_flags(const struct trace_context *ctx)
+{
+	return (uint16_t)(ctx->flags | ctx->validated << 8);
+}
+
 /*
  * The ids' members of another request are as long, where they are hex, and differ in their digits: only these are written.
  * A server that logs one line a request is here at each.
@@ -193,16 +206,16 @@ static __attribute__((noinline)) void renew_ids(struct record_memo *memo, const 
 {
 	char *trace = memo->ids + record_parts.trace.len;
 
-	if (memo->ids_len && memo->ids_flags == ctx->flags && !ids_are_decimal()) {
+	if (memo->ids_len && memo->ids_flags == ids_flags(ctx) && !ids_are_decimal()) {
 		record_put_hex(trace, ctx->trace_id, 16);
 		record_put_hex(trace + 33 + record_parts.span.len, ctx->span_id, 8);
 	} else {
 		memo->ids_len = (uint16_t)(put_ids(memo->ids, ctx, 0) - memo->ids);
-		memo->ids_flags = ctx->flags;
+		memo->ids_flags = ids_flags(ctx);
 	}
 }
 
-_Static_assert(3 * PART_SIZE + 32 + 1 + 20 + 1 + 5 <= RECORD_MEMO_IDS && RECORD_MEMO_IDS % TAIL_STEP == 0,
+_Static_assert(4 * PART_SIZE + 32 + 1 + 20 + 1 + 5 <= RECORD_MEMO_IDS && RECORD_MEMO_IDS % TAIL_STEP == 0,
                "the memo holds the ids, with what copies write beyond");
 
 static inline char *put_kept_ids(char *out, const struct record_source *src)
@@ -214,7 +227,7 @@ static inline char *put_kept_ids(char *out, const struct record_source *src)
 		return put_ids(out, src->ctx, 0);
 	memcpy(key, src->ctx->trace_id, 16);
 	memcpy(key + 2, src->ctx->span_id, 8);
-	if (!memo->ids_len || memo->ids_flags != src->ctx->flags ||
+	if (!memo->ids_len || memo->ids_flags != ids_flags(src->ctx) ||
 	    ((key[0] ^ memo->ids_key[0]) | (key[1] ^ memo->ids_key[1]) | (key[2] ^ memo->ids_key[2]))) {
 		renew_ids(memo, src->ctx);
 		memcpy(memo->ids_key, key, sizeof(key));
@@ -323,7 +336,7 @@ static size_t splice(const struct record_source *src, const char *line, size_t l
 	if (first == len || line[first] != '{' || !json_scan_object(line, len, note_key, &have, &brace, &empty))
 		return 0;
 	if (have & KEY_TRACE)
-		have |= KEY_SPAN | KEY_FLAGS;
+		have |= KEY_SPAN | KEY_FLAGS | KEY_SOURCE;
 	memcpy(out, line, brace);
 	p = out + brace;
 	if (src->ctx) {

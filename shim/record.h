@@ -19,12 +19,12 @@ enum record_stream { RECORD_STDOUT, RECORD_STDERR, RECORD_FILE };
  * time. What is in it is told by value, so that it may be handed from one writer to another.
  */
 #define RECORD_MEMO_HEAD 48
-#define RECORD_MEMO_IDS 192
+#define RECORD_MEMO_IDS 256
 #define RECORD_MEMO_TAIL 256
 struct record_memo {
 	uint32_t turn;                        /* of record_init */
 	uint16_t head_len, ids_len, tail_len; /* 0: not known */
-	uint8_t ids_flags;                    /* trace_context's */
+	uint16_t ids_flags;                   /* trace_context's, and whether it is validated */
 	uint64_t second_ns;                   /* the head's */
 	uint64_t ids_key[3];                  /* trace id and span id */
 	uint64_t tail_key[2];                 /* stream; process and thread */

@@ -21,6 +21,7 @@ struct record_part {
 #define KEY_TRACE 0x01u
 #define KEY_SPAN 0x02u
 #define KEY_FLAGS 0x04u
+#define KEY_SOURCE 0x08u
 #define KEY_FIELD(i) (0x100u << (i))
 #define KEY_CORRELATION(i) (0x1000000u << (i))
 _Static_assert(LIMIT_LOG_FIELDS <= 16 && LIMIT_CORRELATION_HEADERS <= 8, "a bit for every field");
@@ -31,6 +32,7 @@ extern struct record_parts {
 	struct record_part trace, span, flags;     /* ,"trace_id":"   ,"span_id":"   ,"trace_flags": */
 	struct record_part tid;                    /* ,"tid": */
 	struct record_part streams[3];
+	struct record_part sources[2];            /* ,"trace_source":"proven" and "validated"; empty: not wanted */
 	struct record_part text_trace, text_span; /* " trace_id=" and " span_id=" of LOG_TEXT */
 	uint32_t turn; /* counts record_init: what a memo holds was made by this one; never 0 */
 	uint32_t
@@ -44,7 +46,7 @@ extern struct record_parts {
 		uint16_t len;
 		bool nested; /* only if the value is an object */
 		uint32_t bits;
-	} known[12 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
+	} known[13 + LIMIT_LOG_FIELDS + LIMIT_CORRELATION_HEADERS];
 	uint32_t known_count;
 	uint64_t first_bytes, lengths;
 } record_parts;

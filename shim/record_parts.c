@@ -18,7 +18,7 @@
 
 #define NAME_MAX_LEN LIMIT_HEADER_NAME
 /* All parts of a record that are not its tail, digits and ids, "partial", and the last step of a copy. */
-#define FIXED_ROOM (8 * PART_SIZE + 32 + 16 + 4 * 20 + 35 + 64)
+#define FIXED_ROOM (9 * PART_SIZE + 32 + 16 + 4 * 20 + 35 + 64)
 #define CONSTANT_MAX_LEN 128 /* of service, environment, version: bytes before escaping */
 
 struct format {
@@ -174,9 +174,9 @@ static bool same_name(const struct config_name *a, const struct config_name *b)
 /* Is this name the format's own, or that of one of the first `fields` mapped fields? Or unusable? */
 static bool name_is_taken(const struct format *f, const struct config_name *name, size_t fields)
 {
-	const char *const taken[] = { f->time,  f->severity, f->message,     f->trace,       f->span,
-		                      f->flags, f->service,  f->environment, f->version,     f->pid,
-		                      f->tid,   "stream",    "partial",      "partial_last", "ecs.version" };
+	const char *const taken[] = { f->time,    f->severity,    f->message,    f->trace,      f->span, f->flags,
+		                      f->service, f->environment, f->version,    f->pid,        f->tid,  "stream",
+		                      "partial",  "partial_last", "ecs.version", "trace_source" };
 	size_t i;
 
 	if (!name->len || name->len > NAME_MAX_LEN)
@@ -212,6 +212,7 @@ static void init_known(const struct format *f)
 	look_for(f->span, strlen(f->span), KEY_SPAN, false);
 	if (f->flags)
 		look_for(f->flags, strlen(f->flags), KEY_FLAGS, false);
+	look_for("trace_source", 12, KEY_SOURCE, false);
 	/* These formats name nested members with dots, or nest them. */
 	if (config.log_format == FORMAT_ECS) {
 		look_for("trace", 5, KEY_TRACE, true);
@@ -254,6 +255,7 @@ static void init_fields(const struct format *f)
 void record_init(void)
 {
 	static const char *const streams[] = { "stdout", "stderr", "file" };
+	static const char *const sources[] = { "proven", "validated" };
 	const struct format *f = &formats[config.log_format];
 	size_t i;
 
@@ -279,6 +281,9 @@ void record_init(void)
 	part_set(&record_parts.tid, ",\"", f->tid, "\":");
 	for (i = 0; i < 3; i++)
 		part_set(&record_parts.streams[i], ",\"stream\":\"", streams[i], "\"");
+	for (i = 0; i < 2; i++)
+		part_set(&record_parts.sources[i], config.log_class ? ",\"trace_source\":\"" : "",
+		         config.log_class ? sources[i] : "", config.log_class ? "\"" : "");
 	part_set(&record_parts.text_trace, " ", f->trace, "=");
 	part_set(&record_parts.text_span, " ", f->span, "=");
 	record_parts.tail_len = 0;

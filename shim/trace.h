@@ -32,6 +32,7 @@ struct trace_context {
 	uint8_t parent_id[8]; /* the caller's span; all zero when there was none */
 	uint8_t flags;        /* TRACE_FLAG_*, as sent on */
 	bool remote;          /* the trace id came from the caller */
+	bool validated;       /* that some thread works for it was told by evidence, not by proof */
 
 	struct slice tracestate;                             /* joined, validated, truncated; without it len 0 */
 	struct slice baggage;                                /* unchanged, all baggage headers joined with ',' */

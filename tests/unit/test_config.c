@@ -94,8 +94,8 @@ static void switches_take_the_usual_words_in_any_case(void **state)
 		LOAD(text);
 		assert_true(config.raw);
 		snprintf(text, sizeof(text), "TRACESHIM_ROOT=%s", off[i]);
-		LOAD(text, "TRACESHIM_LOG_TTY=on");
-		assert_true(!config.root && config.log_terminal);
+		LOAD(text, "TRACESHIM_LOG_TTY=on", "TRACESHIM_LOG_CLASS=on");
+		assert_true(!config.root && config.log_terminal && config.log_class);
 		assert_wrong(0);
 	}
 	LOAD("TRACESHIM_UNBUFFER=off");

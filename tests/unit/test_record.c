@@ -199,6 +199,23 @@ static void every_format_has_its_own_names(void **state)
 	                     "\",\"logging.googleapis.com/trace_sampled\":false}\n");
 }
 
+static void a_record_says_how_its_ids_are_known_where_that_is_wanted(void **state)
+{
+	struct record_source nobody = source(false);
+
+	(void)state;
+	config.log_class = true;
+	set_format(FORMAT_OTEL);
+	expect("hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS ",\"trace_source\":\"proven\"" OTEL_TAIL "}\n");
+	expect_from(&nobody, "hi", "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_TAIL "}\n", 0);
+	expect_spliced("{\"a\":1}", "{\"a\":1" OTEL_IDS ",\"trace_source\":\"proven\"}\n");
+	expect_spliced("{\"trace_source\":1}", "{\"trace_source\":1" OTEL_IDS "}\n");
+	expect_spliced("{\"trace_id\":\"1\"}", "{\"trace_id\":\"1\"}\n");
+	ctx.validated = true;
+	expect("hi",
+	       "{\"timestamp\":" T ",\"message\":\"hi\"" OTEL_IDS ",\"trace_source\":\"validated\"" OTEL_TAIL "}\n");
+}
+
 static uint32_t next_random(uint32_t *seed, uint32_t below)
 {
 	*seed = *seed * 1664525u + 1013904223u;
@@ -230,6 +247,7 @@ static void what_is_remembered_of_a_record_is_never_in_another_ones(void **state
 			ctx.span_id[next_random(&seed, 8)] ^= 1;
 		if (next_random(&seed, 5) == 0)
 			ctx.flags ^= 1;
+		ctx.validated = next_random(&seed, 2);
 		src.stream = (enum record_stream)next_random(&seed, 3);
 		src.pid -= (int32_t)next_random(&seed, 2);
 		src.tid -= (int32_t)next_random(&seed, 2);
@@ -245,6 +263,7 @@ static void what_is_remembered_of_a_record_is_never_in_another_ones(void **state
 				map_field("userId", "\"\1\2\3");
 			ctx.text.len = 0;
 			config.datadog_decimal = next_random(&seed, 2);
+			config.log_class = next_random(&seed, 2);
 			set_format((enum log_format)next_random(&seed, 5));
 		}
 		free(record_of(&src, line, len, &how));
@@ -637,6 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(text_becomes_an_otel_record),
 		TEST(every_format_has_its_own_names),
+		TEST(a_record_says_how_its_ids_are_known_where_that_is_wanted),
 		TEST(what_is_remembered_of_a_record_is_never_in_another_ones),
 		TEST(mapped_fields_are_added_escaped),
 		TEST(field_whose_name_is_taken_is_left_out_and_counted),
