@@ -85,3 +85,31 @@ for kind, title, settings in (
 for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
                     ("wander", "coroutines (ucontext) on three threads")):
     add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=0, **C)
+
+# ---- other languages ------------------------------------------------------------------------------------------------
+
+
+def script(*words):
+    """A server of tests/apps/attribution: the word with a dot in it is its file."""
+    def command(bench, folder, port, up, level, env):
+        return [bench.apps / word if "." in word else word for word in words] + [port, up]
+    return command
+
+
+for kind, title, settings in (
+        ("threads", "Python: a thread a connection", {"floor": 1, "calls_floor": 1}),
+        ("executor", "Python: reader → executor", {}),
+        ("wander", "Python: poller → executor that reads one request", {}),
+        ("asyncio", "Python: asyncio", {}), ("loop", "Python: asyncio and an executor", {}),
+        ("gevent", "Python: gevent", {})):
+    add(f"python-{kind}", title, "Python, Ruby, Java, Node", script("/usr/bin/python3", "server.py", kind), lines=5, **settings)
+for kind, title, settings in (("threads", "Ruby: a thread a connection", {"floor": 1, "calls_floor": 1}),
+                              ("pool", "Ruby: a thread a connection → queue → workers", {}),
+                              ("fibers", "Ruby: fibers", {})):
+    add(f"ruby-{kind}", title, "Python, Ruby, Java, Node", script("ruby", "server.rb", kind), lines=5, **settings)
+for kind, title, settings in (("threads", "Java: a thread a connection", {}),
+                              ("executor", "Java: a thread a connection → executor", {}),
+                              ("futures", "Java: HttpServer, HttpClient's futures", {})):
+    add(f"java-{kind}", title, "Python, Ruby, Java, Node", script("java", "Server.java", kind), lines=5, **settings)
+for kind, title in (("http", "Node: http"), ("fetch", "Node: fetch")):
+    add(f"node-{kind}", title, "Python, Ruby, Java, Node", script("node", "server.js", kind), lines=5, floor=1, calls_floor=1)
