@@ -2,6 +2,8 @@
 import dataclasses
 import typing
 
+import servers
+
 
 @dataclasses.dataclass
 class Pattern:
@@ -68,6 +70,8 @@ for kind, title, settings in (
         ("wander", "poller → threads that read one request", {"floor": 0.9, "calls_floor": 0.9, "short": True}),
         ("mixed", "the same, with background jobs in the same queue",
          {"floor": 0.9, "calls_floor": 0.9, "short": True}),
+        ("requeue", "threads that read one request and queue its connection again",
+         {"floor": 0.9, "calls_floor": 0.9, "short": True}),
         ("fork", "a process a connection", {"floor": 1, "calls_floor": 1, "behind_floor": 1}),
         ("cgi", "a thread a connection, a program a request (CGI)",
          {"floor": 1, "calls_floor": 1, "behind_floor": 1, "bare_children": True}),
@@ -113,3 +117,20 @@ for kind, title, settings in (("threads", "Java: a thread a connection", {}),
     add(f"java-{kind}", title, "Python, Ruby, Java, Node", script("java", "Server.java", kind), lines=5, **settings)
 for kind, title in (("http", "Node: http"), ("fetch", "Node: fetch")):
     add(f"node-{kind}", title, "Python, Ruby, Java, Node", script("node", "server.js", kind), lines=5, floor=1, calls_floor=1)
+
+# ---- servers that people run ----------------------------------------------------------------------------------------
+
+REAL = "servers that people run"
+PROVEN = {"floor": 1, "calls_floor": 1}
+add("real-nginx", "nginx, as a proxy", REAL, servers.nginx, lines=1, behind_floor=1, calls_floor=1)
+add("real-apache", "Apache, event MPM, as a proxy", REAL, servers.apache, lines=1, behind_floor=1, calls_floor=1)
+add("real-varnish", "varnish, which logs nothing", REAL, servers.varnish, lines=0)
+add("real-gunicorn-sync", "gunicorn, sync", REAL, servers.gunicorn("--workers", 4), lines=4, pipelines=False, **PROVEN)
+add("real-gunicorn-gthread", "gunicorn, gthread", REAL,
+    servers.gunicorn("--worker-class", "gthread", "--workers", 2, "--threads", 8), lines=4, pipelines=False, **PROVEN)
+add("real-gunicorn-gevent", "gunicorn, gevent", REAL, servers.gunicorn("--worker-class", "gevent", "--workers", 2), lines=4,
+    pipelines=False)
+add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=3)
+add("real-waitress", "waitress", REAL, servers.waitress, lines=3)
+add("real-puma", "puma", REAL, servers.puma, lines=3)
+add("real-tomcat", "tomcat", REAL, servers.tomcat, lines=3)

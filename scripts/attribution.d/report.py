@@ -25,7 +25,7 @@ def upper_bound(seen, trials):
     return high
 
 
-BEHIND = ("after", "background")  # words of lines that are written behind the answer
+BEHIND = ("after", "background", "access")  # words of lines that are written behind the answer
 
 
 def add_up(rows):

@@ -10,6 +10,8 @@
  *       wander     one thread polls; each connection that can be read goes to any of twelve, which reads one request, answers
  *                  it, and gives the connection back
  *       mixed      the same, and what is to be done in the background is in the same queue
+ *       requeue    who has answered puts the connection, and what is to be done in the background, into the queue itself: nobody
+ *                  polls
  *       fork       a process a connection
  *       cgi        a thread a connection; each request is a program of its own: this one, which is told n by its environment
  *       logger     a thread a connection; one more thread writes all lines, from a queue
@@ -202,7 +204,7 @@ static void handle(struct peer *peer)
 		work_with_logger(peer);
 	} else {
 		kit_work(peer, n);
-		if (is("mixed"))
+		if (is("mixed") || is("requeue"))
 			put_task(NULL, n);
 		else if (is("prefork") || is("fork") || is("wander"))
 			say("background", n);
@@ -246,6 +248,16 @@ static void *take_many(void *arg)
 	return arg;
 }
 
+static void give_back(struct peer *peer)
+{
+	if (!is("requeue"))
+		kit_give_back(peer);
+	else if (peer->close)
+		peer_end(peer);
+	else
+		put_task(peer, 0);
+}
+
 static void *wander(void *arg)
 {
 	for (;;) {
@@ -259,8 +271,8 @@ static void *wander(void *arg)
 			peer_end(peer);
 		else if (got > 0)
 			handle(peer);
-		if (got > 0 || (peer != NULL && got == 0))
-			kit_give_back(peer);
+		if (peer != NULL && got >= 0)
+			give_back(peer);
 		free(task);
 	}
 	return arg;
@@ -291,7 +303,10 @@ static void accept_for_queue(void)
 	int fd;
 
 	while ((fd = accept(listener, NULL, NULL)) >= 0)
-		put(&connections, peer_new(fd));
+		if (is("requeue"))
+			put_task(peer_new(fd), 0);
+		else
+			put(&connections, peer_new(fd));
 }
 
 static void fork_for_all(void)
@@ -339,11 +354,11 @@ int main(int argc, char **argv)
 		start_threads(WORKERS, accept_many);
 	else if (is("hand"))
 		start_threads(WORKERS, take_many);
-	else if (is("wander") || is("mixed"))
+	else if (is("wander") || is("mixed") || is("requeue"))
 		start_threads(WORKERS, wander);
 	if (is("thread") || is("cgi") || is("logger"))
 		accept_for_threads();
-	else if (is("hand"))
+	else if (is("hand") || is("requeue"))
 		accept_for_queue();
 	else if (is("prefork"))
 		fork_for_all();

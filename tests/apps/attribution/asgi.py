@@ -1,0 +1,27 @@
+"""The application of the attribution experiment for ASGI servers: three lines and a call for each request."""
+import asyncio
+import os
+
+free = []
+
+
+async def call(n):
+    reader, writer = free.pop() if free else await asyncio.open_connection("127.0.0.1", int(os.environ["UP"]))
+    writer.write(b"GET /up?n=%d HTTP/1.1\r\nHost: up.example\r\n\r\n" % n)
+    await reader.readuntil(b"\r\n\r\n")
+    if await reader.readline() != b"up n=%d\n" % n:
+        raise RuntimeError("another's reply")
+    free.append((reader, writer))
+
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    n = int(scope["query_string"].partition(b"n=")[2])
+    print(f"begin n={n}")
+    await call(n)
+    print(f"middle n={n}")
+    body = b"hello n=%d\n" % n
+    print(f"before n={n}")
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
