@@ -306,8 +306,8 @@ static inline bool copy_last(char *out, const char *end, size_t left)
 }
 
 /*
- * 16 bytes that are all text as it is, but for quotes and backslashes at `stop`, are at `in` and already at `out`; as many can
- * be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
+ * 16 bytes are at `in` and already at `out`; they are text as it is, but for quotes and backslashes at `stop`, as far as the
+ * caller believes them; as many can be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
  * again, and where the next one is does not wait for it. Returns how many backslashes were put in; *last: the last one's place.
  */
 static inline unsigned put_backslashes(char *out, const char *in, unsigned stop, unsigned *last)
@@ -332,9 +332,14 @@ static inline unsigned find_quotes(__m128i v)
 		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
 }
 
-/* The last bytes, 16 to 31 of them, with blanks behind. Returns `rest`. */
+/* The last bytes, at most 31 of them, with blanks behind. Returns `rest`. */
 static inline const char *copy_rest(char *rest, const char *in, size_t left)
 {
+	if (left < STEP) {
+		store(rest, load_some(in, left));
+		store(rest + STEP, _mm_set1_epi8(' '));
+		return rest;
+	}
 	store(rest, load(in));
 	store(rest + left - STEP, load(in + left - STEP));
 	store(rest + left, _mm_set1_epi8(' '));
@@ -342,10 +347,13 @@ static inline const char *copy_rest(char *rest, const char *in, size_t left)
 	return rest;
 }
 
-/* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
+/*
+ * `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway.
+ *
+ * From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time.
+ */
 static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
-	/* From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time. */
 	const char *end = in + len, *plain = in;
 	char rest[4 * STEP];
 	bool at_rest = false;
@@ -354,21 +362,17 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 	out += in - plain;
 	for (;;) {
 		size_t left = (size_t)(end - in), k;
-		unsigned stop, last;
+		unsigned stop, quotes, others, last;
 		__m128i v;
 
 		if (left < STEP && !at_rest) {
 			if ((size_t)(in - plain) >= STEP - left && copy_last(out, end, left))
 				return out + left;
-			v = load_some(in, left);
-			store(rest, v);
-			store(rest + STEP, _mm_set1_epi8(' '));
-			in = plain = rest;
-			end = rest + left;
+			in = copy_rest(rest, in, left);
+			end = in + left;
 			at_rest = true;
-		} else {
-			v = load(in);
 		}
+		v = load(in);
 		store(out, v);
 		stop = find_stop(v);
 		if (!stop) {
@@ -378,29 +382,24 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 			out += STEP;
 			continue;
 		}
-		if (stop == find_quotes(v)) { /* access logs are full of them */
+		others = stop & ~find_quotes(v);
+		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
+		if (quotes) {                           /* access logs are full of them */
+			k = (unsigned)__builtin_ctz(others | 1u << STEP);
 			if (left < 2 * STEP && !at_rest) {
 				in = copy_rest(rest, in, left);
 				end = in + left;
 				at_rest = true;
 			}
-			out += put_backslashes(out, in, stop, &last);
-			if (left <= STEP)
+			out += put_backslashes(out, in, quotes, &last);
+			if (left <= k)
 				return out + left;
 			plain = in + last;
-			in += STEP;
-			out += STEP;
+			in += k;
+			out += k;
 			continue;
 		}
 		k = (unsigned)__builtin_ctz(stop);
-		if (in[k] == '"' || in[k] == '\\') {
-			out[k] = '\\';
-			out[k + 1] = in[k];
-			in += k + 1;
-			out += k + 2;
-			plain = in;
-			continue;
-		}
 		if (line && in[k] == '\n')
 			return NULL;
 		k = step_text(v, stop);
