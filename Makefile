@@ -382,9 +382,9 @@ format:
 	$(Q)scripts/deps lint
 	$(Q)scripts/format
 
-## transparency: test suites of others, bare and preloaded: the outcomes that differ (SUITES=…, JOBS=n, LIMIT=seconds a unit)
+## transparency: test suites of others and some 40 servers, bare and preloaded: the outcomes that differ (SUITES=…, JOBS=n, LIMIT=seconds a unit)
 transparency:
-	$(Q)scripts/deps build test transparency
+	$(Q)scripts/deps build test transparency servers
 	$(Q)$(MAKE) $(JOBS) all
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/transparency
 

@@ -35,6 +35,30 @@ END
     [ "$(jq '.suites.python.different | length > 2' "$tmp/found.json")" = true ]
 }
 
+@test "a server that does not start, or whose lines are no records, is found out" {
+    cat >"$tmp/changed.c" <<'END'
+#include <errno.h>
+int listen(int fd, int backlog)
+{
+	(void)fd, (void)backlog;
+	errno = EADDRINUSE;
+	return -1;
+}
+END
+    gcc -shared -fPIC -o "$tmp/changed.so" "$tmp/changed.c"
+    run "$root/scripts/transparency" --object "$tmp/changed.so" --modes traced --json "$tmp/found.json" servers/redis
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"DIFFERENT servers/redis (traced): redis: starts: ok bare, not traced"* ]]
+    echo >"$tmp/empty.c"
+    gcc -shared -fPIC -o "$tmp/empty.so" "$tmp/empty.c"
+    run "$root/scripts/transparency" --object "$tmp/empty.so" --modes logs --json "$tmp/found.json" servers/redis
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"DIFFERENT servers/redis (logs): redis: records: all bare, "*" lines are none preloaded"* ]]
+    [ "$(jq '.suites.servers.different | length' "$tmp/found.json")" -eq 1 ]
+}
+
 # Says on stdout, then on stderr: which of the two comes out first tells whether stdout is buffered.
 order='import sys; print("out"); sys.stderr.write("err\n")'
 
