@@ -3,7 +3,7 @@
  *
  * The inflater is a few members of libnghttp2.a, made one object file whose symbols nobody else can see or take the
  * place of (scripts/nghttp2-inflater): a program that links nghttp2 has its own. What these members want of others they
- * get from here: memory, one function that copies, and an end for what they think cannot happen.
+ * get from here: memory, views of bytes, and an end for what they think cannot happen.
  *
  * The static table (RFC 7541 appendix A) and that of the Huffman code are filled in by us, the latter with states of
  * our own numbering: as the library has them, they are 26 KiB of the object, and 8 KiB that each process would copy at
@@ -148,12 +148,25 @@ static void give(void *block, void *user)
 		give_block(block, &h->bytes);
 }
 
+/* The library's view of bytes that are put together: where they begin, how far there is room, and three places in it. */
+struct buffer {
+	uint8_t *begin, *end, *pos, *last, *mark;
+};
+
 void *hpack_nghttp2_mem_malloc(nghttp2_mem *mem, size_t size);
 void *hpack_nghttp2_mem_realloc(nghttp2_mem *mem, void *block, size_t size);
 void hpack_nghttp2_mem_free(nghttp2_mem *mem, void *block);
 void hpack_nghttp2_mem_free2(nghttp2_free function, void *block, void *user);
 nghttp2_mem *hpack_nghttp2_mem_default(void);
 void *hpack_nghttp2_cpymem(void *to, const void *from, size_t len);
+void hpack_nghttp2_buf_init(struct buffer *buffer);
+void hpack_nghttp2_buf_wrap_init(struct buffer *buffer, uint8_t *bytes, size_t len);
+void hpack_nghttp2_bufs_add(void) __attribute__((noreturn));
+void hpack_nghttp2_bufs_addb(void) __attribute__((noreturn));
+void hpack_nghttp2_bufs_len(void) __attribute__((noreturn));
+void hpack_nghttp2_bufs_wrap_free(void) __attribute__((noreturn));
+void hpack_nghttp2_bufs_wrap_init(void) __attribute__((noreturn));
+void hpack_nghttp2_bufs_wrap_init2(void) __attribute__((noreturn));
 void hpack_assert_fail(void) __attribute__((noreturn));
 void hpack_stack_fail(void) __attribute__((noreturn));
 
@@ -192,6 +205,16 @@ void *hpack_nghttp2_cpymem(void *to, const void *from, size_t len)
 	return (char *)to + len;
 }
 
+void hpack_nghttp2_buf_init(struct buffer *buffer)
+{
+	*buffer = (struct buffer){ .begin = NULL };
+}
+
+void hpack_nghttp2_buf_wrap_init(struct buffer *buffer, uint8_t *bytes, size_t len)
+{
+	*buffer = (struct buffer){ bytes, bytes + len, bytes, bytes, bytes };
+}
+
 static void *allocate_cleared(size_t count, size_t size, void *user)
 {
 	(void)count;
@@ -219,6 +242,37 @@ void hpack_assert_fail(void)
 void hpack_stack_fail(void)
 {
 	__builtin_longjmp(escape, 1);
+}
+
+/* Encoders write into these; there are none. */
+void hpack_nghttp2_bufs_add(void)
+{
+	hpack_assert_fail();
+}
+
+void hpack_nghttp2_bufs_addb(void)
+{
+	hpack_assert_fail();
+}
+
+void hpack_nghttp2_bufs_len(void)
+{
+	hpack_assert_fail();
+}
+
+void hpack_nghttp2_bufs_wrap_free(void)
+{
+	hpack_assert_fail();
+}
+
+void hpack_nghttp2_bufs_wrap_init(void)
+{
+	hpack_assert_fail();
+}
+
+void hpack_nghttp2_bufs_wrap_init2(void)
+{
+	hpack_assert_fail();
 }
 
 /* ---- what calls the library ---- */
