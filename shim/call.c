@@ -201,6 +201,17 @@ static void begin_response(struct exchange *ex)
 	ex->response_begun = true;
 }
 
+static void leave_http1(struct conn *conn, struct exchange *ex)
+{
+	counters_count(http_tunnels);
+	if (ex->span != NULL)
+		span_end(conn, ex, true);
+	if (ex->down.status == 101)
+		conn_upgrade(conn);
+	else
+		conn_make_opaque(conn, false);
+}
+
 /* Returns how many bytes are left: none, unless the connection left HTTP/1. */
 static size_t take_responses(struct conn *conn, const char *in, size_t len, struct http1_known *known)
 {
@@ -238,13 +249,7 @@ static size_t take_responses(struct conn *conn, const char *in, size_t len, stru
 		if (status == HTTP1_HEAD)
 			status = message.done ? HTTP1_DONE : HTTP1_MORE;
 		if (status == HTTP1_TUNNEL) {
-			counters_count(http_tunnels);
-			if (ex->span != NULL)
-				span_end(conn, ex, true);
-			if (ex->down.status == 101)
-				conn_upgrade(conn);
-			else
-				conn_make_opaque(conn, false);
+			leave_http1(conn, ex);
 		} else if (status == HTTP1_ALIEN) {
 			conn_make_opaque(conn, true);
 		} else if (status == HTTP1_DONE && ex->down.interim) {

@@ -1,5 +1,5 @@
 /*
- * Which request is this thread working for?
+ * Which request is this thread working for? long: one state a thread, and each event that changes it.
  *
  * Proof, by class:
  *

@@ -234,7 +234,7 @@ static size_t last_head_end(const struct http2_conn *c, const struct iovec *iov,
 bool http2_scan_ahead(struct conn *conn, const struct iovec *iov, int count, size_t offset)
 {
 	struct http2_conn *c = http2_of(conn);
-	uint64_t ahead = bytes_ahead(conn, c), from = c->sent;
+	uint64_t ahead = bytes_ahead(conn, c), from;
 	size_t total = stream_total(iov, count) - offset, stop, base = 0;
 	int i;
 
