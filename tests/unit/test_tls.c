@@ -7,6 +7,7 @@
 
 #define GET "GET / HTTP/1.1\r\nHost: b\r\n\r\n"
 #define ASKED "GET / HTTP/1.1\r\nHost: a\r\n" CORE_PARENT "\r\n"
+#define ASKED_OTHER "GET / HTTP/1.1\r\nHost: a\r\n" CORE_OTHER_PARENT "\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 static unsigned long seed;
@@ -257,6 +258,40 @@ CORE_TEST(what_a_server_may_refuse_and_get_again_is_no_call)
 	core_close(served);
 }
 
+/* nginx reads what comes after it has shut a session down from the socket itself, and logs at its end. */
+CORE_TEST_FOR(what_is_read_past_a_session_is_its_connections_event, "nginx")
+{
+	int fd = core_accept(true), other = core_accept(true);
+	struct fake f = { .fd = fd, .role = CONN_SERVED }, busy = { .fd = other, .role = CONN_SERVED };
+	struct tls_call call;
+	int how;
+
+	for (how = 0; how < 2; how++) {
+		current_wait_loop(-1);
+		current_wait_loop_done(1);
+		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+		CHECK_KNOWN(CORE_TRACE);
+		fake_write_all(&f, OK, sizeof(OK) - 1);
+		current_wait_loop(-1);
+		current_wait_loop_done(2);
+		fake_read(&busy, ASKED_OTHER, sizeof(ASKED_OTHER) - 1, false);
+		fake_write_all(&busy, OK, sizeof(OK) - 1);
+		CHECK_KNOWN(CORE_OTHER_TRACE);
+		if (how == 0) {
+			tls_shut(&f);
+			CHECK(tls_begin(&call, &f, &fake_library, CONN_UNDECIDED));
+			tls_end(&call, CONN_UNDECIDED);
+		} else {
+			core_receive(fd, "", 0);
+		}
+		CHECK_NOTHING_KNOWN();
+	}
+	fake_free(&f);
+	fake_free(&busy);
+	core_close(fd);
+	core_close(other);
+}
+
 CORE_TEST(what_was_refused_while_there_was_no_memory_comes_again_as_it_was)
 {
 	int served = serve_one();
@@ -331,6 +366,7 @@ int main(void)
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
 		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),
 		TEST(what_a_server_may_refuse_and_get_again_is_no_call),
+		TEST(what_is_read_past_a_session_is_its_connections_event),
 		TEST(what_was_refused_while_there_was_no_memory_comes_again_as_it_was),
 		TEST(what_was_refused_and_is_asked_for_by_no_bytes_arrives_whole),
 		TEST(without_memory_it_passes),
