@@ -24,7 +24,8 @@
  *              Once the response is complete, a thread of a pool goes on to the next job: by a wait, if there is none yet; by
  *              no call that we see, if there is one. That may be what an earlier request left to be done in the background, or
  *              a request that some thread has read along with another. So where threads wait for work of others, and
- *              where a request waits behind another one, whoever has answered works for nobody.
+ *              where a request waits behind another one, whoever has answered works for nobody. Python's and Ruby's threads are no
+ *              exception, Apache's are.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
@@ -112,6 +113,7 @@ static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
 static bool answer_own;           /* its threads answer what they read, as far as we know */
+static bool answer_all;           /* and do nothing else, from its source */
 static uint32_t readers_answered; /* requests that a thread of a pool read and answered while others waited */
 
 /* Programs with pools whose threads answer what they read; from their sources. */
@@ -217,7 +219,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	answer_own = python || wakes_by_pipe;
 	for (i = 0; i < sizeof(reader_programs) / sizeof(reader_programs[0]); i++)
 		if (strcmp(program, reader_programs[i]) == 0)
-			answer_own = hands_on = true;
+			answer_own = answer_all = hands_on = true;
 	for (i = 0; i < sizeof(inline_programs) / sizeof(inline_programs[0]); i++)
 		if (strcmp(program, inline_programs[i]) == 0)
 			inline_loop = true;
@@ -300,7 +302,7 @@ static bool read_proven(const struct current *me)
 {
 	bool ended = request_state(me->request) >= REQUEST_ENDED;
 
-	if (ended && !answer_own && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
+	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
 		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && me->pooled && !answer_own)
 		return me->answers && !ended;
@@ -542,7 +544,8 @@ void current_wait_idle(void)
 	if (me->request != NULL && me->class != CLASS_INHERITED && me->class != CLASS_VALIDATED &&
 	    request_state(me->request) < REQUEST_ENDED)
 		return;
-	if (!__atomic_load_n(&pools, __ATOMIC_RELAXED))
+	/* A process of one thread waits for no other: an interpreter takes its locks so. */
+	if (!own_alone() && !__atomic_load_n(&pools, __ATOMIC_RELAXED))
 		__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
 	current_clear();
 }
@@ -565,7 +568,8 @@ void current_read_channel(void)
 {
 	struct current *me = self();
 
-	if (me->class == CLASS_INHERITED || me->class == CLASS_VALIDATED || (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
+	if (me->class == CLASS_INHERITED || me->class == CLASS_VALIDATED ||
+	    (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
 		current_clear();
 	} else if (me->in_loop && me->class != CLASS_READ) {
 		me->touched++;

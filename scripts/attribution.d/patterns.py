@@ -104,11 +104,13 @@ for kind, title, settings in (
         ("threads", "Python: a thread a connection", {"floor": 1, "calls_floor": 1}),
         ("executor", "Python: reader → executor", {}),
         ("wander", "Python: poller → executor that reads one request", {}),
+        ("requeue", "Python: executor that reads one request and queues its connection again", {}),
         ("asyncio", "Python: asyncio", {}), ("loop", "Python: asyncio and an executor", {}),
         ("gevent", "Python: gevent", {})):
     add(f"python-{kind}", title, "Python, Ruby, Java, Node", script("/usr/bin/python3", "server.py", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Ruby: a thread a connection", {"floor": 1, "calls_floor": 1}),
                               ("pool", "Ruby: a thread a connection → queue → workers", {}),
+                              ("requeue", "Ruby: workers that read one request and queue its connection again", {}),
                               ("fibers", "Ruby: fibers", {})):
     add(f"ruby-{kind}", title, "Python, Ruby, Java, Node", script("ruby", "server.rb", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Java: a thread a connection", {}),

@@ -138,11 +138,26 @@ CORE_TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_chi
 	core_close(fd);
 }
 
+static void *wait_for_work(void *arg)
+{
+	current_wait_idle();
+	return arg;
+}
+
+static void let_another_wait(void)
+{
+	pthread_t thread;
+
+	CHECK_INT(pthread_create(&thread, NULL, wait_for_work, NULL), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
 /* What it does next may be a job from a queue, which was not empty: no wait is seen. */
 CORE_TEST(once_a_pools_thread_has_answered_nothing_is_known)
 {
 	int fd = core_accept(BLOCKING), i;
 
+	let_another_wait();
 	current_wait_idle();
 	for (i = 0; i < 100; i++) {
 		core_receive_text(fd, GET1);
@@ -154,24 +169,28 @@ CORE_TEST(once_a_pools_thread_has_answered_nothing_is_known)
 	core_close(fd);
 }
 
-static void *wait_for_work(void *arg)
-{
-	current_wait_idle();
-	return arg;
-}
-
 /* A thread that found a job whenever it came for one has not waited yet, but others of its pool have. */
 CORE_TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work)
 {
 	int fd = core_accept(BLOCKING);
-	pthread_t thread;
 
 	core_receive_text(fd, GET1);
 	core_send_text(fd, OK);
 	CHECK_KNOWN(CORE_TRACE);
-	CHECK_INT(pthread_create(&thread, NULL, wait_for_work, NULL), 0);
-	CHECK_INT(pthread_join(thread, NULL), 0);
+	let_another_wait();
 	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+/* gunicorn's sync workers, and whatever else takes a lock alone. */
+CORE_TEST(a_process_of_one_thread_waits_for_no_others_and_logs_what_it_has_answered)
+{
+	int fd = core_accept(BLOCKING);
+
+	current_wait_idle();
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
 	core_close(fd);
 }
 
@@ -179,10 +198,30 @@ CORE_TEST_FOR(apaches_pool_logs_what_it_has_answered, "apache2")
 {
 	int fd = core_accept(BLOCKING);
 
+	let_another_wait();
 	current_wait_idle();
 	core_receive_text(fd, GET1);
 	core_send_text(fd, OK);
 	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+static void *has_ruby(const char *name)
+{
+	return strcmp(name, "ruby_init") == 0 ? &has_ruby : NULL;
+}
+
+/* An interpreter's threads run jobs of queues like any other's, though they wait for its lock, too. */
+CORE_TEST_FOR(once_a_thread_of_an_interpreter_has_answered_nothing_is_known_where_others_wait, "ruby")
+{
+	int fd = core_accept(BLOCKING);
+
+	current_init("ruby", has_ruby);
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	let_another_wait();
+	CHECK_NOTHING_KNOWN();
 	core_close(fd);
 }
 
@@ -904,7 +943,9 @@ int main(void)
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
 		TEST(once_a_pools_thread_has_answered_nothing_is_known),
 		TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work),
+		TEST(a_process_of_one_thread_waits_for_no_others_and_logs_what_it_has_answered),
 		TEST(apaches_pool_logs_what_it_has_answered),
+		TEST(once_a_thread_of_an_interpreter_has_answered_nothing_is_known_where_others_wait),
 		TEST(once_it_has_answered_a_read_of_a_channel_ends_it),
 		TEST(where_a_request_waits_behind_another_nothing_is_known_of_who_has_answered),
 		TEST(a_carrier_of_virtual_threads_works_for_nobody),

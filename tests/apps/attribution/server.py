@@ -7,6 +7,7 @@ Servers of the attribution experiment in Python; see tests/programs/attribution_
 KIND  threads   a thread a connection
       executor  a thread reads whole requests, and an executor works for them; what is left to do goes to it too
       wander    a thread polls, and an executor reads one request, answers it and gives the connection back
+      requeue   the same without a poller: the connection, and what is left to do, go to the executor again
       asyncio   coroutines; background work is a task of its own
       loop      asyncio's coroutines, whose slow part is done by an executor
       gevent    greenlets, by monkey patching
@@ -167,6 +168,22 @@ class Pool:
             else:
                 self.selector.register(peer.connection, selectors.EVENT_READ, peer)
 
+    def requeue(self, peer):
+        n = peer.read()
+        if n is None:
+            peer.connection.close()
+            return
+        work(peer, n)
+        self.executor.submit(say_background, n)
+        if peer.close:
+            peer.connection.close()
+        else:
+            self.executor.submit(self.requeue, peer)
+
+    def run_without_poller(self):
+        while True:
+            self.executor.submit(self.requeue, Peer(self.listener.accept()[0]))
+
     def run(self):
         self.selector.register(self.listener, selectors.EVENT_READ)
         self.selector.register(self.wake_out, selectors.EVENT_READ)
@@ -232,6 +249,8 @@ def main():
     listener = socket.create_server(("127.0.0.1", PORT), backlog=512)
     if KIND in ("threads", "gevent"):
         threads(listener)
+    elif KIND == "requeue":
+        Pool(listener, False).run_without_poller()
     elif KIND in ("executor", "wander"):
         Pool(listener, KIND == "executor").run()
     else:

@@ -4,6 +4,7 @@
 #
 # KIND  threads  a thread a connection
 #       pool     a thread a connection reads whole requests; a queue and eight workers, for what is left to do too
+#       requeue  eight workers read one request each, and queue its connection, and what is left to do, again
 #       fibers   one thread; a fiber a connection gives up the thread wherever it would wait
 require "socket"
 
@@ -92,9 +93,22 @@ def serve_pool(peer)
   peer.connection.close
 end
 
+def requeue(peer)
+  lambda do
+    if (n = peer.read(&WAIT))
+      work(peer, n, &WAIT)
+      JOBS << -> { puts "background n=#{n}" }
+      next peer.connection.close if peer.close
+      JOBS << requeue(peer)
+    else
+      peer.connection.close
+    end
+  end
+end
+
 listener = TCPServer.new("127.0.0.1", PORT)
 listener.listen(512)
-8.times { Thread.new { loop { JOBS.pop.call } } } if KIND == "pool"
+8.times { Thread.new { loop { JOBS.pop.call } } } if KIND == "pool" || KIND == "requeue"
 
 if KIND == "fibers"
   waiting = {}
@@ -114,6 +128,8 @@ if KIND == "fibers"
     ready, = IO.select([listener, *waiting.keys])
     ready.each { |io| io == listener ? serve.call(listener.accept) : waiting.delete(io).resume }
   end
+elsif KIND == "requeue"
+  loop { JOBS << requeue(Peer.new(listener.accept)) }
 else
   loop do
     Thread.new(listener.accept) do |connection|
