@@ -318,6 +318,8 @@ static enum http2_status take_fragment(struct input *in)
 	if (n > LIMIT_HEAD_BYTES - half->block_bytes)
 		return HTTP2_ALIEN;
 	half->block_bytes += (uint32_t)n;
+	if (half->undecoded)
+		return HTTP2_MORE;
 	return http2_decoder(half) != NULL && hpack_feed(half->hpack, fragment, n, false, pass_field, in) ? HTTP2_MORE :
 	                                                                                                    HTTP2_ALIEN;
 }
@@ -353,6 +355,10 @@ static enum http2_status finish_block(struct input *in)
 	if (!(half->flags & FLAG_END_HEADERS))
 		return HTTP2_MORE;
 	half->in_block = false;
+	if (half->undecoded) {
+		half->block.kind = half->block.promised != 0 ? HTTP2_PROMISE : HTTP2_RESPONSE;
+		return HTTP2_BLOCK;
+	}
 	if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, NULL, 0, true, pass_field, in))
 		return HTTP2_ALIEN;
 	http2_block_end(half, in->from);

@@ -127,9 +127,14 @@ struct http2_half {
 	uint8_t part_len;         /* bytes kept in `part` */
 	uint8_t continuations;    /* of the block */
 	bool begun, in_block;     /* the first frame was there; more frames of a block are due */
-	uint8_t announcements;    /* of the other side's SETTINGS, not yet acknowledged by this one: oldest first */
-	unsigned char part[16];   /* what is split over calls: a frame header, or another small element */
-	uint32_t max_frame;       /* acknowledged, of the other side's SETTINGS */
+	/*
+	 * The owner's, before the direction's first byte: its blocks are of no interest, and are not decoded. No field of theirs is
+	 * reported, and each is said to be HTTP2_RESPONSE (or HTTP2_PROMISE), unsound, of status 0.
+	 */
+	bool undecoded;
+	uint8_t announcements;  /* of the other side's SETTINGS, not yet acknowledged by this one: oldest first */
+	unsigned char part[16]; /* what is split over calls: a frame header, or another small element */
+	uint32_t max_frame;     /* acknowledged, of the other side's SETTINGS */
 	uint32_t max_list;
 	struct http2_settings announced[HTTP2_SETTINGS_PENDING];
 	struct http2_settings said; /* by this side's SETTINGS frame that is being read */

@@ -460,6 +460,8 @@ bool http2_begin(struct conn *conn)
 		                         .ended = ended,
 		                         .drop = drop };
 	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
+	/* What is answered matters to spans, and where something is inserted. */
+	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces && (!served || config.response_header.len == 0);
 	c->inserts = !served || config.response_header.len > 0;
 	c->ahead_hash = c->taken_hash = HASH_START;
 	if (!served) {

@@ -13,6 +13,8 @@
 
 #include <string.h>
 
+#include "http1_head.h"
+
 /* Bits of struct http2_half, `seen`. */
 #define SEEN_METHOD 0x001u
 #define SEEN_SCHEME 0x002u
@@ -26,20 +28,13 @@
 #define SEEN_EMPTY 0x100u /* a :path of no character, or :scheme */
 #define SEEN_WRONG 0x200u
 
-static bool equals(const char *text, size_t len, const char *literal)
-{
-	return len == strlen(literal) && memcmp(text, literal, len) == 0;
-}
+#define IS(text, len, literal) ((len) == sizeof(literal) - 1 && memcmp(text, literal, sizeof(literal) - 1) == 0)
 
 /* Letters (lower case), digits and the marks that a token may have. */
 static bool is_name(const char *name, size_t len)
 {
-	static const char marks[] = "!#$%&'*+-.^_`|~";
-
 	for (size_t i = 0; i < len; i++) {
-		char c = name[i];
-
-		if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && (c == 0 || strchr(marks, c) == NULL))
+		if (name[i] == 0 || http1_token_lower(name[i]) != name[i])
 			return false;
 	}
 	return len > 0;
@@ -48,37 +43,35 @@ static bool is_name(const char *name, size_t len)
 /* No control byte but HTAB. */
 static bool is_value(const char *value, size_t len)
 {
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)value[i];
-
-		if ((c < ' ' && c != '\t') || c == 0x7f)
-			return false;
-	}
-	return true;
+	return http1_find_control(value, value + len) == value + len;
 }
 
 /* Fields that say how HTTP/1 frames its messages. */
 static bool is_of_connection(const char *name, size_t len, const char *value, size_t value_len)
 {
-	static const char names[][18] = { "connection", "proxy-connection", "keep-alive", "transfer-encoding",
-		                          "upgrade" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (equals(name, len, names[i]))
-			return true;
+	switch (len) {
+	case 2: return IS(name, len, "te") && !IS(value, value_len, "trailers");
+	case 7: return IS(name, len, "upgrade");
+	case 10: return IS(name, len, "connection") || IS(name, len, "keep-alive");
+	case 16: return IS(name, len, "proxy-connection");
+	case 17: return IS(name, len, "transfer-encoding");
+	default: return false;
 	}
-	return equals(name, len, "te") && !equals(value, value_len, "trailers");
 }
 
 static unsigned pseudo_bit(const char *name, size_t len)
 {
-	static const char names[][11] = { ":method", ":scheme", ":authority", ":path", ":protocol", ":status" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (equals(name, len, names[i]))
-			return 1u << i;
+	switch (len) {
+	case 5: return IS(name, len, ":path") ? SEEN_PATH : SEEN_WRONG;
+	case 7:
+		return IS(name, len, ":method") ? SEEN_METHOD :
+		       IS(name, len, ":scheme") ? SEEN_SCHEME :
+		       IS(name, len, ":status") ? SEEN_STATUS :
+		                                  SEEN_WRONG;
+	case 9: return IS(name, len, ":protocol") ? SEEN_PROTOCOL : SEEN_WRONG;
+	case 10: return IS(name, len, ":authority") ? SEEN_AUTHORITY : SEEN_WRONG;
+	default: return SEEN_WRONG;
 	}
-	return SEEN_WRONG;
 }
 
 /* Three digits, of which the first says that there is such a class; else 0. */
@@ -110,7 +103,7 @@ static unsigned read_pseudo(struct http2_half *half, const char *name, size_t na
 	if (bit == SEEN_METHOD) {
 		if (value_len == 0)
 			return bit | SEEN_WRONG;
-		return equals(value, value_len, "CONNECT") ? bit | SEEN_CONNECT : bit;
+		return IS(value, value_len, "CONNECT") ? bit | SEEN_CONNECT : bit;
 	}
 	return (bit & (SEEN_PATH | SEEN_SCHEME)) && value_len == 0 ? bit | SEEN_EMPTY : bit;
 }

@@ -72,8 +72,10 @@ struct hpack *http2_decoder(struct http2_half *half)
  */
 static bool resize_table(struct http2_half *half, const struct http2_settings *now)
 {
-	struct hpack *decoder = http2_decoder(half);
+	struct hpack *decoder = half->undecoded ? NULL : http2_decoder(half);
 
+	if (half->undecoded)
+		return true;
 	if (decoder == NULL || (now->table_low < now->table && !hpack_change_table_size(decoder, now->table_low)))
 		return false;
 	return hpack_change_table_size(decoder, now->table);

@@ -711,6 +711,24 @@ CORE_TEST(an_answer_to_several_in_one_write_leaves_nobody_known)
 	core_close(fd);
 }
 
+/* Nothing but their ends: no table is kept for them, and what is in them cannot be wrong. */
+CORE_TEST(answers_that_interest_nobody_are_not_decoded)
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	b.len = 0;
+	add_frame(&b, HTTP2_FRAME_HEADERS, END_STREAM | END_HEADERS, 1, "\xff\xff\xff\xff\xff\xff", 6);
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_INT(core_conn(fd)->mode, CONN_PROTOCOL);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	wire_free(&w);
+	core_close(fd);
+}
+
 CORE_TEST(the_connections_own_frames_change_nothing)
 {
 	static struct bytes b;
@@ -847,6 +865,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_reads_for_others_works_for_nobody),
 		cmocka_unit_test(an_inline_loop_works_for_the_stream_that_it_has_read),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
+		cmocka_unit_test(answers_that_interest_nobody_are_not_decoded),
 		cmocka_unit_test(the_connections_own_frames_change_nothing),
 		cmocka_unit_test(requests_are_found_at_every_split),
 		cmocka_unit_test(more_streams_than_are_followed_pass_and_nobody_is_known),
