@@ -21,6 +21,7 @@ import subprocess
 from harness import free_port, take_turns, wait_for_port
 
 GOAL = (">=", 0.97)
+TLS_GOAL = (">=", 0.98)
 EVERYTHING_ON = {"TRACESHIM_RESPONSE_HEADER": "x-trace-id", "OTEL_SERVICE_NAME": "bench"}
 CONNECTIONS = 32
 ROUND_S = 0.02
@@ -53,8 +54,9 @@ http {
 		server 127.0.0.1:%(upstream)d;
 		keepalive 64;
 	}
+	%(certificate)s
 	server {
-		listen 127.0.0.1:%(port)d backlog=1024;
+		listen 127.0.0.1:%(port)d %(tls)s backlog=1024;
 		location / { root %(dir)s/files; }
 		location /proxy/ {
 			proxy_pass http://behind/;
@@ -73,7 +75,7 @@ class Nginx:
     """
 
     def __init__(self, bench, name, preloaded, log="/dev/stdout", upstream=1, cpu=1, command=(),
-                 main="worker_processes 1;", more=None, longer=None):
+                 main="worker_processes 1;", more=None, longer=None, certificate=None):
         self.bench = bench
         self.port = free_port()
         self.dir = bench.dir / name
@@ -84,6 +86,8 @@ class Nginx:
         values = {"dir": self.dir, "main": main, "port": self.port, "upstream": upstream,
                   "format": LINE + "." * (longer or 0), "log": target if longer is None else f"{target} line",
                   "response_header": RESPONSE_HEADER if longer is not None else "",
+                  "tls": "ssl" if certificate else "",
+                  "certificate": f"ssl_certificate {certificate}; ssl_certificate_key {certificate};" if certificate else "",
                   "call_headers": CALL_HEADERS if longer is not None else ""}
         (self.dir / "nginx.conf").write_text(CONFIG % values, encoding="utf-8")
         args = [*command, bench.tool("nginx"), "-e", "stderr", "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
@@ -183,6 +187,48 @@ def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, mor
         report("  beyond that", "longer", "preloaded")
     if again:
         report("  bare against bare", "bare", "again")
+
+
+def run_wrk(bench, server):
+    """A round of two seconds inside TLS, over kept connections. Returns what Load.run does; the handshakes are in it."""
+    args = [bench.tool("wrk"), "-t1", f"-c{CONNECTIONS}", "-d2s", f"https://127.0.0.1:{server.port}/tiny"]
+    before_ns = server.cpu_ns()
+    process = bench.start(args, cpu=3, stdout=subprocess.PIPE, text=True)
+    out = process.communicate()[0]
+    bench.stop(process)
+    if "Non-2xx" in out or "Requests/sec" not in out:
+        raise RuntimeError(f"wrk: {out}")
+    if server.log.exists():
+        os.truncate(server.log, 0)
+    requests = int(re.search(r"(\d+) requests in", out)[1])
+    rate = float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1])
+    return rate, (server.cpu_ns() - before_ns) / requests / 1000
+
+
+def measure_tls(bench):
+    """What is inside TLS costs more to begin with, so that what we add is less of it: hence a goal of its own."""
+    bench.tool("wrk")
+    certificate = bench.dir / "certificate.pem"
+    subprocess.run([bench.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", certificate, "-out", bench.dir / "public.pem", "-days", "3", "-subj", "/CN=localhost"],
+                   check=True, stderr=subprocess.DEVNULL)
+    with open(certificate, "a", encoding="ascii") as both:
+        both.write((bench.dir / "public.pem").read_text(encoding="ascii"))
+    for name, log in (("nginx: TLS, log as it is", "file"), ("nginx: TLS, everything on", "/dev/stdout")):
+        servers = {}
+        try:
+            for side in ("bare", "preloaded"):
+                servers[side] = Nginx(bench, f"tls-{log.strip('/').replace('/', '-')}-{side}", side == "preloaded", log,
+                                      certificate=certificate)
+            bench.assert_preloaded(servers["preloaded"].process)
+            run_wrk(bench, servers["bare"])  # finds cold caches
+            turns = take_turns(bench.pick(20, 4), list(servers), lambda side: run_wrk(bench, servers[side]))
+        finally:
+            for server in servers.values():
+                server.stop()
+        for place, row, unit in ((0, name, "req/s"), (1, "       processor time of it", "us/req")):
+            pairs = [(turn["bare"][place], turn["preloaded"][place]) for turn in turns]
+            bench.report(row, unit, pairs, "ratio", TLS_GOAL if place == 0 else None)
 
 
 def measure_nginx(bench):
