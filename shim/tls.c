@@ -98,6 +98,12 @@ static struct tls *enter(void *key)
 	return t;
 }
 
+static bool is_alive(const struct tls *t)
+{
+	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
+	       conn_tls(t->handle.conn) == t;
+}
+
 static void let_go(struct tls *t)
 {
 	struct conn_handle handle = t->handle;
@@ -105,7 +111,7 @@ static void let_go(struct tls *t)
 	tls_drop_write(t);
 	if (t->tie == TLS_OWN) {
 		conn_release(handle.conn);
-	} else if (t->tie == TLS_TIED && conn_lock(handle)) {
+	} else if (t->tie == TLS_TIED && is_alive(t) && conn_lock(handle)) {
 		if (handle.conn->tls == t)
 			conn_restart(handle.conn, NULL); /* what comes behind it is not ours to read */
 		conn_unlock(handle.conn);
@@ -115,12 +121,6 @@ static void let_go(struct tls *t)
 	t->fd = t->noted = -1;
 	t->stuck = false;
 	t->cork = (struct tls_cork){ 0 };
-}
-
-static bool is_alive(const struct tls *t)
-{
-	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
-	       conn_tls(t->handle.conn) == t;
 }
 
 struct tls_cork *tls_cork(void *session)
@@ -379,7 +379,7 @@ void tls_shut(void *session)
 	struct tls *t = io_active() && !current_is_blind() ? find(session) : NULL;
 	int saved = errno;
 
-	if (t != NULL && t->tie != TLS_UNTIED && conn_lock(t->handle)) {
+	if (t != NULL && t->tie != TLS_UNTIED && is_alive(t) && conn_lock(t->handle)) {
 		if (t->handle.conn->tls == t && conn_role(t->handle.conn) == CONN_SERVED) {
 			t->handle.conn->sends++;
 			served_shut(t->handle.conn);
