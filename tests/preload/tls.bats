@@ -121,6 +121,47 @@ haproxy_serves() {
     undegraded
 }
 
+@test "Ruby's threads: lines and calls inside TLS" {
+    start_upstream --tls "$tmp/both.pem"
+    serve guest "$port" ruby "$tls/server.rb" "$port" "$tmp/both.pem" "$up"
+    burst "$url/" --requests 60 --connections 6 --numbered
+    count "$tmp/guest.log" --requests 60 --lines 1
+    calls --requests 60
+    undegraded
+}
+
+@test "git and pycurl, whose curl has GnuTLS: one trace header, and the same answers" {
+    start_upstream --tls "$tmp/both.pem"
+    for shim in '' "$object"; do
+        run env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} GIT_SSL_CAINFO="$tmp/cert.pem" HOME="$tmp" \
+            git ls-remote "https://localhost:$up/a?n=1"
+        printf '%s %s\n' "$status" "$output" >"$tmp/git.${shim:+preloaded}"
+        env ${shim:+LD_PRELOAD="$shim" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01} /usr/bin/python3 - "$up" "$tmp/cert.pem" \
+            >"$tmp/pycurl.${shim:+preloaded}" <<'PY'
+import io, pycurl, sys
+assert "GnuTLS" in pycurl.version
+c = pycurl.Curl()
+for n in range(1, 6):
+    out = io.BytesIO()
+    c.setopt(c.URL, f"https://localhost:{sys.argv[1]}/x?n={n}")
+    c.setopt(c.CAINFO, sys.argv[2])
+    c.setopt(c.WRITEDATA, out)
+    c.setopt(c.POSTFIELDS, "b" * 40000 * n)
+    c.perform()
+    print(c.getinfo(c.RESPONSE_CODE), out.getvalue())
+PY
+    done
+    cmp "$tmp/git." "$tmp/git.preloaded"
+    cmp "$tmp/pycurl." "$tmp/pycurl.preloaded"
+    half=$(($(wc -l <"$tmp/calls") / 2))
+    [ "$half" -ge 6 ]
+    [ "$(head -n "$half" "$tmp/calls" | grep -c traceparent)" -eq 0 ]
+    tail -n "$half" "$tmp/calls" | jq -e -s 'all([.headers[] | select(.[0] == "traceparent")]
+        | length == 1 and (.[0][1] | startswith("00-0af7651916cd43dd8448eb211c80319c-")))'
+}
+
 @test "asyncio, whose sessions work in memory: no line and no call has another request's id" {
     start_upstream --tls "$tmp/both.pem"
     serve guest "$port" /usr/bin/python3 "$tls/server.py" asyncio "$port" "$tmp/both.pem" "$up"
