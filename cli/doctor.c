@@ -55,6 +55,19 @@ static void doctor_fail(struct doctor_report *report, const char *format, ...)
 	va_end(ap);
 }
 
+/* Only root's programs become other users: servers, cron, su. */
+static void doctor_check_object_way(struct doctor_report *report)
+{
+	char part[PATH_MAX];
+
+	if (geteuid() == 0 && find_closed_part(part, report->object_path))
+		doctor_add(
+			report, DOCTOR_NONE, "object-closed",
+			"Other users cannot read the object (%s is closed to them): a program that changes its user cannot hand it on "
+			"to what it starts then, and the loader says so on stderr each time. `make install` puts it where all can.",
+			part);
+}
+
 static void doctor_load_object(struct doctor_report *report, const char *given)
 {
 	if (!find_object(report->object_path, given)) {
@@ -68,6 +81,7 @@ static void doctor_load_object(struct doctor_report *report, const char *given)
 		           report->object_path);
 	} else {
 		report->have_object = true;
+		doctor_check_object_way(report);
 	}
 }
 

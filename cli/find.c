@@ -64,6 +64,27 @@ static bool find_object_at(char path[PATH_MAX], const char *directory, const cha
 	return access(name, R_OK) == 0 && realpath(name, path);
 }
 
+bool find_closed_part(char part[PATH_MAX], const char *path)
+{
+	struct stat st;
+
+	for (size_t end = 1; path[end - 1]; end++) {
+		bool is_file = path[end] == '\0';
+
+		if (!is_file && path[end] != '/')
+			continue;
+		if (end >= PATH_MAX)
+			return false;
+		memcpy(part, path, end);
+		part[end] = '\0';
+		if (stat(part, &st) == 0 && !(st.st_mode & (is_file ? S_IROTH : S_IXOTH)))
+			return true;
+		if (is_file)
+			return false;
+	}
+	return false;
+}
+
 bool find_object(char path[PATH_MAX], const char *given)
 {
 	static const char *const below[] = { "", "/../lib/traceshim", "/../lib" };

@@ -32,6 +32,14 @@ void find_unmap(struct mapping *map);
 bool find_object(char path[PATH_MAX], const char *given);
 
 /*
+ * Is an absolute path closed to users who are neither its owner nor of its group: a folder on the way that they may not search, or the
+ * file itself, which they may not read? Told by permission bits; access lists are not looked at.
+ *
+ * part  out: the first that is closed
+ */
+bool find_closed_part(char part[PATH_MAX], const char *path);
+
+/*
  * Can the dynamic loader take this path in LD_PRELOAD? NULL when it can, else the reason in words: space and ':' separate
  * entries, '$' begins a substitution.
  */

@@ -312,6 +312,10 @@ int tail_command(int argc, char **argv)
 		fd = tail_start_agent();
 		if (fd < 0)
 			return EXIT_FAILURE;
+		/* To a person only: silence looks like a fault, and most programs export nothing. */
+		if (isatty(STDERR_FILENO))
+			fputs("traceshim: shows what programs with TRACESHIM_EXPORT=traces,logs do, from now on\n",
+			      stderr);
 		tail_follow(&v, fd, true);
 		return wait(&status) > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 	}

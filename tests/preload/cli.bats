@@ -295,7 +295,33 @@ doctor() {
 	done
 	cp /bin/true "$tmp/perldoc"
 	doctor 0 '' "$tmp/perldoc"
-	[ "$(jq '.findings | length' <<<"$output")" -eq 0 ]
+	[ "$(jq '[.findings[] | select(.kind != "object-closed")] | length' <<<"$output")" -eq 0 ]
+}
+
+# closed LIBRARY: what doctor says is closed to others on the way to it, for a program of root's
+closed() {
+	run "$traceshim" doctor --json --library "$1" /bin/true
+	[ "$status" -le 1 ] || return 1
+	jq -r '.findings[] | select(.kind == "object-closed").text' <<<"$output"
+}
+
+@test "doctor tells root that the object lies where other users cannot read it" {
+	mkdir -p "$tmp/way/open"
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$tmp" "$tmp/way" "$tmp/way/open"
+	cp "$build/libtraceshim.so" "$tmp/way/open/"
+	chmod 644 "$tmp/way/open/libtraceshim.so"
+	[ -z "$(closed "$tmp/way/open/libtraceshim.so")" ]
+	wanted=
+	[ "$(id -u)" -ne 0 ] || wanted="$tmp/way/open/libtraceshim.so is closed"
+	chmod 640 "$tmp/way/open/libtraceshim.so"
+	[[ $(closed "$tmp/way/open/libtraceshim.so") == *"$wanted"* ]]
+	chmod 644 "$tmp/way/open/libtraceshim.so"
+	# To be searched is enough for a folder, and it takes that.
+	chmod 711 "$tmp/way"
+	[ -z "$(closed "$tmp/way/open/libtraceshim.so")" ]
+	[ -z "$wanted" ] || wanted="$tmp/way is closed"
+	chmod 700 "$tmp/way"
+	[[ $(closed "$tmp/way/open/libtraceshim.so") == *"$wanted"* ]]
 }
 
 @test "doctor misses the companion that Node needs" {
