@@ -62,7 +62,6 @@
 #define FAMILIAR 4u      /* responses before it is worth exploring */
 #define EXPLORATIONS 12u /* that came to nothing, before a site is given up */
 #define ATTEMPTS 96u     /* of exploring, with those whose job got no response */
-#define SHALLOW 2u       /* so many look at fewer steps */
 #define REFINING 64u     /* jobs that strike off ways one by one, before all that are left are asked together */
 #define PROVEN 1024u     /* what is wrong once in a hundred jobs gets through once in thirty thousand times */
 #define LEVELS 16u       /* up to 65,535 that wait */
@@ -269,10 +268,7 @@ static void begin_exploring(struct episode *me, struct site *site, const struct 
 	if (!claim_take(&table->exploring))
 		return;
 	site->attempts++;
-	table->candidates =
-		paths_explore(table->candidate, CANDIDATES, words,
-	                      site->explorations / SHALLOW < PATHS_DEPTH ? site->explorations / SHALLOW + 1 :
-	                                                                   PATHS_DEPTH);
+	table->candidates = paths_explore(table->candidate, CANDIDATES, words);
 	me->ticket = claim_leave(&table->exploring);
 }
 
@@ -289,14 +285,13 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 }
 
 /* The one descriptor that all ways lead to, or -1. */
-static int agreed(const struct site *site, const struct words *words)
+static int agreed(const struct site *site, const struct words *words, struct paths_read *read)
 {
-	struct paths_read read = { .count = 0 };
 	int fd = -1, other;
 	unsigned i;
 
 	for (i = 0; i < site->paths; i++) {
-		other = paths_follow(&site->path[i], words, &read);
+		other = paths_follow(&site->path[i], words, read);
 		if (other < 0 || (i > 0 && other != fd))
 			return -1;
 		fd = other;
@@ -308,20 +303,19 @@ static int agreed(const struct site *site, const struct words *words)
  * What the thread needs for this job: by each way, the pointer to where the number lies, and those that led there as far as they are
  * one job's alone. Whether they are shows only while others wait.
  */
-static void take_tokens(struct episode *me, struct site *site, const struct words *words)
+static void take_tokens(struct episode *me, struct site *site, const struct words *words, struct paths_read *read)
 {
 	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
-	struct paths_read read = { .count = 0 };
 	unsigned i, back;
 
 	live_begin(&me->live, words);
 	for (i = 0; i < site->paths; i++) {
 		struct path *path = &site->path[i];
 
-		if (paths_follow(path, words, &read) != me->fd)
+		if (paths_follow(path, words, read) != me->fd)
 			continue;
 		for (back = 0; back < path->depth; back++) {
-			uintptr_t pointer = read.pointer[back];
+			uintptr_t pointer = read->pointer[back];
 			uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
 
 			if (back > 0 && (shared >> back & 1) == 0 && !live_is_in_stack(&me->live, pointer) &&
@@ -360,7 +354,8 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
-	int fd = agreed(site, words);
+	struct paths_read read = { .count = 0 };
+	int fd = agreed(site, words, &read);
 	struct request *request;
 	uint64_t id;
 
@@ -375,7 +370,7 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	me->named = id;
 	me->fd = fd;
-	take_tokens(me, site, words);
+	take_tokens(me, site, words, &read);
 	if (me->believed && !me->loose) {
 		counters_count(handoffs_named);
 		current_take_job(request);

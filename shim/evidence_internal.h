@@ -49,6 +49,7 @@ struct live {
 	uintptr_t token[LIVE_TOKENS];
 	uint64_t before[(HANDOFF_WORDS + 63) / 64]; /* bits of the words that held one already */
 	uintptr_t at;                               /* the first word */
+	uintptr_t found;                            /* where one was at hand when it was asked last */
 	uint16_t words;
 	uint8_t tokens;
 	bool numbers; /* tokens are descriptors' numbers, of half a word */
@@ -79,7 +80,7 @@ struct owner {
 bool live_is_own(struct owner *owners, uintptr_t pointer, uint64_t request, int fd);
 
 /* Is one of them at hand? Looks at the registers that a call keeps, and at the stack from here up to the words, or a part of it. */
-bool live_now(const struct live *live);
+bool live_now(struct live *live);
 
 /* Which request is answered next on this descriptor? By an unlocked look: to be compared, or confirmed under the lock. */
 #define PATHS_NOTHING 0u        /* no served connection */
@@ -106,10 +107,10 @@ struct candidate {
 };
 
 /*
- * All ways up to `depth` from these words to connections with a request, as many as there is room for. Reads memory by os_copy,
+ * All ways from these words to connections with a request, as many as there is room for. Reads memory by os_copy,
  * at most PATHS_COPIES times.
  */
 #define PATHS_COPIES 6000u
-unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words, unsigned depth);
+unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words);
 
 #endif

@@ -178,7 +178,7 @@ static void repeat(struct exploration *e, const struct words *words, unsigned sl
 	}
 }
 
-unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words, unsigned depth)
+unsigned paths_explore(struct candidate *found, unsigned room, const struct words *words)
 {
 	struct exploration e = { .found = found, .room = room };
 	unsigned slot, level, first;
@@ -190,7 +190,7 @@ unsigned paths_explore(struct candidate *found, unsigned room, const struct word
 		path.step[0] = 1;
 		try_number(&e, path, (int)(uint32_t)(words->word[slot] >> 32));
 	}
-	for (level = 1; level <= depth; level++) {
+	for (level = 1; level <= PATHS_DEPTH; level++) {
 		for (slot = 0; slot < words->count; slot++) {
 			if (!is_pointer(words->word[slot]) || was_before(words, slot))
 				continue;
