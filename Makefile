@@ -322,7 +322,7 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 	$(Q)$(CXX) -std=c++17 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -MMD -MP -MF $@.d $(FLAGS_$*) -pthread -o $@ $< \
 		$(LIBS_$*)
 
-# What evidence a worker leaves in registers and on its stack depends on the compiler: the same servers, at other levels.
+# The same servers at other levels: what a worker leaves in registers and on its stack depends on the compiler.
 LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain events fibers,$(BUILD)/tests/O$(level)/server_$(name)))
 define level_rule
 $$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile

@@ -43,6 +43,7 @@ def add(*args, **settings):
 
 # ---- workers that a reader thread gives whole requests to ------------------------------------------------------------
 
+# What a worker's registers and stack hold depends on the compiler.
 C = {"levels": ("2", "0", "3")}
 QUEUES = {"fifo": "oldest first", "lifo": "newest first", "priority": "by priority", "batch": "eight at a time",
           "semaphore": "a ring without locks, a semaphore", "pipe": "through a pipe", "eventfd": "a list and an eventfd"}

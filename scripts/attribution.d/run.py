@@ -61,7 +61,9 @@ class Bench:
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         env["PATH"] += ":/usr/sbin:/sbin"
         if preloaded:
-            env.update(self.settings, LD_PRELOAD=str(self.object), TRACESHIM_RUN_DIR=str(folder / "run"))
+            handoff = self.settings.get("TRACESHIM_ATTRIBUTION") == "validated"
+            objects = [self.object, self.build / "libtraceshim-handoff.so"][:2 if handoff else 1]
+            env.update(self.settings, LD_PRELOAD=":".join(map(str, objects)), TRACESHIM_RUN_DIR=str(folder / "run"))
         return env
 
 

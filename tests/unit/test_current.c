@@ -931,6 +931,7 @@ CORE_TEST(a_process_trace_that_is_not_valid_is_none)
 	CHECK(current_ambient() == NULL);
 }
 
+/* long: a line a test. */
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
