@@ -23,6 +23,7 @@ class Pattern:
     logs_to_stderr: bool = False
     bare_children: bool = False  # the server starts programs without the object
     pipelines: bool = True
+    row: str = ""  # of the table, where several patterns share one
     most_connections: int = 0
 
 
@@ -52,8 +53,8 @@ JOBS = {"pointer": "blocks", "value": "copies", "slab": "slots of a slab", "sess
 for queue, order in QUEUES.items():
     for job, kind in JOBS.items():
         add(f"pool-{queue}-{job}", f"{order}, jobs are {kind}", "reader → queue → workers",
-            program("server_pool", queue, job), lines=6, short=(queue, job) in (
-                ("fifo", "pointer"), ("lifo", "session"), ("pipe", "value")), **C)
+            program("server_pool", queue, job), lines=6, row=order,
+            short=(queue, job) in (("fifo", "pointer"), ("lifo", "session"), ("pipe", "value")), **C)
 for job in "pointer", "slab":
     add(f"stages-{job}", f"three stages (SEDA), jobs are {JOBS[job]}", "reader → queue → workers",
         program("server_pool", "stages", job), lines=6, **C)
@@ -75,7 +76,7 @@ for kind, title, settings in (
          {"floor": 0.9, "calls_floor": 0.9, "short": True}),
         ("fork", "a process a connection", {"floor": 1, "calls_floor": 1, "behind_floor": 1}),
         ("cgi", "a thread a connection, a program a request (CGI)",
-         {"floor": 1, "calls_floor": 1, "behind_floor": 1, "bare_children": True}),
+         {"floor": 1, "calls_floor": 1, "behind_floor": 0.99, "bare_children": True}),
         ("logger", "a thread a connection, a thread that logs for all", {"calls_floor": 1})):
     add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=5, **C, **settings)
 

@@ -1,5 +1,6 @@
 """What the runs of the attribution experiment say: sums, bounds, and the table."""
 import math
+import statistics
 
 
 def at_most(seen, trials, wanted):
@@ -96,7 +97,10 @@ def percent(value):
 
 def wrong(counts):
     total = sum(counts.values())
-    return f"{counts['wrong']} (< {upper_bound(counts['wrong'], total) * 1e6:.2g})" if total else "-"
+    if not total:
+        return "-"
+    ppm = upper_bound(counts["wrong"], total) * 1e6
+    return f"{counts['wrong']} (< {ppm:,.0f})" if ppm >= 10 else f"{counts['wrong']} (< {ppm:.1f})"
 
 
 def right(counts):
@@ -122,10 +126,26 @@ def parts_of(result):
             "all calls": sums(result, "calls")}
 
 
+def merge(results):
+    """Results that share a row of the table are one."""
+    rows = {}
+    for result in results:
+        row_of = rows.setdefault((result["group"], result["row"]), {"group": result["group"], "title": result["row"], "runs": [],
+                                                                    "costs": []})
+        row_of["runs"] += result.get("runs", [])
+        row_of["costs"] += [result["cost"]] if result.get("cost") else []
+    for result in rows.values():
+        spent = result["costs"]
+        if spent:
+            result["cost"] = {"median": statistics.median(one["median"] for one in spent),
+                              "least": min(one["least"] for one in spent), "most": max(one["most"] for one in spent)}
+    return list(rows.values())
+
+
 def table(results):
     rows = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     group, total, number = None, {}, 0
-    for result in results:
+    for result in merge(results):
         parts = parts_of(result)
         number += requests(result)
         for name, counts in parts.items():
