@@ -60,7 +60,7 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence% shim/fastcgi% shim/hpack% shim/http2% shim/ids% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence.c shim/evidence_claim% shim/evidence_paths% shim/fastcgi% shim/hpack% shim/http2% shim/ids% \
 	shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline_table% shim/managed% shim/propagate% \
 	shim/record_parts% shim/ring% shim/run_files% shim/span_text% shim/tls% shim/uwsgi% \
 	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \

@@ -30,7 +30,7 @@
  *     by level of how many wait, in powers of two: a level counts when LEVEL_PROOFS jobs were as expected there. Two responses
  *     for one job end it for good, as do jobs about connections without a request (a job behind the response, or before a
  *     request was read): the next request of that connection may be there one day.
- *   - A request that two jobs name. Each is taken once: the second time ends it for good.
+ *   - A request that two jobs name: the second time ends it for good.
  *   - A handler that takes another job while it waits (nested): one that was left without its response is no proof against
  *     returning to it, so the next one's request is not told. If it is often so, it ends.
  *   - Left-overs: a copied structure has a part that nobody looks at, right but for jobs that overtake each other. What is known
@@ -151,9 +151,8 @@ static void set_state(struct site *site, enum site_state state)
 /* For good. One that was trusted is worth to be told of. */
 static void switch_off(struct site *site)
 {
-	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) == SITE_OFF)
-		return;
-	if (__atomic_exchange_n(&site->trusted, 0, __ATOMIC_RELAXED) > 0)
+	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) != SITE_OFF &&
+	    __atomic_exchange_n(&site->trusted, 0, __ATOMIC_RELAXED) > 0)
 		counters_count(handoffs_switched_off);
 }
 
@@ -241,8 +240,8 @@ static void was_good(struct site *site, unsigned level)
 	uint32_t good = __atomic_add_fetch(&site->good[level], 1, __ATOMIC_RELAXED);
 	uint32_t strikes = __atomic_load_n(&site->strikes, __ATOMIC_RELAXED);
 
-	if (good > UINT32_MAX / (2 * LEVELS))
-		__atomic_store_n(&site->good[level], UINT32_MAX / (4 * LEVELS), __ATOMIC_RELAXED);
+	if (good > UINT32_MAX / LEVELS / 2) /* the sum of all is taken */
+		__atomic_store_n(&site->good[level], good / 2, __ATOMIC_RELAXED);
 	if (strikes > 0)
 		__atomic_store_n(&site->strikes, strikes - 1, __ATOMIC_RELAXED);
 }
@@ -275,58 +274,65 @@ static void begin_exploring(struct episode *me, struct site *site, const struct 
 static void begin_refining(struct episode *me, struct site *site, const struct words *words)
 {
 	struct paths_read read = { .count = 0 };
-	unsigned i;
 
 	if (!claim_take(&site->claim))
 		return;
-	for (i = 0; i < site->paths; i++)
+	for (unsigned i = 0; i < site->paths; i++)
 		site->request[i] = paths_request(paths_follow(&site->path[i], words, &read));
 	me->ticket = claim_leave(&site->claim);
 }
 
-/* The one descriptor that all ways lead to, or -1. */
-static int agreed(const struct site *site, const struct words *words, struct paths_read *read)
+/*
+ * The one descriptor that all ways lead to, or -1. Noted as live is where the number lies, and what led there as far as it is this job's
+ * alone, which shows only while others wait.
+ */
+static int agreed(const struct site *site, const struct words *words, struct paths_read *read, struct live *live)
 {
+	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
 	int fd = -1, other;
-	unsigned i;
+	unsigned i, back;
 
+	live_begin(live, words);
 	for (i = 0; i < site->paths; i++) {
-		other = paths_follow(&site->path[i], words, read);
+		const struct path *path = &site->path[i];
+		uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
+
+		other = paths_follow(path, words, read);
 		if (other < 0 || (i > 0 && other != fd))
 			return -1;
 		fd = other;
+		for (back = 0; back < path->depth; back++)
+			if (back == 0 || (others && (shared >> back & 1) == 0))
+				live_add(live, read->pointer[back]);
 	}
+	live_add_number(live, fd);
 	return fd;
 }
 
-/*
- * What the thread needs for this job: by each way, the pointer to where the number lies, and those that led there as far as they are
- * one job's alone. Whether they are shows only while others wait.
- */
-static void take_tokens(struct episode *me, struct site *site, const struct words *words, struct paths_read *read)
+/* Does another request that waits lead over the same pointers? Returns whether that was not known yet. */
+static bool look_for_shared(const struct episode *me, struct site *site, const struct words *words,
+                            struct paths_read *read)
 {
-	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
+	bool found = false;
 	unsigned i, back;
 
-	live_begin(&me->live, words);
 	for (i = 0; i < site->paths; i++) {
 		struct path *path = &site->path[i];
 
 		if (paths_follow(path, words, read) != me->fd)
 			continue;
-		for (back = 0; back < path->depth; back++) {
+		for (back = 1; back < path->depth; back++) {
 			uintptr_t pointer = read->pointer[back];
-			uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
 
-			if (back > 0 && (shared >> back & 1) == 0 && !live_is_in_stack(&me->live, pointer) &&
-			    !live_is_own(table->owner, pointer, me->named, me->fd))
-				shared = __atomic_or_fetch(&path->shared, (uint8_t)(1u << back), __ATOMIC_RELAXED);
-			if (back == 0 || (others && (shared >> back & 1) == 0))
-				live_add(&me->live, pointer);
+			if ((__atomic_load_n(&path->shared, __ATOMIC_RELAXED) >> back & 1) != 0 ||
+			    live_is_in_stack(&me->live, pointer) ||
+			    live_is_own(table->owner, pointer, me->named, me->fd))
+				continue;
+			(void)__atomic_or_fetch(&path->shared, (uint8_t)(1u << back), __ATOMIC_RELAXED);
+			found = true;
 		}
 	}
-	live_add_number(&me->live, me->fd);
-	live_end(&me->live, words);
+	return found;
 }
 
 /* Confirmed under the connection's lock: a reference to the request, or NULL. A second job for it ends the trust. */
@@ -355,7 +361,7 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
 	struct paths_read read = { .count = 0 };
-	int fd = agreed(site, words, &read);
+	int fd = agreed(site, words, &read, &me->live);
 	struct request *request;
 	uint64_t id;
 
@@ -370,7 +376,9 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	me->named = id;
 	me->fd = fd;
-	take_tokens(me, site, words, &read);
+	if (look_for_shared(me, site, words, &read))
+		(void)agreed(site, words, &read, &me->live); /* without it */
+	live_end(&me->live, words);
 	if (me->believed && !me->loose) {
 		counters_count(handoffs_named);
 		current_take_job(request);
@@ -511,11 +519,10 @@ void evidence_answers(const struct request *request)
 	if (site == NULL)
 		return;
 	memcpy(&id, request->ctx.span_id, sizeof(id));
-	if (me->answered != 0) {
-		if (me->answered != id)
-			switch_off(site);
+	if (me->answered != 0 && me->answered != id)
+		switch_off(site);
+	if (me->answered != 0)
 		return;
-	}
 	me->answered = id;
 	if (me->ticket != 0) {
 		uint32_t ticket = me->ticket;

@@ -47,6 +47,7 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 #define LIVE_TOKENS 8u
 struct live {
 	uintptr_t token[LIVE_TOKENS];
+	uintptr_t lowest, range;                    /* of them, where they are pointers */
 	uint64_t before[(HANDOFF_WORDS + 63) / 64]; /* bits of the words that held one already */
 	uintptr_t at;                               /* the first word */
 	uintptr_t found;                            /* where one was at hand when it was asked last */

@@ -38,14 +38,20 @@ void live_add(struct live *live, uintptr_t pointer)
 
 	if (live_is_in_stack(live, pointer))
 		return;
-	if (live->numbers)
-		live->tokens = 0; /* a pointer says more */
-	live->numbers = false;
 	for (i = 0; i < live->tokens; i++)
 		if (live->token[i] == pointer)
 			return;
-	if (live->tokens < LIVE_TOKENS)
-		live->token[live->tokens++] = pointer;
+	if (live->tokens == LIVE_TOKENS)
+		return;
+	if (live->tokens == 0)
+		live->lowest = pointer;
+	live->token[live->tokens++] = pointer;
+	if (pointer < live->lowest) {
+		live->range += live->lowest - pointer;
+		live->lowest = pointer;
+	} else if (pointer - live->lowest > live->range) {
+		live->range = pointer - live->lowest;
+	}
 }
 
 void live_add_number(struct live *live, int fd)
@@ -61,8 +67,11 @@ static inline bool is_token(const struct live *live, uintptr_t word)
 {
 	unsigned i;
 
-	if (live->numbers)
+	if (__builtin_expect(live->numbers, 0))
 		return (uint32_t)word == live->token[0] || word >> 32 == live->token[0];
+	/* Nearly all words of a stack are no pointers into the heap. */
+	if (word - live->lowest > live->range)
+		return false;
 	for (i = 0; i < live->tokens; i++)
 		if (word == live->token[i])
 			return true;
