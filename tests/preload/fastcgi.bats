@@ -131,6 +131,9 @@ has_spans() {
     has_spans '.kind == "server" and .program == "php-fpm8.2" and .method == "POST" and .bytes_in > 300000' 40
     has_spans '.kind == "server" and .program == "php-fpm8.2" and .bytes_out > 400000' 20
     has_spans '.status == 503' 60
+    # https by the variable; the client is the web server's; what carries variables is no version of HTTP.
+    has_spans '.kind == "server" and .program == "php-fpm8.2" and (.flags / 16 | floor) % 2 == 1 and .status == 503' 20
+    has_spans '.program == "php-fpm8.2" and .forwarded == "127.0.0.1" and .host == "test.example" and .version == 0' 80
 }
 
 @test "what a page writes to its web server is that request's line there" {
