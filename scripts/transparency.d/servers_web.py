@@ -168,7 +168,7 @@ def nghttpx(case):
     app, port = aiohttp_app(case), case.port()
     conf = case.file("nghttpx.conf", "")
     case.serve("nghttpx", ["nghttpx", f"--conf={conf}", f"-f127.0.0.1,{port};no-tls", f"-b127.0.0.1,{app}", "-n2", "--accesslog-file=/dev/stdout",
-                           "--errorlog-file=/dev/stderr", "--no-ocsp"], port)
+                           "--errorlog-file=/dev/stderr", "--no-ocsp"], port, drop="IPC socket is closed")
     ask_web(case, "nghttpx", port)
     case.ask("nghttpx: HTTP/2", f"for n in 1 2 3; do curl -s --http2-prior-knowledge 'http://127.0.0.1:{port}/?n='$n; done", expect="hello 3")
 
