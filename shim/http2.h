@@ -66,6 +66,8 @@ struct http2_block {
 	 */
 	bool sound;
 	uint16_t status;     /* of HTTP2_RESPONSE and HTTP2_INTERIM */
+	bool grpc;           /* its content-type is that of gRPC */
+	uint8_t grpc_status; /* what grpc-status says; HTTP2_NO_GRPC_STATUS: nothing */
 	uint16_t fields;     /* pseudo-fields included */
 	uint32_t list_bytes; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts them: name, value and 32 for each field */
 	/*
@@ -78,6 +80,8 @@ struct http2_block {
 	uint32_t frame_len; /* without the 9 bytes of its header */
 	uint64_t frame_at;
 };
+
+#define HTTP2_NO_GRPC_STATUS 255
 
 struct http2_sink {
 	/*

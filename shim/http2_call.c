@@ -78,8 +78,11 @@ static void take_call(struct conn *conn, const struct http2_block *block)
 
 	if (s == NULL)
 		return;
-	if (s->ex.span != NULL)
+	if (s->ex.span != NULL) {
 		span_count_up(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+		if (!s->ex.request_headed)
+			span_take_grpc(s->ex.span, block->grpc, HTTP2_NO_GRPC_STATUS);
+	}
 	if (!s->ex.request_headed && (block->kind != HTTP2_REQUEST || !block->sound)) {
 		give_up(conn, s);
 		return;
@@ -177,6 +180,7 @@ static void take_reply(struct conn *conn, const struct http2_block *block)
 		return;
 	if (s->ex.span != NULL) {
 		span_count_down(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+		span_take_grpc(s->ex.span, false, block->grpc_status);
 		if (block->kind == HTTP2_INTERIM)
 			span_was_interim(&s->ex);
 		else if (block->kind == HTTP2_RESPONSE)

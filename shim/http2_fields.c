@@ -7,7 +7,8 @@
  *
  * Pure; no memory but the half's. Callers: http2.c.
  *
- * Sources: RFC 9113 8.2 (fields), 8.3 (pseudo-fields), 8.5 (CONNECT); RFC 8441 (:protocol); RFC 9110 5.6.2 (tokens).
+ * Sources: RFC 9113 8.2 (fields), 8.3 (pseudo-fields), 8.5 (CONNECT); RFC 8441 (:protocol); RFC 9110 5.6.2 (tokens);
+ * gRPC, doc/PROTOCOL-HTTP2.md.
  */
 #include "http2_internal.h"
 
@@ -89,6 +90,27 @@ static uint16_t read_status(const char *value, size_t len)
 	return (uint16_t)status;
 }
 
+/* What gRPC says in fields: that it is it, and how a call went (its PROTOCOL-HTTP2.md; a status is 0 to 16). */
+static void read_grpc(struct http2_block *block, const char *name, size_t len, const char *value, size_t value_len)
+{
+	static const char type[] = "application/grpc";
+	size_t type_len = sizeof(type) - 1;
+	unsigned status = 0;
+
+	if (equals(name, len, "content-type")) {
+		block->grpc = value_len >= type_len && memcmp(value, type, type_len) == 0 &&
+		              (value_len == type_len || value[type_len] == '+' || value[type_len] == ';');
+	} else if (equals(name, len, "grpc-status") && value_len >= 1 && value_len <= 2) {
+		for (size_t i = 0; i < value_len; i++) {
+			if (value[i] < '0' || value[i] > '9')
+				return;
+			status = status * 10 + (unsigned)(value[i] - '0');
+		}
+		if (status <= 16)
+			block->grpc_status = (uint8_t)status;
+	}
+}
+
 static unsigned read_pseudo(struct http2_half *half, const char *name, size_t name_len, const char *value,
                             size_t value_len)
 {
@@ -116,6 +138,8 @@ void http2_block_begin(struct http2_half *half)
 	half->block.fields = 0;
 	half->block.list_bytes = 0;
 	half->block.status = 0;
+	half->block.grpc = false;
+	half->block.grpc_status = HTTP2_NO_GRPC_STATUS;
 	half->block.sound = false;
 }
 
@@ -137,6 +161,7 @@ bool http2_block_field(struct http2_half *half, enum http2_side from, const char
 			said |= SEEN_WRONG;
 	} else {
 		said = SEEN_REGULAR;
+		read_grpc(block, name, name_len, value, value_len);
 		if (!is_name(name, name_len) || is_of_connection(name, name_len, value, value_len))
 			said |= SEEN_WRONG;
 	}

@@ -82,8 +82,11 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 
 	if (s == NULL)
 		return;
-	if (s->ex.span != NULL)
+	if (s->ex.span != NULL) {
 		span_count_up(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+		if (!s->ex.request_headed)
+			span_take_grpc(s->ex.span, block->grpc, HTTP2_NO_GRPC_STATUS);
+	}
 	if (block->kind == HTTP2_TRAILERS || s->ex.request_headed) {
 		s->ex.request_done |= block->end_stream;
 		return;
@@ -166,8 +169,10 @@ static void take_answer(struct conn *conn, const struct http2_block *block)
 
 	if (s == NULL || !s->ex.request_headed || block->kind == HTTP2_PROMISE)
 		return;
-	if (s->ex.span != NULL)
+	if (s->ex.span != NULL) {
 		span_count_down(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
+		span_take_grpc(s->ex.span, false, block->grpc_status);
+	}
 	if (block->kind == HTTP2_INTERIM) {
 		if (s->ex.span != NULL)
 			span_was_interim(&s->ex);

@@ -76,6 +76,7 @@ enum ring_span_error {
 #define RING_FLAG_PEER 0x40u      /* peer and peer_port are known; else 0 */
 #define RING_FLAG_LOCAL 0x80u     /* call: no request is known that made it: the root of a trace of its own */
 #define RING_FLAG_UPGRADED 0x100u /* the connection left HTTP with this exchange (101, CONNECT) */
+#define RING_FLAG_GRPC 0x200u     /* a call of gRPC: the target is /service/method */
 
 /*
  * The texts of a span, in this order behind the fixed part, no NULs, with their lengths in `text`. 0: not known.
@@ -115,7 +116,7 @@ struct ring_span {
 	uint16_t peer_port; /* host byte order */
 	uint8_t peer[16];   /* IPv4 in the first 4 bytes */
 	uint16_t text[RING_TEXT_COUNT];
-	uint16_t reserved;
+	uint16_t grpc_status; /* grpc-status plus 1; 0: none came */
 };
 
 /* Methods of RFC 9110 and 5789. Append only. */

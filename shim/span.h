@@ -38,6 +38,9 @@ bool span_take_field(struct span *span, const char *name, size_t name_len, const
 /* A field of an HTTP/2 head, pseudo-fields included; any order. The span is one of HTTP/2 then. */
 void span_take_http2_field(struct span *span, const char *name, size_t name_len, const char *value, size_t value_len);
 
+/* What the fields of a block of HTTP/2 say of gRPC (http2.h). */
+void span_take_grpc(struct span *span, bool grpc, uint8_t status);
+
 /* The head came as variables of CGI, and has been told as that of HTTP/2 is. `tls`: the client of the web server came by https. */
 void span_came_by_cgi(struct span *span, bool tls);
 

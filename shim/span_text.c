@@ -7,6 +7,7 @@
  * Memory: the span's. Callers: whoever has the connection's lock.
  */
 #include "http1_head.h"
+#include "http2.h"
 #include "span_internal.h"
 
 #include <string.h>
@@ -145,6 +146,14 @@ void span_take_http2_field(struct span *span, const char *name, size_t name_len,
 		(void)span_take_field(span, "host", 4, value, value_len);
 	else
 		(void)span_take_field(span, name, name_len, value, value_len);
+}
+
+void span_take_grpc(struct span *span, bool grpc, uint8_t status)
+{
+	if (grpc)
+		span->record.flags |= RING_FLAG_GRPC;
+	if (status != HTTP2_NO_GRPC_STATUS)
+		span->record.grpc_status = (uint16_t)(status + 1);
 }
 
 void span_came_by_cgi(struct span *span, bool tls)

@@ -39,11 +39,19 @@ static void put_number(struct buffer *b, const char *key, uint64_t value)
 	LITERAL(b, "\"}}");
 }
 
-static void put_name(struct buffer *b, const struct ring_span_read *s, const char *method)
+static void put_name(struct buffer *b, const struct ring_span_read *s, const char *method,
+                     const struct semconv_rpc *rpc)
 {
 	struct ring_view route = s->text[RING_TEXT_ROUTE];
 
 	LITERAL(b, "\"name\":\"");
+	if (rpc->service.len) {
+		buffer_put_json(b, rpc->service.at, rpc->service.len);
+		LITERAL(b, "/");
+		buffer_put_json(b, rpc->method.at, rpc->method.len);
+		LITERAL(b, "\"");
+		return;
+	}
 	buffer_put_text(b, !*method ? "exchange" : *method == '_' ? "HTTP" : method);
 	if (route.len) {
 		LITERAL(b, " ");
@@ -163,6 +171,17 @@ static void put_http(struct buffer *b, const struct ring_span_read *s, const cha
 		NUMBER_ATTRIBUTE(b, "http.response.size", response);
 }
 
+static void put_rpc(struct buffer *b, const struct semconv_rpc *rpc)
+{
+	if (!rpc->service.len)
+		return;
+	STRING_ATTRIBUTE(b, "rpc.system", "grpc", 4);
+	STRING_ATTRIBUTE(b, "rpc.service", rpc->service.at, rpc->service.len);
+	STRING_ATTRIBUTE(b, "rpc.method", rpc->method.at, rpc->method.len);
+	if (rpc->status >= 0)
+		NUMBER_ATTRIBUTE(b, "rpc.grpc.status_code", (uint64_t)rpc->status);
+}
+
 static void put_peer(struct buffer *b, const struct ring_span_read *s)
 {
 	struct ring_view client = { 0 };
@@ -185,6 +204,7 @@ void otlp_put_span(struct buffer *b, const struct ring_span_read *s)
 	const struct ring_span *span = &s->span;
 	const char *method = semconv_method(s), *error;
 	struct ring_view state = s->text[RING_TEXT_TRACESTATE];
+	struct semconv_rpc rpc = semconv_rpc(s);
 	char text[24];
 
 	buffer_reserve(b, 2048);
@@ -194,7 +214,7 @@ void otlp_put_span(struct buffer *b, const struct ring_span_read *s)
 		buffer_put_quoted(b, state.at, state.len);
 		LITERAL(b, ",");
 	}
-	put_name(b, s, method);
+	put_name(b, s, method, &rpc);
 	LITERAL(b, ",\"kind\":");
 	buffer_put_number(b, span->span_kind);
 	LITERAL(b, ",\"startTimeUnixNano\":\"");
@@ -206,6 +226,7 @@ void otlp_put_span(struct buffer *b, const struct ring_span_read *s)
 	LITERAL(b, "\"}}");
 	if (*method)
 		put_http(b, s, method);
+	put_rpc(b, &rpc);
 	put_peer(b, s);
 	if (span->first_byte_ns >= span->start_ns && span->first_byte_ns)
 		NUMBER_ATTRIBUTE(b, "traceshim.first_byte_ns", span->first_byte_ns - span->start_ns);

@@ -166,8 +166,43 @@ const char *semconv_method(const struct ring_span_read *s)
 	return names[s->span.method];
 }
 
+/* A target of another form is HTTP that calls itself gRPC. */
+struct semconv_rpc semconv_rpc(const struct ring_span_read *s)
+{
+	struct ring_view target = s->text[RING_TEXT_TARGET];
+	struct semconv_rpc rpc = { .status = -1 };
+	const char *slash;
+
+	if (!(s->span.flags & RING_FLAG_GRPC))
+		return rpc;
+	rpc.status = (int)s->span.grpc_status - 1;
+	slash = target.len ? memrchr(target.at, '/', target.len) : NULL;
+	if (slash && slash > target.at + 1 && target.at[0] == '/') {
+		rpc.service = view_of(target.at + 1, slash);
+		rpc.method = view_of(slash + 1, target.at + target.len);
+	}
+	return rpc;
+}
+
+/*
+ * The conventions: what is not OK is an error to who called; to who served, what is its own fault: UNKNOWN, DEADLINE_EXCEEDED,
+ * UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+ */
+static bool is_grpc_error(const struct ring_span *s)
+{
+	unsigned status = s->grpc_status - 1u;
+
+	if (!(s->flags & RING_FLAG_GRPC) || s->grpc_status == 0)
+		return false;
+	if (s->span_kind == RING_SPAN_CLIENT)
+		return status != 0;
+	return status == 2 || status == 4 || (status >= 12 && status <= 15);
+}
+
 bool semconv_is_error(const struct ring_span *s)
 {
+	if (is_grpc_error(s))
+		return true;
 	return s->error != RING_ERROR_none || s->status >= (s->span_kind == RING_SPAN_CLIENT ? 400 : 500);
 }
 
@@ -183,7 +218,7 @@ const char *semconv_error_type(const struct ring_span *s, char text[24])
 		return names[s->error];
 	if (!semconv_is_error(s))
 		return "";
-	snprintf(text, 24, "%u", (unsigned)s->status);
+	snprintf(text, 24, "%u", is_grpc_error(s) ? s->grpc_status - 1u : (unsigned)s->status);
 	return text;
 }
 

@@ -38,6 +38,14 @@ void semconv_put_query(struct buffer *b, struct ring_view query);
 /* The method's name: RFC 9110's, "_OTHER", or "" where the exchange was not HTTP. */
 const char *semconv_method(const struct ring_span_read *s);
 
+/* The service and the method of a call of gRPC; empty where it is none. Its status: -1 where it is none, or none came. */
+struct semconv_rpc {
+	struct ring_view service, method;
+	int status;
+};
+
+struct semconv_rpc semconv_rpc(const struct ring_span_read *s);
+
 /* Is the span an error? */
 bool semconv_is_error(const struct ring_span *s);
 

@@ -201,6 +201,44 @@ static void test_errors_are_5xx_served_4xx_called_and_failures(void **state)
 	}
 }
 
+static void test_a_call_of_grpc_is_named_by_service_and_method(void **state)
+{
+	struct ring_span_read s = a_span(RING_SPAN_SERVER);
+
+	(void)state;
+	s.span.method = RING_METHOD_POST;
+	s.text[RING_TEXT_TARGET] = view("/shop.v1.Cart/Add");
+	assert_null(strstr(json_of(&s), "rpc."));
+	s.span.flags |= RING_FLAG_GRPC;
+	assert_non_null(strstr(json_of(&s), "\"name\":\"shop.v1.Cart/Add\""));
+	assert_string_equal(attribute(&s, "rpc.system"), "grpc");
+	assert_string_equal(attribute(&s, "rpc.service"), "shop.v1.Cart");
+	assert_string_equal(attribute(&s, "rpc.method"), "Add");
+	assert_null(strstr(json_of(&s), "rpc.grpc.status_code"));
+	s.span.grpc_status = 5 + 1;
+	assert_non_null(strstr(json_of(&s), "{\"key\":\"rpc.grpc.status_code\",\"value\":{\"intValue\":\"5\"}}"));
+	s.text[RING_TEXT_TARGET] = view("/");
+	assert_null(strstr(json_of(&s), "rpc."));
+	assert_non_null(strstr(json_of(&s), "\"name\":\"POST\""));
+}
+
+static void test_errors_of_grpc_are_the_servers_own_and_any_of_a_call(void **state)
+{
+	(void)state;
+	for (uint16_t status = 0; status <= 16; status++) {
+		struct ring_span_read served = a_span(RING_SPAN_SERVER), called = a_span(RING_SPAN_CLIENT);
+		bool own = status == 2 || status == 4 || (status >= 12 && status <= 15);
+		char text[8];
+
+		snprintf(text, sizeof(text), "%u", status);
+		served.span.flags |= RING_FLAG_GRPC;
+		called.span.flags |= RING_FLAG_GRPC;
+		served.span.grpc_status = called.span.grpc_status = status + 1;
+		assert_string_equal(attribute(&served, "error.type"), own ? text : "");
+		assert_string_equal(attribute(&called, "error.type"), status != 0 ? text : "");
+	}
+}
+
 static void test_a_clock_that_was_set_back_gives_no_negative_span(void **state)
 {
 	struct ring_span_read s = a_span(RING_SPAN_SERVER);
@@ -368,6 +406,8 @@ int main(void)
 		cmocka_unit_test(test_a_call_without_a_host_names_its_peer),
 		cmocka_unit_test(test_methods_that_are_not_known_are_other),
 		cmocka_unit_test(test_errors_are_5xx_served_4xx_called_and_failures),
+		cmocka_unit_test(test_a_call_of_grpc_is_named_by_service_and_method),
+		cmocka_unit_test(test_errors_of_grpc_are_the_servers_own_and_any_of_a_call),
 		cmocka_unit_test(test_a_clock_that_was_set_back_gives_no_negative_span),
 		cmocka_unit_test(test_the_client_is_the_first_that_was_forwarded),
 		cmocka_unit_test(test_targets_and_hosts_are_taken_apart),

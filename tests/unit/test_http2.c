@@ -488,6 +488,49 @@ static void connect_and_te_trailers_are_sound(void **state)
 	       "a=b;5 trailers last @220+5\n" SAID_GET "3 trailers unsound last @234+50\n");
 }
 
+static void grpc_says_what_it_is_and_how_a_call_went(void **state)
+{
+	static const struct {
+		const char *type;
+		bool grpc;
+	} types[] = { { "application/grpc", true },     { "application/grpc+proto", true },
+		      { "application/grpc;a=b", true }, { "application/grpc-web", false },
+		      { "application/json", false },    { "application/grp", false } };
+	static const struct {
+		const char *said;
+		unsigned status;
+	} statuses[] = { { "0", 0 },
+		         { "16", 16 },
+		         { "17", HTTP2_NO_GRPC_STATUS },
+		         { "", HTTP2_NO_GRPC_STATUS },
+		         { "1a", HTTP2_NO_GRPC_STATUS },
+		         { "005", HTTP2_NO_GRPC_STATUS } };
+	static struct run r;
+	struct bytes in = client(), out = server();
+	char fields[200];
+
+	(void)state;
+	begin(&r);
+	feed_quietly(&r, HTTP2_CLIENT, &in);
+	feed_quietly(&r, HTTP2_SERVER, &out);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		in.len = out.len = 0;
+		snprintf(fields, sizeof(fields), GET "content-type: %s\n", types[i].type);
+		add_block(&in, HEADERS, LAST, (uint32_t)(2 * i + 1), fields);
+		feed_quietly(&r, HTTP2_CLIENT, &in);
+		assert_int_equal(r.h.half[HTTP2_CLIENT].block.grpc, types[i].grpc);
+		assert_int_equal(r.h.half[HTTP2_CLIENT].block.grpc_status, HTTP2_NO_GRPC_STATUS);
+		snprintf(fields, sizeof(fields), "grpc-status: %s\n", statuses[i].said);
+		add_block(&out, HEADERS, LAST | END, (uint32_t)(2 * i + 1), fields);
+		feed_quietly(&r, HTTP2_SERVER, &out);
+		assert_int_equal(r.h.half[HTTP2_SERVER].block.kind, HTTP2_TRAILERS);
+		assert_int_equal(r.h.half[HTTP2_SERVER].block.grpc_status, statuses[i].status);
+	}
+	end(&r);
+	free(in.at);
+	free(out.at);
+}
+
 /* `in` is taken up to its last frame, and poisons the connection at the latest one byte behind it. */
 static void expect_alien_after(struct bytes before, enum http2_side from, struct bytes in)
 {
@@ -979,6 +1022,7 @@ int main(void)
 		cmocka_unit_test(malformed_requests_are_unsound),
 		cmocka_unit_test(malformed_responses_are_unsound),
 		cmocka_unit_test(connect_and_te_trailers_are_sound),
+		cmocka_unit_test(grpc_says_what_it_is_and_how_a_call_went),
 		cmocka_unit_test(what_is_no_connection_of_http2_is_alien),
 		cmocka_unit_test(frames_that_cannot_be_are_alien),
 		cmocka_unit_test(what_a_server_cannot_say_is_alien),
