@@ -53,7 +53,7 @@ def span_of(raw, fixed):
                 span=f[6].hex(), parent=f[7].hex() if any(f[7]) else "", flags=flags, tid=f[9], status=f[10],
                 kind={2: "server", 3: "client"}[f[11]], version=f[13], error=ERRORS[f[14]], peer=peer, peer_port=f[15],
                 sampled=bool(flags & 1), remote=bool(flags & 4), truncated=bool(flags & 8), local=bool(flags & 0x80),
-                upgraded=bool(flags & 0x100))
+                upgraded=bool(flags & 0x100), grpc=bool(flags & 0x200), grpc_status=f[24] - 1 if f[24] else None)
 
 
 def line_of(raw, fixed):

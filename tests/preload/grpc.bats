@@ -1,0 +1,55 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash
+#
+# gRPC's own core, by Python: calls and answers are those of the bare programs, and spans have what gRPC says of a call.
+
+load servers
+
+setup() {
+    servers_setup
+    settings+=(TRACESHIM_EXPORT=traces)
+    port=$(free_port)
+    trace=0af7651916cd43dd8448eb211c80319c
+    parent=00-$trace-b7ad6b7169203331-01
+}
+
+teardown() {
+    servers_teardown
+}
+
+peer() {
+    /usr/bin/python3 "$here/grpc_peer.py" "$@"
+}
+
+# until_spans N FILTER: wait until so many spans satisfy a filter of jq, and no more
+until_spans() {
+    local tries=$WAIT_TRIES
+    while /usr/bin/python3 "$here/rings.py" "$tmp/run" | jq -s "[.[] | select(.what == \"span\") | select($2)]" >"$tmp/spans" &&
+        [ "$(jq length "$tmp/spans")" -lt "$1" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+    jq -c '.[]' "$tmp/spans" | head -3
+    [ "$(jq length "$tmp/spans")" -eq "$1" ]
+}
+
+@test "a server of gRPC: answers are the bare ones, spans have the caller's trace, the method and how the call went" {
+    serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
+    peer call "$port" Echo 20 "$parent" >"$tmp/answers"
+    seq -f "message %g $parent" 0 19 | cmp - "$tmp/answers"
+    [ "$(peer call "$port" Fail 1)" = NOT_FOUND ]
+    [ "$(peer call "$port" Broken 1)" = INTERNAL ]
+    [ "$(peer call "$port" None 1)" = UNIMPLEMENTED ]
+    until_spans 20 ".kind == \"server\" and .grpc and .grpc_status == 0 and .target == \"/demo.v1.Demo/Echo\" and .trace == \"$trace\""
+    until_spans 1 '.grpc and .grpc_status == 5 and .target == "/demo.v1.Demo/Fail"'
+    until_spans 1 '.grpc and .grpc_status == 13 and .target == "/demo.v1.Demo/Broken"'
+    until_spans 1 '.grpc and .grpc_status == 12 and .target == "/demo.v1.Demo/None"'
+}
+
+@test "a client of gRPC: each call has one trace header, of a trace of its own or the program's, and a span" {
+    shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
+    env "${settings[@]}" LD_PRELOAD="$object" /usr/bin/python3 "$here/grpc_peer.py" call "$port" Echo 10 >"$tmp/answers"
+    cat "$tmp/answers"
+    jq -r .message "$tmp/answers" | sed -n 's/^message [0-9] 00-\([0-9a-f]\{32\}\)-[0-9a-f]\{16\}-03$/\1/p' | sort -u >"$tmp/traces"
+    [ "$(wc -l <"$tmp/traces")" -eq 10 ]
+    env "${settings[@]}" LD_PRELOAD="$object" /usr/bin/python3 "$here/grpc_peer.py" call "$port" Echo 10 "$parent" >"$tmp/answers"
+    [ "$(jq -r .message "$tmp/answers" | grep -c " $parent\$")" -eq 10 ]
+    until_spans 10 '.kind == "client" and .grpc and .grpc_status == 0'
+}

@@ -1,0 +1,62 @@
+#!/usr/bin/python3
+"""gRPC without generated code: a server, or a client that makes calls one after the other. Messages are bytes.
+
+    grpc_peer.py serve PORT [NEXT]      Demo/Echo answers what it gets, and the traceparent that came with it; Demo/Fail fails with
+                                        NOT_FOUND, Demo/Broken with INTERNAL; Demo/Ask asks Demo/Echo of the server at NEXT
+    grpc_peer.py call PORT METHOD COUNT [TRACEPARENT]
+"""
+import sys
+from concurrent import futures
+
+import grpc
+
+SERVICE = "demo.v1.Demo"
+
+
+def traceparent(context):
+    found = [value for key, value in context.invocation_metadata() if key == "traceparent"]
+    return " ".join(found)
+
+
+def serve(port, next_port):
+    ask = None
+    if next_port:
+        ask = grpc.insecure_channel(f"127.0.0.1:{next_port}").unary_unary(f"/{SERVICE}/Echo")
+
+    def echo(request, context):
+        print(f"echo {request.decode()} in={traceparent(context)}", flush=True)
+        return request + b" " + traceparent(context).encode()
+
+    def fail(_request, context):
+        context.abort(grpc.StatusCode.NOT_FOUND, "none")
+
+    def broken(_request, context):
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+    def pass_on(request, _context):
+        return ask(request)
+
+    methods = {"Echo": echo, "Fail": fail, "Broken": broken, "Ask": pass_on}
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
+        SERVICE, {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}),))
+    if not server.add_insecure_port(f"127.0.0.1:{port}"):
+        sys.exit(1)
+    server.start()
+    server.wait_for_termination()
+
+
+def call(port, method, count, parent):
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = channel.unary_unary(f"/{SERVICE}/{method}")
+        for n in range(count):
+            try:
+                print(stub(b"message %d" % n, timeout=20, metadata=[("traceparent", parent)] if parent else None).decode())
+            except grpc.RpcError as error:
+                print(error.code().name)
+
+
+if sys.argv[1] == "serve":
+    serve(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
+else:
+    call(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5] if len(sys.argv) > 5 else None)
