@@ -381,6 +381,34 @@ static unsigned next_random(void)
 static uint32_t last_stream;
 static uint64_t sent_data;
 
+/* A head as long, and in such frames, as it pleases: padded, with a priority, with CONTINUATION. */
+static void add_any_request(struct bytes *b, uint32_t id, unsigned flags)
+{
+	static char block[8000], frame[9000], value[4000];
+	size_t len, first, at = 0, pad = next_random() % 2 != 0 ? next_random() % 200 : 0;
+	bool priority = next_random() % 2 != 0;
+
+	memset(value, 'v', sizeof(value));
+	value[next_random() % 4 == 0 ? next_random() % 3999 : next_random() % 40] = '\0';
+	len = put(block, 0, ":method", "GET");
+	len = put(block, len, ":scheme", "http");
+	len = put(block, len, ":path", "/");
+	len = put(block, len, "x-value", value);
+	first = next_random() % 3 == 0 ? next_random() % (len + 1) : len;
+	if (pad > 0)
+		frame[at++] = (char)pad;
+	if (priority) {
+		memcpy(frame + at, "\0\0\0\0\10", 5);
+		at += 5;
+	}
+	memcpy(frame + at, block, first);
+	memset(frame + at + first, 0, pad);
+	flags |= (first == len ? END_HEADERS : 0) | (pad > 0 ? 8u : 0) | (priority ? 0x20u : 0);
+	add_frame(b, HTTP2_FRAME_HEADERS, flags, id, frame, at + first + pad);
+	if (first < len)
+		add_frame(b, HTTP2_FRAME_CONTINUATION, END_HEADERS, id, block + first, len - first);
+}
+
 static void make_session(struct bytes *b)
 {
 	static char data[5000];
@@ -393,7 +421,11 @@ static void make_session(struct bytes *b)
 		size_t len = next_random() % 3 == 0 ? next_random() % sizeof(data) : next_random() % 30;
 		bool body = next_random() % 2 != 0;
 
-		add_request(b, id, body ? 0 : END_STREAM);
+		add_any_request(b, id, body ? 0 : END_STREAM);
+		if (body && next_random() % 6 == 0) {
+			add_frame(b, HTTP2_FRAME_RST_STREAM, 0, id, "\0\0\0\10", 4);
+			body = false;
+		}
 		if (next_random() % 3 == 0)
 			add_frame(b, 8, 0, 0, "\0\0\1\0", 4);
 		if (body) {
@@ -458,7 +490,7 @@ CORE_TEST(what_the_peer_reads_is_sound_whatever_the_kernel_takes)
 		wire_free(&w);
 		core_close(fd);
 	}
-	CHECK(counters_get(calls_injected) > 3000);
+	CHECK(counters_get(calls_injected) > 1000);
 	CHECK_INT(counters_get(http_poisoned), 0);
 	core_close(served);
 }
@@ -488,7 +520,7 @@ CORE_TEST(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses)
 		fake_free(&f);
 		core_close(fd);
 	}
-	CHECK(counters_get(calls_injected) > 600);
+	CHECK(counters_get(calls_injected) > 300);
 	core_close(served);
 }
 
