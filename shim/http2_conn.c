@@ -270,8 +270,10 @@ static void settle_due(struct conn *conn, struct http2_conn *c, struct request *
 	while (c->due_first != NULL && c->due_first->frame_at < c->sent) {
 		if (conn_role(conn) == CONN_OUTGOING)
 			http2_claim_call(conn, c->due_first, caller, NULL);
-		if (c->due_first->further)
+		if (c->due_first->further && conn_role(conn) == CONN_OUTGOING)
 			counters_count(calls_injected);
+		else if (c->due_first->further)
+			counters_count(response_headers);
 		http2_pop_due(c);
 	}
 }

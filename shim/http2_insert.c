@@ -203,7 +203,7 @@ static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream
 				counters_count(heads_skipped);
 			break;
 		}
-		s->further = !first && !s->extended && conn_role(w->conn) == CONN_OUTGOING;
+		s->further = !first && !s->extended;
 		s->extended = true;
 		end = at + HTTP2_FRAME_HEAD + s->frame_len;
 	}

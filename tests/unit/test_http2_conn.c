@@ -842,6 +842,7 @@ CORE_TEST(each_answer_gets_the_header_of_its_own_request)
 	}
 	CHECK_INT(found, 2);
 	CHECK_INT(w.len, b.len + 2 * (3 + 4 + 32));
+	CHECK_INT(counters_get(response_headers), 2);
 	http2_free(&scanner);
 	wire_free(&w);
 	core_close(fd);
