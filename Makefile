@@ -447,7 +447,7 @@ help:
 ## compile_commands.json: for clangd and clang-tidy
 compile_commands.json: FORCE | $(if $(wildcard hooks/symbols.list),$(GENERATED))
 	$(call say,GEN,$@)
-	$(Q){ for f in $(SHIM_C) $(HOOK_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(filter-out $(LTO),$(OBJECT_CFLAGS)))"; done; \
+	$(Q){ for f in $(SHIM_C) $(HOOK_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(filter-out $(LTO) $(COMPACT),$(OBJECT_CFLAGS)))"; done; \
 		for f in $(CLI_C) $(AGENT_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(CLI_CFLAGS))"; done; \
 		for f in $(UNIT_C) $(FUZZ_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(UNIT_CFLAGS))"; done; \
 		for f in $(PROGRAM_C); do echo "$$f -std=gnu11 -D_GNU_SOURCE -O2"; done; } \

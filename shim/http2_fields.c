@@ -97,10 +97,10 @@ static void read_grpc(struct http2_block *block, const char *name, size_t len, c
 	size_t type_len = sizeof(type) - 1;
 	unsigned status = 0;
 
-	if (equals(name, len, "content-type")) {
+	if (IS(name, len, "content-type")) {
 		block->grpc = value_len >= type_len && memcmp(value, type, type_len) == 0 &&
 		              (value_len == type_len || value[type_len] == '+' || value[type_len] == ';');
-	} else if (equals(name, len, "grpc-status") && value_len >= 1 && value_len <= 2) {
+	} else if (IS(name, len, "grpc-status") && value_len >= 1 && value_len <= 2) {
 		for (size_t i = 0; i < value_len; i++) {
 			if (value[i] < '0' || value[i] > '9')
 				return;
