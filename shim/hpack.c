@@ -294,7 +294,7 @@ static void fill_static_table(void)
 	const unsigned char *in = hpack_table_coded;
 	uint64_t *word = hpack_table;
 
-	while (in < hpack_table_coded_end) {
+	while ((uintptr_t)in < (uintptr_t)hpack_table_coded_end) {
 		uint64_t n = next_number(&in);
 		uint64_t value =
 			n & 1 ? (uintptr_t)(hpack_table_strings + (n >> 1)) : (n >> 1) | next_number(&in) >> 1 << 32;
