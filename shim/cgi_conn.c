@@ -205,6 +205,7 @@ void cgi_take_pair(void *owner, const char *name, size_t name_len, const char *v
 	while (value_len > 0 && (value[value_len - 1] == ' ' || value[value_len - 1] == '\t'))
 		value_len--;
 	if (len == 0) {
+		telling->asks |= IS(name, name_len, "REQUEST_METHOD");
 		if (telling->ex != NULL)
 			take_variable(telling, name, name_len, value, value_len);
 	} else if (telling->state != NULL) {

@@ -44,6 +44,7 @@ struct cgi_telling {
 	struct exchange *ex;    /* NULL: a dry run */
 	uint32_t own;           /* call: PROPAGATE_HAS_* */
 	bool host_allowed;
+	bool asks; /* REQUEST_METHOD was there */
 };
 void cgi_take_pair(void *telling, const char *name, size_t name_len, const char *value, size_t value_len);
 struct cgi_telling cgi_telling_of(struct conn *conn);

@@ -156,7 +156,8 @@ static bool find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 	spot->at = offset;
 	spot->own = telling.own;
 	spot->host_allowed = telling.host_allowed;
-	return status == UWSGI_HEAD;
+	/* Packets of other protocols may look like it; these are not to get a byte of ours. */
+	return status == UWSGI_HEAD && telling.asks;
 }
 
 static uint8_t byte_at(const struct iovec *iov, size_t at)

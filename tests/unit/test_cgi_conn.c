@@ -384,6 +384,24 @@ CORE_TEST(a_uwsgi_packet_that_is_not_whole_in_one_call_is_left_alone)
 	free(b);
 }
 
+/* Another protocol's packet may be made likewise: what asks for nothing is none of a web server's. */
+CORE_TEST(a_packet_of_variables_that_names_no_method_is_left_alone)
+{
+	struct wire w = { 0 };
+	struct bytes *b = fresh();
+	int served = serve_somebody(), fd = core_connect();
+
+	put_packet(b, NULL);
+	memcpy(memmem(b->at, b->len, "REQUEST_METHOD", 14), "REQUIRED_VALUE", 14);
+	CHECK_INT(wire_send(&w, fd, b->at, b->len), b->len);
+	CHECK(w.len == b->len && memcmp(w.bytes, b->at, b->len) == 0);
+	CHECK_INT(counters_get(calls_injected), 0);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+	free(b);
+}
+
 /* Each allocation fails in turn: the peer gets the program's bytes, with the insertion or without it. */
 CORE_TEST(without_memory_calls_pass)
 {
@@ -432,6 +450,7 @@ int main(void)
 		cmocka_unit_test(a_uwsgi_call_gets_another_head_and_a_variable),
 		cmocka_unit_test(a_uwsgi_call_gets_it_whatever_is_taken_at_a_time),
 		cmocka_unit_test(a_uwsgi_packet_that_is_not_whole_in_one_call_is_left_alone),
+		cmocka_unit_test(a_packet_of_variables_that_names_no_method_is_left_alone),
 		cmocka_unit_test(without_memory_calls_pass),
 	};
 
