@@ -207,7 +207,7 @@ static char *run_add_handoff(char *preload, const char *object)
 		sprintf(both, "%s:%.*s%s", preload, folder, object, name);
 		if (access(both + strlen(preload) + 1, R_OK) != 0) {
 			text_error("warning: nothing is validated: %s is missing", both + strlen(preload) + 1);
-			strcpy(both, preload);
+			both[strlen(preload)] = '\0';
 		}
 	}
 	free(preload);
@@ -257,8 +257,10 @@ int run_command(int argc, char **argv)
 	if (!report.would_not_start) {
 		preload = run_add_handoff(find_preload_value(getenv("LD_PRELOAD"), report.object_path),
 		                          report.object_path);
-		if (!preload || !run_set("LD_PRELOAD", preload))
+		if (!preload || !run_set("LD_PRELOAD", preload)) {
+			free(preload);
 			return EXIT_RUN_OWN;
+		}
 		free(preload);
 	}
 	doctor_free(&report);
