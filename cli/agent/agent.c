@@ -30,7 +30,7 @@
 #include "../text.h"
 
 enum { POLL_MIN_MS = 2, POLL_MAX_MS = 50, POLL_NONE_MS = 500, FULL_PERCENT = 10, HELD_PERCENT = 25 };
-enum { REAP_MS = 200, LOOK_MS = 1000, TREE_MS = 250 };
+enum { REAP_MS = 200, LOOK_MS = 1000, TREE_MS = 250, TREE_AGAIN_MS = 60 };
 
 struct agent {
 	const struct settings *settings;
@@ -42,6 +42,7 @@ struct agent {
 	bool parent_ended, told_dropped;
 	struct tree_times times;            /* of that program */
 	uint64_t reap_ns, look_ns, tree_ns; /* when next */
+	unsigned gone;                      /* looks in a row that found nobody of the tree */
 	int interval_ms;
 	uint64_t asked_ns;
 	unsigned asked; /* times it was told to end */
@@ -224,8 +225,12 @@ static bool agent_is_over(struct agent *a)
 	if (a->parent < 0 && kill(a->settings->for_pid, 0) == 0)
 		return false; /* a kernel without pidfds */
 	agent_drain(a, true); /* learns who is dead */
-	if (!rings_have_live(a->rings) && !(a->settings->private_dir && tree_lives(a->settings->run_dir, &a->times)))
-		return true;
+	if (!rings_have_live(a->rings) && !(a->settings->private_dir && tree_lives(a->settings->run_dir, &a->times))) {
+		/* A process in the midst of an exec has no environment to be known by. */
+		a->tree_ns = now + TREE_AGAIN_MS * 1000000ull;
+		return a->gone++ > 0;
+	}
+	a->gone = 0;
 	/* Something goes on in the background: whoever waits for the end of our messages should not wait for that. */
 	if (isatty(STDERR_FILENO) != 1) {
 		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -253,7 +258,7 @@ static bool agent_is_told_to_end(struct agent *a)
 
 static void agent_serve(struct agent *a)
 {
-	int ms;
+	int ms, tree_ms;
 
 	while (!agent_is_told_to_end(a)) {
 		uint64_t before = rings_counts(a->rings)->spans + rings_counts(a->rings)->lines;
@@ -270,7 +275,8 @@ static void agent_serve(struct agent *a)
 			a->interval_ms = a->interval_ms ? a->interval_ms * 2 : POLL_MIN_MS;
 		a->interval_ms = a->interval_ms < most ? a->interval_ms : most;
 		ms = sinks_step(&a->sinks, a->interval_ms);
-		agent_wait(a, a->parent_ended && ms > TREE_MS ? TREE_MS : ms);
+		tree_ms = a->gone ? TREE_AGAIN_MS : TREE_MS;
+		agent_wait(a, a->parent_ended && ms > tree_ms ? tree_ms : ms);
 	}
 }
 
