@@ -54,18 +54,17 @@ LTO = $(if $(findstring clang,$(CC)),,-flto -flto-partition=one -fno-reorder-fun
 TUNE := $(if $(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),-mtune=skylake)
 OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O2 $(COMPACT) $(LTO) $(TUNE) -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt -ffunction-sections \
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
-# - the object is 300 KB at most. What gcc does to loops, and places to begin at that are multiples of 16, are 20 KB of it, and
+# - the object is 300 KB (of 1,024 bytes) at most. What gcc does to loops, and places to begin at that are multiples of 16, are 20 KB of it, and
 #   spare a request no instruction: what it costs is calls and branches. -O3 would be 12 KB, for 90 of nginx' 4,100 instructions.
 COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fno-align-labels -fno-tree-vectorize \
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence.c shim/evidence_claim% shim/evidence_paths% shim/fastcgi% shim/hpack% shim/http2% shim/ids% \
-	shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline_table% shim/managed% shim/propagate% \
-	shim/record_parts% shim/ring% shim/run_files% shim/span_text% shim/tls% shim/uwsgi% \
-	hooks/clone% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
-	hooks/poll% hooks/process% hooks/real% hooks/socket% hooks/stdio% hooks/syscall% hooks/thread% \
-	shim/fds.c shim/logline.c shim/marks% shim/stream% hooks/fds%,$(SHIM_C) $(HOOK_C))
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence.c shim/evidence_claim% shim/evidence_paths% \
+	shim/fastcgi% shim/hpack% shim/http2% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
+	shim/managed% shim/propagate% shim/record_parts% shim/run_files% shim/span_text% shim/stream% shim/tls% shim/uwsgi% \
+	hooks/clone% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
+	hooks/poll% hooks/process% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
 OBJECT_LDFLAGS = -shared -nostartfiles -static-libgcc -Wl,-soname,libtraceshim.so -Wl,--version-script,$(BUILD)/gen/exports.map \

@@ -124,7 +124,7 @@ absent() {
 
 @test "is at most 300 KB, with its debug information beside it" {
     echo "$(stat -c %s "$so") bytes"
-    [ "$(stat -c %s "$so")" -le 300000 ]
+    [ "$(stat -c %s "$so")" -le $((300 * 1024)) ]
     readelf -W --sections "$so" | grep -q gnu_debuglink
     readelf -W --sections "$so.debug" | grep -q debug_info
 }
