@@ -14,7 +14,7 @@ STDIO_BUFFER = 4096  # of block-buffered streams, by st_blksize
 
 def measure_object(bench):
     size = bench.object.stat().st_size
-    bench.report("size of the object", "bytes", [(0, size)], "preloaded", ("<=", 300 * KB))
+    bench.report("size of the object", "bytes", [(0, size)], "preloaded", ("<=", 300 * 1024))
 
 
 def measure_start(bench):
