@@ -60,8 +60,8 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/evidence.c shim/evidence_claim% shim/evidence_paths% \
-	shim/fastcgi% shim/hpack% shim/http2% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
+	shim/hpack% shim/http2% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
 	shim/managed% shim/propagate% shim/record_parts% shim/run_files% shim/span_text% shim/stream% shim/tls% shim/uwsgi% \
 	hooks/clone% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
 	hooks/poll% hooks/process% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
@@ -85,6 +85,8 @@ UNIT_CFLAGS = $(CFLAGS_ALL) -Wno-conversion -iquote cli -DTRACESHIM_LIBDIR='"$(L
 # ---- sources and what is made of them -------------------------------------------------------------------------------
 
 SHIM_C := $(sort $(wildcard shim/*.c))
+# What is in the second object, and not in the first; unit tests link both.
+HANDOFF_C := $(filter shim/evidence%,$(SHIM_C)) $(sort $(wildcard hooks/handoff/*.c))
 HOOK_C := $(sort $(wildcard hooks/*.c))
 HOOK_S := $(sort $(wildcard hooks/*.S))
 CLI_C := $(sort $(wildcard cli/*.c))
@@ -103,7 +105,8 @@ PROGRAM_CXX := $(sort $(wildcard tests/programs/*.cc))
 # TSan has something to say only where a test starts threads.
 TSAN_C := $(if $(SHIM_UNIT_C),$(shell grep -l pthread_create $(SHIM_UNIT_C)))
 
-OBJECT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(SHIM_C) $(HOOK_C)) $(patsubst %.S,$(BUILD)/obj/%.o,$(HOOK_S))
+OBJECT_O := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out $(HANDOFF_C),$(SHIM_C)) $(HOOK_C)) $(patsubst %.S,$(BUILD)/obj/%.o,$(HOOK_S))
+HANDOFF_O := $(HANDOFF_C:%.c=$(BUILD)/obj/%.o)
 CLI_O := $(CLI_C:%.c=$(BUILD)/obj/%.o)
 INFLATER_O := $(BUILD)/gen/nghttp2_inflater.o
 ASAN_SHIM_O := $(SHIM_C:%.c=$(BUILD)/asan/%.o) $(INFLATER_O)
@@ -138,7 +141,7 @@ fuzzers: $(FUZZERS)
 programs: $(PROGRAMS)
 	@:
 # Everything that ships, compiled but not linked: for the warning checks of scripts/lint.
-objects: $(OBJECT_O) $(CLI_O) $(AGENT_O)
+objects: $(OBJECT_O) $(HANDOFF_O) $(CLI_O) $(AGENT_O)
 	@:
 
 # ---- generated ------------------------------------------------------------------------------------------------------
@@ -193,14 +196,16 @@ $(BUILD)/libtraceshim.so: $(OBJECT_O) $(INFLATER_O) $(BUILD)/gen/exports.map hoo
 	$(Q)mv $@.new $@
 	$(Q)rm -f $@.full
 
-# The second object, preloaded where TRACESHIM_ATTRIBUTION=validated (hooks/handoff/unlock.c): one file, nothing of the core in it.
-# What it exports is marked in the source.
-$(BUILD)/libtraceshim-handoff.so: hooks/handoff/unlock.c shim/handoff.h Makefile
+# The second object, preloaded where TRACESHIM_ATTRIBUTION=validated (shim/handoff.h): all that is for that alone, and nothing of the
+# core. What it exports is marked in the sources.
+$(BUILD)/libtraceshim-handoff.so: $(HANDOFF_O) scripts/unversion
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(BUILD)/gen
 	$(Q)echo '{ global: pthread_mutex_unlock; mtx_unlock; traceshim_handoff; local: *; };' > $(BUILD)/gen/handoff.map
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out -flto%,$(OBJECT_CFLAGS)) -shared -nostartfiles -static-libgcc -Wl,-soname,$(@F) -Wl,--version-script,$(BUILD)/gen/handoff.map -Wl,-z,defs \
-		-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text -Wl,--hash-style=gnu -Wl,--build-id -o $@.new $< $(LDFLAGS)
+	$(Q)$(CC) -o $@.new $(HANDOFF_O) $(OBJECT_CFLAGS) -shared -nostartfiles -static-libgcc -Wl,-soname,$(@F) \
+		-Wl,--version-script,$(BUILD)/gen/handoff.map -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,text \
+		-Wl,--hash-style=gnu -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id $(LDFLAGS)
+	$(Q)scripts/unversion $@.new __libc_single_threaded
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment $@.new
 	$(Q)mv $@.new $@
 
@@ -446,7 +451,7 @@ help:
 ## compile_commands.json: for clangd and clang-tidy
 compile_commands.json: FORCE | $(if $(wildcard hooks/symbols.list),$(GENERATED))
 	$(call say,GEN,$@)
-	$(Q){ for f in $(SHIM_C) $(HOOK_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(filter-out $(LTO) $(COMPACT),$(OBJECT_CFLAGS)))"; done; \
+	$(Q){ for f in $(SHIM_C) $(HOOK_C) $(filter hooks/handoff/%,$(HANDOFF_C)); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(filter-out $(LTO) $(COMPACT),$(OBJECT_CFLAGS)))"; done; \
 		for f in $(CLI_C) $(AGENT_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(CLI_CFLAGS))"; done; \
 		for f in $(UNIT_C) $(FUZZ_C); do echo "$$f $(call shell_escape,$(CPPFLAGS_ALL) $(UNIT_CFLAGS))"; done; \
 		for f in $(PROGRAM_C); do echo "$$f -std=gnu11 -D_GNU_SOURCE -O2"; done; } \

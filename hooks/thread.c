@@ -8,7 +8,7 @@
 #include "real.h"
 
 #include "current.h"
-#include "evidence.h"
+#include "handoff.h"
 #include "forks.h"
 #include "pool.h"
 
@@ -64,8 +64,8 @@ static void before_wait(void)
 static void before_wait_with(const void *mutex)
 {
 	before_wait();
-	if (__builtin_expect(evidence_on, 0) && io_active())
-		evidence_note_queue(mutex);
+	if (__builtin_expect(handoff != NULL, 0) && io_active())
+		handoff->note_queue(mutex);
 }
 
 EXPORT int pthread_cond_wait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict mutex)

@@ -68,7 +68,7 @@
 #include "config.h"
 #include "conn.h"
 #include "counters.h"
-#include "evidence.h"
+#include "handoff.h"
 #include "layout.h"
 #include "libc_versions.h"
 #include "managed.h"
@@ -328,7 +328,7 @@ struct request *current_known(void)
 	switch (me->class) {
 	case CLASS_READ: return read_proven(me) ? request : NULL;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
-	case CLASS_VALIDATED: return evidence_holds() ? request : NULL;
+	case CLASS_VALIDATED: return handoff->holds() ? request : NULL;
 	case CLASS_INHERITED:
 		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
 		               request :
@@ -369,8 +369,8 @@ void current_read_request(struct request *request, bool blocking)
 {
 	if (blind)
 		return;
-	if (__builtin_expect(evidence_on, 0))
-		evidence_leave();
+	if (__builtin_expect(handoff != NULL, 0))
+		handoff->leave();
 	if (carries_virtual_threads()) {
 		current_clear();
 		return;
@@ -408,6 +408,14 @@ void current_read_reply(struct request *owner, bool blocking)
 	}
 }
 
+static __attribute__((cold)) void tell_answer(const struct request *request)
+{
+	uint64_t id;
+
+	memcpy(&id, request->ctx.span_id, sizeof(id));
+	handoff->answers(id);
+}
+
 /*
  * The thread answers `request`. That is the touchstone of what we believed: agreement is counted, and the first contradiction
  * ends our trust in the loop. For a loop known to be inline it is an event like any other.
@@ -419,8 +427,8 @@ void current_begin_response(struct request *request, bool blocking)
 	if (blind)
 		return;
 	if (request != NULL) {
-		if (__builtin_expect(evidence_on, 0))
-			evidence_answers(request);
+		if (__builtin_expect(handoff != NULL, 0))
+			tell_answer(request);
 		request_advance(request, REQUEST_RESPONDING);
 		if (__builtin_expect(request->reader != 0 && me->request != request, 0) && request->reader != os_tid())
 			__atomic_store_n(&handed, true, __ATOMIC_RELAXED);

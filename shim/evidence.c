@@ -46,14 +46,10 @@
 
 #include <string.h>
 
-#include "conn.h"
-#include "counters.h"
-#include "current.h"
 #include "evidence_internal.h"
-#include "handoff.h"
-#include "io.h"
 #include "os.h"
-#include "pool.h"
+#include "own.h"
+#include "status_page.h"
 
 #define SITES 64u        /* a program has a few queues; where it puts jobs in counts too */
 #define PATHS 64u        /* of a site; unoptimized programs have copies of a pointer all over their frames */
@@ -112,26 +108,27 @@ struct episode {
 	bool loose;    /* what it took before was left without a response */
 };
 
-bool evidence_on;
+_Static_assert(sizeof(struct episode) <= HANDOFF_BLOCK, "");
+_Static_assert(SITES < UINT8_MAX, "a site's number is noted with a request");
+
+uint8_t evidence_queues[EVIDENCE_FILTER];
+struct handoff_core evidence_core;
 
 static struct table *table;
-static struct handoff *queues;
 /* NULL: this thread has nothing to do with queues. Threads of programs that do not ask for this pay a pointer. */
 static __thread struct episode *episode __attribute__((tls_model("initial-exec")));
-
-POOL(episodes, sizeof(struct episode), 16);
 
 static struct episode *episode_of_thread(void)
 {
 	if (episode != NULL)
 		return episode;
-	episode = pool_take(&episodes);
+	episode = evidence_core.block();
 	if (episode == NULL) {
-		counters_count(no_memory_skipped);
+		evidence_core.count(STATUS_no_memory_skipped);
 		return NULL;
 	}
 	memset(episode, 0, sizeof(*episode));
-	current_notice_thread();
+	evidence_core.notice_thread();
 	return episode;
 }
 
@@ -153,7 +150,7 @@ static void switch_off(struct site *site)
 {
 	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) != SITE_OFF &&
 	    __atomic_exchange_n(&site->trusted, 0, __ATOMIC_RELAXED) > 0)
-		counters_count(handoffs_switched_off);
+		evidence_core.count(STATUS_handoffs_switched_off);
 }
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -172,7 +169,7 @@ static uint64_t key_of(const void *queue, uintptr_t at, const struct words *word
 	uint64_t key = mix(mix((uintptr_t)queue, at), (uintptr_t)&episode - first);
 	unsigned i;
 
-	frame = words->count > HANDOFF_SAVED ? words->word[HANDOFF_SAVED] : 0;
+	frame = words->count > EVIDENCE_SAVED ? words->word[EVIDENCE_SAVED] : 0;
 	for (i = 0; i < CALLS; i++, frame = next) {
 		place = (frame - first) / sizeof(uintptr_t);
 		if (frame <= first || frame % sizeof(uintptr_t) != 0 || place + 1 >= words->count)
@@ -198,13 +195,13 @@ static struct site *find_site(uint64_t key)
 		if (seen == key)
 			return site;
 	}
-	counters_count(handoffs_skipped);
+	evidence_core.count(STATUS_handoffs_skipped);
 	return NULL;
 }
 
 static unsigned level_now(void)
 {
-	uint32_t waiting = request_waiting();
+	uint32_t waiting = evidence_core.waiting();
 
 	return waiting < 2 ? 0 : 31 - (unsigned)__builtin_clz(waiting > 65535 ? 65535 : waiting);
 }
@@ -278,7 +275,7 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 	if (!claim_take(&site->claim))
 		return;
 	for (unsigned i = 0; i < site->paths; i++)
-		site->request[i] = paths_request(paths_follow(&site->path[i], words, &read));
+		site->request[i] = evidence_core.request_at(paths_follow(&site->path[i], words, &read));
 	me->ticket = claim_leave(&site->claim);
 }
 
@@ -335,25 +332,16 @@ static bool look_for_shared(const struct episode *me, struct site *site, const s
 	return found;
 }
 
-/* Confirmed under the connection's lock: a reference to the request, or NULL. A second job for it ends the trust. */
+/* A reference to the request, or NULL. A second job for it ends the trust. */
 static struct request *take_request(struct site *site, int fd, uint64_t id)
 {
-	struct conn_handle handle = conn_of_word(fd, fds_word(fd));
-	uint8_t queue = (uint8_t)(1 + (site - table->site));
-	struct request *request = NULL;
-	const struct exchange *ex;
+	bool again;
+	struct request *request = evidence_core.take(fd, id, (uint8_t)(1 + (site - table->site)), &again);
 
-	if (!conn_lock_to_look(handle))
-		return NULL;
-	ex = handle.conn->mode == CONN_HTTP1 && handle.conn->depth == 1 ? handle.conn->first : NULL;
-	if (ex != NULL && ex->request_headed && !ex->response_begun && ex->request != NULL &&
-	    memcmp(ex->request->ctx.span_id, &id, sizeof(id)) == 0)
-		request = request_ref(ex->request);
-	conn_unlock(handle.conn);
-	if (request != NULL && __atomic_exchange_n(&request->taken, queue, __ATOMIC_RELAXED) == queue) {
+	if (again) {
 		switch_off(site);
-		request_unref(request);
-		request = NULL;
+		evidence_core.unref(request);
+		return NULL;
 	}
 	return request;
 }
@@ -369,10 +357,10 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 	me->believed = me->level < __atomic_load_n(&site->trusted, __ATOMIC_RELAXED);
 	if (fd < 0)
 		return;
-	id = paths_request(fd);
-	if (id == PATHS_IDLE)
+	id = evidence_core.request_at(fd);
+	if (id == HANDOFF_IDLE)
 		switch_off(site);
-	if (id <= PATHS_UNSURE || (request = take_request(site, fd, id)) == NULL)
+	if (id <= HANDOFF_UNSURE || (request = take_request(site, fd, id)) == NULL)
 		return;
 	me->named = id;
 	me->fd = fd;
@@ -380,10 +368,10 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		(void)agreed(site, words, &read, &me->live); /* without it */
 	live_end(&me->live, words);
 	if (me->believed && !me->loose) {
-		counters_count(handoffs_named);
-		current_take_job(request);
+		evidence_core.count(STATUS_handoffs_named);
+		evidence_core.work_for(request);
 	}
-	request_unref(request);
+	evidence_core.unref(request);
 }
 
 /* ---- a job ends ---- */
@@ -405,7 +393,7 @@ static bool end_episode(struct episode *me)
 		claim_end(&table->exploring);
 	if (me->answered != 0 || me->named == 0)
 		return false;
-	if (paths_request(me->fd) == me->named ||
+	if (evidence_core.request_at(me->fd) == me->named ||
 	    __atomic_add_fetch(&site->strikes, STRIKE, __ATOMIC_RELAXED) > STRIKES_MAX)
 		switch_off(site);
 	return true;
@@ -425,7 +413,7 @@ void evidence_end_thread(void)
 		return;
 	(void)end_episode(me);
 	episode = NULL;
-	pool_give(&episodes, me);
+	evidence_core.give_block(me);
 }
 
 void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, unsigned count)
@@ -447,7 +435,7 @@ void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, u
 	    (site == NULL || !__atomic_load_n(&site->waits, __ATOMIC_RELAXED)))
 		return;
 	me->loose = end_episode(me);
-	if (!current_begin_job() || site == NULL || state_of(site) == SITE_OFF)
+	if (!evidence_core.begin_job() || site == NULL || state_of(site) == SITE_OFF)
 		return;
 	*me = (struct episode){ .site = site, .loose = me->loose, .level = (uint8_t)level_now() };
 	if (state_of(site) == SITE_EXPLORED)
@@ -485,7 +473,7 @@ static void end_refining(struct site *site, uint64_t request)
 	unsigned i, paths = 0;
 
 	for (i = 0; i < site->paths; i++)
-		if (site->request[i] == request || site->request[i] == PATHS_UNSURE)
+		if (site->request[i] == request || site->request[i] == HANDOFF_UNSURE)
 			site->path[paths++] = site->path[i];
 	site->paths = (uint16_t)paths;
 	if (paths == 0)
@@ -500,25 +488,23 @@ static void confirm(struct episode *me, struct site *site, uint64_t request)
 		was_good(site, me->level);
 		trust(site);
 		if (me->believed && !me->loose)
-			counters_count(handoffs_agreed);
+			evidence_core.count(STATUS_handoffs_agreed);
 	} else if (me->named != 0) {
 		if (me->believed && !me->loose)
-			counters_count(handoffs_contradicted);
+			evidence_core.count(STATUS_handoffs_contradicted);
 		switch_off(site);
 	} else if (state_of(site) == SITE_TESTED) {
 		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED); /* one of the ways is false */
 	}
 }
 
-void evidence_answers(const struct request *request)
+static void answers(uint64_t id)
 {
 	struct episode *me = episode;
 	struct site *site = me == NULL ? NULL : me->site;
-	uint64_t id;
 
 	if (site == NULL)
 		return;
-	memcpy(&id, request->ctx.span_id, sizeof(id));
 	if (me->answered != 0 && me->answered != id)
 		switch_off(site);
 	if (me->answered != 0)
@@ -545,14 +531,14 @@ void evidence_answers(const struct request *request)
 
 /* ---- around it ---- */
 
-bool evidence_holds(void)
+static bool holds(void)
 {
 	return episode != NULL && live_now(&episode->live);
 }
 
 void evidence_note_queue(const void *mutex)
 {
-	uint8_t *place = &queues->queues[handoff_place(mutex)];
+	uint8_t *place = &evidence_queues[evidence_place(mutex)];
 	struct episode *me = episode_of_thread();
 
 	if (me != NULL)
@@ -565,36 +551,39 @@ void evidence_note_queue(const void *mutex)
  * The caller's frame and what lies above it, up to the end of its page: the next one may be no stack any more. Beyond, only what
  * the kernel copies.
  */
-static bool unlocked(const void *mutex, uintptr_t site, const uintptr_t *frame)
+bool evidence_saw_unlock(const void *mutex, uintptr_t site, const uintptr_t *frame)
 {
-	const uintptr_t *first = frame - HANDOFF_SAVED;
+	const uintptr_t *first = frame - EVIDENCE_SAVED;
 	uintptr_t rest = (((uintptr_t)frame | (((uintptr_t)1 << OS_PAGE_SHIFT) - 1)) + 1 - (uintptr_t)first);
-	unsigned count = HANDOFF_WORDS;
+	unsigned count = EVIDENCE_WORDS;
 
-	if (!io_active())
+	if (!evidence_core.active())
 		return false;
 	if (rest < count * sizeof(*first)) {
 		uintptr_t probe;
 
-		if (os_copy(&probe, first + count - 1, sizeof(probe)) != (long)sizeof(probe))
+		if (evidence_core.copy(&probe, first + count - 1, sizeof(probe)) != (long)sizeof(probe))
 			count = (unsigned)(rest / sizeof(*first));
 	}
 	evidence_unlocked(mutex, site, first, count);
 	return episode != NULL && episode->site != NULL && episode->named != 0;
 }
 
-__attribute__((cold)) void evidence_init(struct handoff *handoff)
+static __attribute__((cold)) bool start(const struct handoff_core *lent)
 {
-	if (handoff == NULL) {
-		counters_note("TRACESHIM_ATTRIBUTION=validated: libtraceshim-handoff.so is not preloaded");
-		return;
-	}
-	table = os_pages(sizeof(*table));
-	if (table == NULL) {
-		counters_count(no_memory_skipped);
-		return;
-	}
-	queues = handoff;
-	evidence_on = true;
-	__atomic_store_n(&handoff->unlocked, unlocked, __ATOMIC_RELEASE);
+	table = lent->pages(sizeof(*table));
+	if (table == NULL)
+		return false;
+	evidence_core = *lent;
+	return true;
 }
+
+__attribute__((visibility("default"))) const struct handoff traceshim_handoff = {
+	.version = TRACESHIM_VERSION,
+	.start = start,
+	.note_queue = evidence_note_queue,
+	.answers = answers,
+	.leave = evidence_leave,
+	.end_thread = evidence_end_thread,
+	.holds = holds,
+};

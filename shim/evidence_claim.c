@@ -6,7 +6,6 @@
  */
 #include "evidence_internal.h"
 
-#include "os.h"
 #include "own.h"
 
 #define STALE_MS 2000u /* who began to learn from a job and did not end makes room */
@@ -17,7 +16,7 @@ static uint32_t tickets;
 
 bool claim_take(struct claim *claim)
 {
-	uint32_t now = (uint32_t)os_monotonic_ms(), seen = __atomic_load_n(&claim->ticket, __ATOMIC_ACQUIRE);
+	uint32_t now = (uint32_t)evidence_core.monotonic_ms(), seen = __atomic_load_n(&claim->ticket, __ATOMIC_ACQUIRE);
 
 	if (seen == BUSY || (seen != 0 && now - __atomic_load_n(&claim->since_ms, __ATOMIC_RELAXED) < STALE_MS) ||
 	    !own_replace32(&claim->ticket, &seen, BUSY))

@@ -1,5 +1,6 @@
 /*
- * Shared by evidence.c (whose jobs are believed) and evidence_paths.c (where in a job its connection stands).
+ * Shared by evidence.c (whose jobs are believed) and its parts: evidence_paths.c (where in a job its connection stands),
+ * evidence_live.c (is the thread still at it) and evidence_claim.c (who learns from it).
  */
 #ifndef TRACESHIM_EVIDENCE_INTERNAL_H
 #define TRACESHIM_EVIDENCE_INTERNAL_H
@@ -8,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "handoff.h"
+#include "evidence.h"
+
+/* What the core has lent: all zero before the start. */
+extern struct handoff_core evidence_core;
 
 /*
  * A way from the words of a stack to a descriptor's number, of 32 bits: the half `step[0]` of words[slot]; or, `depth` steps from the pointer
@@ -47,10 +51,10 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 #define LIVE_TOKENS 8u
 struct live {
 	uintptr_t token[LIVE_TOKENS];
-	uintptr_t lowest, range;                    /* of them, where they are pointers */
-	uint64_t before[(HANDOFF_WORDS + 63) / 64]; /* bits of the words that held one already */
-	uintptr_t at;                               /* the first word */
-	uintptr_t found;                            /* where one was at hand when it was asked last */
+	uintptr_t lowest, range;                     /* of them, where they are pointers */
+	uint64_t before[(EVIDENCE_WORDS + 63) / 64]; /* bits of the words that held one already */
+	uintptr_t at;                                /* the first word */
+	uintptr_t found;                             /* where one was at hand when it was asked last */
 	uint16_t words;
 	uint8_t tokens;
 	bool numbers; /* tokens are descriptors' numbers, of half a word */
@@ -82,12 +86,6 @@ bool live_is_own(struct owner *owners, uintptr_t pointer, uint64_t request, int 
 
 /* Is one of them at hand? Looks at the registers that a call keeps, and at the stack from here up to the words, or a part of it. */
 bool live_now(struct live *live);
-
-/* Which request is answered next on this descriptor? By an unlocked look: to be compared, or confirmed under the lock. */
-#define PATHS_NOTHING 0u        /* no served connection */
-#define PATHS_IDLE 1u           /* a served connection without a request that waits for its answer */
-#define PATHS_UNSURE 2u         /* several, or it changes just now */
-uint64_t paths_request(int fd); /* one of the above, or a span id */
 
 /* See evidence_claim.c. All zero: nobody has it. */
 struct claim {

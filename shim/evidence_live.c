@@ -29,7 +29,7 @@ void live_begin(struct live *live, const struct words *words)
 
 bool live_is_in_stack(const struct live *live, uintptr_t pointer)
 {
-	return pointer + HANDOFF_WIPED >= live->at && pointer - live->at < LARGEST_STACK;
+	return pointer + EVIDENCE_WIPED >= live->at && pointer - live->at < LARGEST_STACK;
 }
 
 void live_add(struct live *live, uintptr_t pointer)
@@ -96,7 +96,7 @@ bool live_is_own(struct owner *owners, uintptr_t pointer, uint64_t request, int 
 	if (__atomic_load_n(&owner->pointer, __ATOMIC_RELAXED) == pointer) {
 		if (other == request)
 			return true;
-		if (paths_request(at) == other)
+		if (evidence_core.request_at(at) == other)
 			return false;
 	}
 	__atomic_store_n(&owner->pointer, pointer, __ATOMIC_RELAXED);
@@ -119,11 +119,11 @@ __attribute__((noinline, no_sanitize("address"))) bool live_now(struct live *liv
 
 	__builtin_unwind_init();
 	here = (uintptr_t)__builtin_frame_address(0);
-	low = here - HANDOFF_SAVED * sizeof(uintptr_t);
+	low = here - EVIDENCE_SAVED * sizeof(uintptr_t);
 	if (here >= end + ABOVE || here + LARGEST_STACK < live->at)
 		return false;
-	if (low + HANDOFF_WIPED < live->at)
-		low = live->at - HANDOFF_WIPED;
+	if (low + EVIDENCE_WIPED < live->at)
+		low = live->at - EVIDENCE_WIPED;
 	/* Nearly always where it was: a line is printed in several calls, and they are made from one place. */
 	if (live->found > low && live->found < end && is_fresh(live, live->found))
 		return true;

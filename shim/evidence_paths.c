@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "conn.h"
 #include "os.h"
 
 /* How much of a job, and of what it points to, is looked at: C++ objects have strings and locks in front. */
@@ -40,7 +39,7 @@ static bool look_at(uintptr_t at, size_t len, const struct words *words, struct 
 			*value = read->value[i];
 			return true;
 		}
-	if (os_copy(value, (const void *)at, len) != (long)len)
+	if (evidence_core.copy(value, (const void *)at, len) != (long)len)
 		return false;
 	if (read->count < PATHS_READ) {
 		read->at[read->count] = at;
@@ -72,31 +71,6 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 	return (int)(uint32_t)value;
 }
 
-CONN_UNLOCKED_LOOK uint64_t paths_request(int fd)
-{
-	uint64_t word = fd > 2 ? fds_word(fd) : 0, id;
-	const struct conn *conn = fds_conn(word);
-	const struct exchange *ex;
-	const struct request *request;
-
-	if (conn == NULL || conn_role(conn) != CONN_SERVED)
-		return PATHS_NOTHING;
-	if (conn->mode != CONN_HTTP1)
-		return conn->mode == CONN_FRESH ? PATHS_IDLE : PATHS_UNSURE;
-	ex = conn->first;
-	if (ex == NULL)
-		return PATHS_IDLE;
-	if (conn->depth != 1)
-		return PATHS_UNSURE;
-	if (!ex->request_headed || ex->response_begun)
-		return PATHS_IDLE;
-	request = ex->request;
-	if (request == NULL)
-		return PATHS_UNSURE;
-	memcpy(&id, request->ctx.span_id, sizeof(id));
-	return conn->first == ex && fds_word(fd) == word && id > PATHS_UNSURE ? id : PATHS_UNSURE;
-}
-
 struct exploration {
 	struct candidate *found;
 	unsigned count, room, copies;
@@ -104,9 +78,9 @@ struct exploration {
 
 static void try_number(struct exploration *e, struct path path, int fd)
 {
-	uint64_t request = paths_request(fd);
+	uint64_t request = evidence_core.request_at(fd);
 
-	if (request > PATHS_UNSURE && e->count < e->room)
+	if (request > HANDOFF_UNSURE && e->count < e->room)
 		e->found[e->count++] = (struct candidate){ path, request };
 }
 
@@ -138,7 +112,7 @@ static __attribute__((noinline)) void try_pointer(struct exploration *e, struct 
 	if (e->copies == PATHS_COPIES)
 		return;
 	e->copies++;
-	got = os_copy(block, (const void *)from, len);
+	got = evidence_core.copy(block, (const void *)from, len);
 	len = got < 0 ? 0 : (size_t)got & ~(sizeof(to) - 1);
 	path.depth++;
 	if (left == 1) {

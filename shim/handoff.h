@@ -1,38 +1,81 @@
 /*
- * What the two objects of TRACESHIM_ATTRIBUTION=validated share: libtraceshim-handoff.so sees mutexes unlocked, and knows nothing;
- * libtraceshim.so finds this structure in it by name (dlsym), fills it, and is told.
+ * Where the two objects of TRACESHIM_ATTRIBUTION=validated meet. libtraceshim-handoff.so has all of the evidence for hand-offs
+ * (shim/evidence*.c, hooks/handoff/): it is preloaded beside libtraceshim.so where that is asked for, so that no other process
+ * pays for its code. Neither object needs the other: libtraceshim.so finds a `struct handoff` in it by name, checks that it is of
+ * the same build, and lends it what it needs as a `struct handoff_core`. Without that it does nothing.
  */
 #ifndef TRACESHIM_HANDOFF_H
 #define TRACESHIM_HANDOFF_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-/* Of the caller's stack: 6 registers that a call keeps, below the frame of who tells, and what lies above it. */
-#define HANDOFF_SAVED 6u
-#define HANDOFF_WORDS 104u
+struct request;
 
-/* How far down the stack it is seen what the program writes from then on. */
-#define HANDOFF_WIPED 2048u
+/* Bytes of what a thread gets that takes jobs. */
+#define HANDOFF_BLOCK 256u
 
-/* A mutex that nobody waits with is no queue's: the usual unlock costs a look at one byte. A byte may stand for several mutexes. */
-#define HANDOFF_FILTER 1024u
+/* Which request is answered next on this descriptor? By an unlocked look: to be compared, or confirmed under the lock. */
+#define HANDOFF_NOTHING 0u /* no served connection */
+#define HANDOFF_IDLE 1u    /* a served connection without a request that waits for its answer */
+#define HANDOFF_UNSURE 2u  /* several, or it changes just now */
 
-struct handoff {
-	uint8_t queues[HANDOFF_FILTER]; /* atomic; set where a thread has waited on a condition with such a mutex */
+/*
+ * What the core lends. None of it allocates but by mmap, or waits; all keep errno. Any thread may call it, where no hook of ours
+ * holds anything.
+ */
+struct handoff_core {
+	/* Is this process one that is worked for, and this no child of vfork? */
+	bool (*active)(void);
+	/* One of the above, or the span id of the request, as a number. */
+	uint64_t (*request_at)(int fd);
 	/*
-	 * A queue's mutex was unlocked, and the program goes on at `site`. Called behind the real call. `frame` is the caller's
-	 * frame, of which HANDOFF_SAVED words below belong to it too. Returns whether HANDOFF_WIPED bytes below those are to be
-	 * cleared. Set once, before it is needed; atomic. Keeps errno.
+	 * The same, confirmed under the connection's lock: a reference to the request `id`, if it still waits for its answer
+	 * on `fd`; else NULL. `queue` is noted with it (1 to 255): `*again` says that it was already, so that two jobs name
+	 * this request. To be given back by `unref`.
 	 */
-	bool (*unlocked)(const void *mutex, uintptr_t site, const uintptr_t *frame);
+	struct request *(*take)(int fd, uint64_t id, uint8_t queue, bool *again);
+	void (*unref)(struct request *request);
+	uint32_t (*waiting)(void); /* requests that wait for their answers */
+	/* current_begin_job, current_take_job, current_notice_thread */
+	bool (*begin_job)(void);
+	void (*work_for)(struct request *request);
+	void (*notice_thread)(void);
+	/* Zeroed pages, for good; blocks of HANDOFF_BLOCK bytes with whatever was left in them. NULL: none (not counted). */
+	void *(*pages)(size_t len);
+	void *(*block)(void);
+	void (*give_block)(void *block);
+	/* os_copy, os_monotonic_ms */
+	long (*copy)(void *to, const void *from, size_t len);
+	uint64_t (*monotonic_ms)(void);
+	void (*count)(unsigned counter); /* adds one; STATUS_... of status_page.h */
 };
 
-static inline unsigned handoff_place(const void *mutex)
-{
-	uintptr_t at = (uintptr_t)mutex;
+/* What the core tells, once started. Each is called on the thread that it is about, and keeps errno. */
+struct handoff {
+	/* Of whoever built it: of another version nothing but this is looked at. NUL-terminated. */
+	char version[24];
+	/* The functions that the core lends are copied. False: no memory, and nothing else may be called. Constructor only. */
+	bool (*start)(const struct handoff_core *lent);
+	/* A thread waits on a condition with this mutex: it guards a queue. */
+	void (*note_queue)(const void *mutex);
+	/* The thread is about to write the response of this request (a span id). Before its own request changes by that. */
+	void (*answers)(uint64_t request);
+	/* What the thread does from now on has nothing to do with what it took out of a queue: it reads requests itself; or ends. */
+	void (*leave)(void);
+	void (*end_thread)(void);
+	/* Has the thread at hand what it needs to answer the job that it took? See evidence_live.c. Signal-safe. */
+	bool (*holds)(void);
+};
 
-	return (unsigned)((at >> 3 ^ at >> 13) % HANDOFF_FILTER);
-}
+/* The second object's, found and started; NULL: there is none, or it is not asked for. Constant after handoff_init. */
+extern const struct handoff *handoff;
+
+/*
+ * Start. `found` is what the second object has; NULL where it is not there. What is missing or of another version is noted:
+ * nothing is validated then. Constructor only.
+ */
+void handoff_init(const struct handoff *found);
 
 #endif

@@ -10,7 +10,7 @@
 #include "config.h"
 #include "counters.h"
 #include "current.h"
-#include "evidence.h"
+#include "handoff.h"
 #include "ids.h"
 #include "layout.h"
 #include "logfiles.h"
@@ -498,8 +498,8 @@ void io_end_thread(void)
 {
 	if (io_active())
 		io_flush_thread_logs();
-	if (evidence_on)
-		evidence_end_thread();
+	if (handoff != NULL)
+		handoff->end_thread();
 	spare_end_thread();
 	ring_end_thread();
 }

@@ -2,8 +2,8 @@
  * libtraceshim-handoff.so: sees queues unlocked, for TRACESHIM_ATTRIBUTION=validated. See shim/evidence.c for what for.
  *
  * An object of its own, which is preloaded beside libtraceshim.so where it is asked for: a program unlocks mutexes millions of times
- * a second, and no other program is to pay even the nanosecond that a detour costs. It is no part of the core and knows
- * nothing: until libtraceshim.so has filled `traceshim_handoff`, and without it, each call goes through.
+ * a second, and no other program is to pay even the nanosecond that a detour costs. Until libtraceshim.so has started what is told
+ * here (handoff.h), and without it, no mutex is known as a queue's, and each call goes through.
  *
  * Who may call: any thread; from before the constructors on. No memory, no lock.
  */
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <threads.h>
 
-#include "handoff.h"
+#include "evidence.h"
 
 /* Where it lay before glibc 2.34, as the one of libtraceshim.so. */
 #if defined(__x86_64__) && defined(__GLIBC__)
@@ -21,9 +21,6 @@ __asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
 #endif
 
 #define EXPORT __attribute__((visibility("default")))
-
-extern struct handoff traceshim_handoff;
-EXPORT struct handoff traceshim_handoff;
 
 typedef int unlock_function(void *mutex);
 
@@ -51,7 +48,7 @@ static inline unlock_function *real(unsigned which)
  */
 static __attribute__((noinline)) void wipe(unsigned more)
 {
-	char below[HANDOFF_WIPED / 2];
+	char below[EVIDENCE_WIPED / 2];
 
 	memset(below, 0, sizeof(below));
 	__asm__ volatile("" : : "r"(below) : "memory");
@@ -66,21 +63,18 @@ static __attribute__((noinline)) void wipe(unsigned more)
  */
 static __attribute__((noinline)) int unlock_queue(unsigned which, void *mutex, const void *site)
 {
-	bool (*unlocked)(const void *, uintptr_t, const uintptr_t *);
 	int result;
 
 	__builtin_unwind_init();
 	result = real(which)(mutex);
-	unlocked = __atomic_load_n(&traceshim_handoff.unlocked, __ATOMIC_ACQUIRE);
-	if (result == 0 && unlocked != NULL && unlocked(mutex, (uintptr_t)site, __builtin_frame_address(0)))
+	if (result == 0 && evidence_saw_unlock(mutex, (uintptr_t)site, __builtin_frame_address(0)))
 		wipe(1);
 	return result;
 }
 
 static inline int unlock(unsigned which, void *mutex, const void *site)
 {
-	if (__builtin_expect(__atomic_load_n(&traceshim_handoff.queues[handoff_place(mutex)], __ATOMIC_RELAXED) == 0,
-	                     1))
+	if (__builtin_expect(__atomic_load_n(&evidence_queues[evidence_place(mutex)], __ATOMIC_RELAXED) == 0, 1))
 		return real(which)(mutex);
 	return unlock_queue(which, mutex, site);
 }

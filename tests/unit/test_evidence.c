@@ -10,7 +10,6 @@
 
 #include "core_fixture.h"
 #include "evidence.h"
-#include "handoff.h"
 
 #define GET1 "GET /1 HTTP/1.1\r\n" CORE_PARENT "\r\n"
 #define GET2 "GET /2 HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n"
@@ -21,7 +20,6 @@
 #define HAND 30u
 #define ENOUGH 3000 /* jobs after which everything is decided */
 
-static struct handoff handoff;
 static char queue;        /* its address stands for a mutex */
 static uintptr_t *words_; /* of the worker's stack: a test's own, and the same for all its jobs, as in a pool's loop */
 
@@ -53,8 +51,8 @@ enum way { BY_NUMBER, BY_UPPER_HALF, BY_JOB, BY_PEER, BY_NOTHING, WAYS };
 static void start(uintptr_t *words)
 {
 	words_ = words;
-	evidence_init(&handoff);
-	CHECK(evidence_on);
+	handoff_init(&traceshim_handoff);
+	CHECK(handoff != NULL);
 }
 
 static void read_request(int fd, const char *text)
@@ -628,7 +626,7 @@ CORE_TEST(no_word_makes_it_fault)
 {
 	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
-	uintptr_t words[HANDOFF_WORDS] = { 0 };
+	uintptr_t words[EVIDENCE_WORDS] = { 0 };
 
 	CHECK(pages != MAP_FAILED);
 	CHECK_INT(mprotect(pages + 4096, 4096, PROT_NONE), 0);
@@ -643,11 +641,11 @@ CORE_TEST(no_word_makes_it_fault)
 		words[7] = UINTPTR_MAX / 2 - 7;
 		words[8] = 8;
 		words[9] = (uintptr_t)pages + 1;
-		words[10] = (uintptr_t)&words[HANDOFF_WORDS] - 8;
+		words[10] = (uintptr_t)&words[EVIDENCE_WORDS] - 8;
 		memcpy(pages + 4096 - 8, &words[4 + i % 4], 8);
 		read_request(fd[i % 2], GET1);
 		evidence_note_queue(&queue);
-		evidence_unlocked(&queue, 1, words, HANDOFF_WORDS);
+		evidence_unlocked(&queue, 1, words, EVIDENCE_WORDS);
 		core_send_text(fd[i % 2], OK);
 	}
 	CHECK_INT(counters_get(handoffs_named), 0);
@@ -659,10 +657,27 @@ CORE_TEST(no_word_makes_it_fault)
 
 CORE_TEST(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so)
 {
-	evidence_init(NULL);
-	CHECK(!evidence_on);
+	handoff_init(NULL);
+	CHECK(handoff == NULL);
 	CHECK(strstr(counters_page()->notes, "libtraceshim-handoff.so") != NULL);
-	evidence_end_thread();
+}
+
+static bool never_started(const struct handoff_core *lent)
+{
+	(void)lent;
+	CHECK(false);
+	return false;
+}
+
+CORE_TEST(a_second_object_of_another_version_is_not_started_and_a_note_says_so)
+{
+	struct handoff other = traceshim_handoff;
+
+	other.start = never_started;
+	other.version[0]++;
+	handoff_init(&other);
+	CHECK(handoff == NULL);
+	CHECK(strstr(counters_page()->notes, "another version") != NULL);
 }
 
 CORE_TEST(more_places_than_the_table_holds_are_counted)
@@ -699,6 +714,7 @@ int main(void)
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(no_word_makes_it_fault),
 		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
+		cmocka_unit_test(a_second_object_of_another_version_is_not_started_and_a_note_says_so),
 		cmocka_unit_test(more_places_than_the_table_holds_are_counted),
 	};
 
