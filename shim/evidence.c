@@ -335,14 +335,10 @@ static bool look_for_shared(const struct episode *me, struct site *site, const s
 /* A reference to the request, or NULL. A second job for it ends the trust. */
 static struct request *take_request(struct site *site, int fd, uint64_t id)
 {
-	bool again;
-	struct request *request = evidence_core.take(fd, id, (uint8_t)(1 + (site - table->site)), &again);
+	struct request *request;
 
-	if (again) {
+	if (!evidence_core.take(fd, id, (uint8_t)(1 + (site - table->site)), &request))
 		switch_off(site);
-		evidence_core.unref(request);
-		return NULL;
-	}
 	return request;
 }
 

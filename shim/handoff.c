@@ -50,23 +50,29 @@ static CONN_UNLOCKED_LOOK uint64_t request_at(int fd)
 	return conn->first == ex && fds_word(fd) == word && id > HANDOFF_UNSURE ? id : HANDOFF_UNSURE;
 }
 
-static struct request *take(int fd, uint64_t id, uint8_t queue, bool *again)
+static bool take(int fd, uint64_t id, uint8_t queue, struct request **taken)
 {
 	struct conn_handle handle = conn_of_word(fd, fds_word(fd));
 	struct request *request = NULL;
 	const struct exchange *ex;
+	bool again;
 
-	*again = false;
+	*taken = NULL;
 	if (!conn_lock_to_look(handle))
-		return NULL;
+		return true;
 	ex = handle.conn->mode == CONN_HTTP1 && handle.conn->depth == 1 ? handle.conn->first : NULL;
 	if (ex != NULL && ex->request_headed && !ex->response_begun && ex->request != NULL &&
 	    memcmp(ex->request->ctx.span_id, &id, sizeof(id)) == 0)
 		request = request_ref(ex->request);
 	conn_unlock(handle.conn);
-	if (request != NULL)
-		*again = __atomic_exchange_n(&request->taken, queue, __ATOMIC_RELAXED) == queue;
-	return request;
+	if (request == NULL)
+		return true;
+	again = __atomic_exchange_n(&request->taken, queue, __ATOMIC_RELAXED) == queue;
+	if (again)
+		request_unref(request);
+	else
+		*taken = request;
+	return !again;
 }
 
 static void *take_block(void)

@@ -31,11 +31,11 @@ struct handoff_core {
 	/* One of the above, or the span id of the request, as a number. */
 	uint64_t (*request_at)(int fd);
 	/*
-	 * The same, confirmed under the connection's lock: a reference to the request `id`, if it still waits for its answer
-	 * on `fd`; else NULL. `queue` is noted with it (1 to 255): `*again` says that it was already, so that two jobs name
-	 * this request. To be given back by `unref`.
+	 * The same, confirmed under the connection's lock: `*taken` is a reference to the request `id`, if it still waits for
+	 * its answer on `fd`, to be given back by `unref`; else NULL. `queue` is noted with it (1 to 255): false, and NULL, if
+	 * that was there already, so that two jobs name this request.
 	 */
-	struct request *(*take)(int fd, uint64_t id, uint8_t queue, bool *again);
+	bool (*take)(int fd, uint64_t id, uint8_t queue, struct request **taken);
 	void (*unref)(struct request *request);
 	uint32_t (*waiting)(void); /* requests that wait for their answers */
 	/* current_begin_job, current_take_job, current_notice_thread */

@@ -44,11 +44,11 @@ static inline unlock_function *real(unsigned which)
 
 /*
  * What lies below the stack's end is nothing: but functions that are called later leave holes in their frames, through which it
- * is seen. In two steps, because no frame of ours is large.
+ * is seen. In four steps, because no frame of ours is large.
  */
 static __attribute__((noinline)) void wipe(unsigned more)
 {
-	char below[EVIDENCE_WIPED / 2];
+	char below[EVIDENCE_WIPED / 4];
 
 	memset(below, 0, sizeof(below));
 	__asm__ volatile("" : : "r"(below) : "memory");
@@ -68,7 +68,7 @@ static __attribute__((noinline)) int unlock_queue(unsigned which, void *mutex, c
 	__builtin_unwind_init();
 	result = real(which)(mutex);
 	if (result == 0 && evidence_saw_unlock(mutex, (uintptr_t)site, __builtin_frame_address(0)))
-		wipe(1);
+		wipe(3);
 	return result;
 }
 
