@@ -294,34 +294,23 @@ static inline size_t copy_plain(char *out, const char *in, size_t len)
 	return n;
 }
 
-/* The last few bytes, once more with those in front: less than the few by themselves. false: one of them is special. */
-static inline bool copy_last(char *out, const char *end, size_t left)
-{
-	__m128i v = load(end - STEP);
-
-	if (find_stop(v))
-		return false;
-	store(out + left - STEP, v);
-	return true;
-}
-
 /*
  * 16 bytes are at `in` and already at `out`; they are text as it is, but for quotes and backslashes at `stop`, as far as the
  * caller believes them; as many can be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
- * again, and where the next one is does not wait for it. Returns how many backslashes were put in; *last: the last one's place.
+ * again, and where the next one is does not wait for it. Returns how many backslashes were put in.
  */
-static inline unsigned put_backslashes(char *out, const char *in, unsigned stop, unsigned *last)
+static inline unsigned put_backslashes(char *out, const char *in, unsigned stop)
 {
-	unsigned count = 0, k;
+	unsigned count = 0;
 
 	do {
-		k = (unsigned)__builtin_ctz(stop);
+		unsigned k = (unsigned)__builtin_ctz(stop);
+
 		out[k + count] = '\\';
 		count++;
 		store(out + k + count, load(in + k));
 		stop &= stop - 1;
 	} while (stop);
-	*last = k;
 	return count;
 }
 
@@ -332,52 +321,65 @@ static inline unsigned find_quotes(__m128i v)
 		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
 }
 
-/* The last bytes, at most 31 of them, with blanks behind. Returns `rest`. */
-static inline const char *copy_rest(char *rest, const char *in, size_t left)
+/* The last `left` bytes, at most 31, of `len`, with 32 blanks behind. Returns where they begin in `rest`. */
+static inline const char *copy_rest(char *rest, const char *end, size_t left, size_t len)
 {
-	if (left < STEP) {
+	const char *in = end - left;
+
+	if (__builtin_expect(len >= 2 * STEP, 1)) { /* whole vectors, with bytes that are through already in front */
+		store(rest, load(end - 2 * STEP));
+		store(rest + STEP, load(end - STEP));
+		in = rest + 2 * STEP - left;
+		rest += 2 * STEP - left;
+	} else if (left < STEP) {
 		store(rest, load_some(in, left));
-		store(rest + STEP, _mm_set1_epi8(' '));
-		return rest;
+		in = rest;
+	} else {
+		store(rest, load(in));
+		store(rest + left - STEP, load(in + left - STEP));
+		in = rest;
 	}
-	store(rest, load(in));
-	store(rest + left - STEP, load(in + left - STEP));
 	store(rest + left, _mm_set1_epi8(' '));
 	store(rest + left + STEP, _mm_set1_epi8(' '));
-	return rest;
+	return in;
 }
 
 /*
  * `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway.
  *
- * From `plain` on all was copied as it is. `rest`: the last bytes, with blanks behind to be looked at 16 at a time.
+ * 16 bytes at a time, for which 31 must be there: the last ones come from a copy, with blanks behind.
  */
 static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
-	const char *end = in + len, *plain = in;
+	const char *end = in + len, *last; /* last: the last place at which enough bytes are there */
 	char rest[4 * STEP];
 	bool at_rest = false;
+	size_t plain = copy_plain(out, in, len);
 
-	in += copy_plain(out, in, len);
-	out += in - plain;
+	in += plain;
+	out += plain;
+	last = len - plain >= 2 * STEP ? end - 2 * STEP : in - 1;
 	for (;;) {
-		size_t left = (size_t)(end - in), k;
-		unsigned stop, quotes, others, last;
+		unsigned stop, quotes, others;
 		__m128i v;
+		size_t k;
 
-		if (left < STEP && !at_rest) {
-			if ((size_t)(in - plain) >= STEP - left && copy_last(out, end, left))
-				return out + left;
-			in = copy_rest(rest, in, left);
-			end = in + left;
-			at_rest = true;
+		if (__builtin_expect(in > last, 0)) {
+			size_t left = (size_t)(end - in);
+
+			if (in >= end)
+				return out - (in - end); /* so many of the blanks were copied, too */
+			if (!at_rest) {
+				in = copy_rest(rest, end, left, len);
+				end = in + left;
+				last = end - 1;
+				at_rest = true;
+			}
 		}
 		v = load(in);
 		store(out, v);
 		stop = find_stop(v);
 		if (!stop) {
-			if (left <= STEP)
-				return out + left;
 			in += STEP;
 			out += STEP;
 			continue;
@@ -386,30 +388,19 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
 		if (quotes) {                           /* access logs are full of them */
 			k = (unsigned)__builtin_ctz(others | 1u << STEP);
-			if (left < 2 * STEP && !at_rest) {
-				in = copy_rest(rest, in, left);
-				end = in + left;
-				at_rest = true;
-			}
-			out += put_backslashes(out, in, quotes, &last);
-			if (left <= k)
-				return out + left;
-			plain = in + last;
+			out += put_backslashes(out, in, quotes) + k;
 			in += k;
-			out += k;
 			continue;
 		}
 		k = (unsigned)__builtin_ctz(stop);
 		if (line && in[k] == '\n')
 			return NULL;
 		k = step_text(v, stop);
-		k = k < left ? k : left;
+		k = k < (size_t)(end - in) ? k : (size_t)(end - in);
 		in += k;
 		out += k;
-		if (!k) {
-			out = escape_one(out, &in, left);
-			plain = in;
-		}
+		if (!k)
+			out = escape_one(out, &in, (size_t)(end - in));
 	}
 }
 #else

@@ -167,7 +167,7 @@ static inline char *put_steps(char *out, const char *from, uint32_t len)
 }
 
 /* From behind the ids to the stream. */
-static char *make_tail(char *out, const struct record_source *src)
+static char *put_tail(char *out, const struct record_source *src)
 {
 	out = put_steps(out, record_parts.tail, record_parts.tail_len);
 	out = record_put_number(out, (uint32_t)src->pid);
@@ -175,73 +175,59 @@ static char *make_tail(char *out, const struct record_source *src)
 	return put_part(out, &record_parts.streams[src->stream]);
 }
 
-static inline char *put_tail(char *out, const struct record_source *src)
+/* Records with the same thread and kind differ behind the message in the digits of their ids, and in the request's fields. */
+static inline uint32_t kind_of_rest(const struct record_source *src)
 {
-	uint64_t key[2] = { (uint64_t)src->stream, (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid };
+	const struct trace_context *ctx = src->ctx;
+
+	return (uint32_t)src->stream | (ctx ? 1u << 8 | (uint32_t)ctx->validated << 9 | (uint32_t)ctx->flags << 16 : 0);
+}
+
+static inline uint64_t thread_of_rest(const struct record_source *src)
+{
+	return (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid;
+}
+
+static __attribute__((noinline)) char *make_rest(char *out, const struct record_source *src)
+{
 	struct record_memo *memo = src->memo;
-	char *end;
+	char *p = out;
 
+	*p++ = '"';
+	if (src->ctx)
+		p = put_ids(p, src->ctx, 0);
+	p = put_tail(p, src);
 	if (!memo)
-		return make_tail(out, src);
-	if (__builtin_expect(memo->tail_len && !((key[0] ^ memo->tail_key[0]) | (key[1] ^ memo->tail_key[1])), 1))
-		return put_steps(out, memo->tail, memo->tail_len);
-	end = make_tail(out, src);
-	memo->tail_len = end - out <= RECORD_MEMO_TAIL ? (uint16_t)(end - out) : 0;
-	memcpy(memo->tail, out, memo->tail_len);
-	memcpy(memo->tail_key, key, sizeof(key));
-	return end;
+		return p;
+	memo->rest_len = 0;
+	if (p - out > RECORD_MEMO_REST || (src->ctx && ids_are_decimal()))
+		return p;
+	memcpy(memo->rest, out, (size_t)(p - out));
+	memo->trace_at = (uint16_t)(1 + record_parts.trace.len);
+	memo->span_at = (uint16_t)(memo->trace_at + 32 + 1 + record_parts.span.len);
+	memo->rest_kind = kind_of_rest(src);
+	memo->rest_thread = thread_of_rest(src);
+	memo->rest_len = (uint16_t)(p - out);
+	return p;
 }
 
-/* What the ids' members are made of, beside the ids. */
-static inline uint16_t ids_flags(const struct trace_context *ctx)
-{
-	return (uint16_t)(ctx->flags | ctx->validated << 8);
-}
-
-/*
- * The ids' members of another request are as long, where they are hex, and differ in their digits: only these are written.
- * A server that logs one line a request is here at each.
- */
-static __attribute__((noinline)) void renew_ids(struct record_memo *memo, const struct trace_context *ctx)
-{
-	char *trace = memo->ids + record_parts.trace.len;
-
-	if (memo->ids_len && memo->ids_flags == ids_flags(ctx) && !ids_are_decimal()) {
-		record_put_hex(trace, ctx->trace_id, 16);
-		record_put_hex(trace + 33 + record_parts.span.len, ctx->span_id, 8);
-	} else {
-		memo->ids_len = (uint16_t)(put_ids(memo->ids, ctx, 0) - memo->ids);
-		memo->ids_flags = ids_flags(ctx);
-	}
-}
-
-_Static_assert(4 * PART_SIZE + 32 + 1 + 20 + 1 + 5 <= RECORD_MEMO_IDS && RECORD_MEMO_IDS % TAIL_STEP == 0,
-               "the memo holds the ids, with what copies write beyond");
-
-static inline char *put_kept_ids(char *out, const struct record_source *src)
-{
-	struct record_memo *memo = memo_of(src);
-	uint64_t key[3];
-
-	if (!memo)
-		return put_ids(out, src->ctx, 0);
-	memcpy(key, src->ctx->trace_id, 16);
-	memcpy(key + 2, src->ctx->span_id, 8);
-	if (!memo->ids_len || memo->ids_flags != ids_flags(src->ctx) ||
-	    ((key[0] ^ memo->ids_key[0]) | (key[1] ^ memo->ids_key[1]) | (key[2] ^ memo->ids_key[2]))) {
-		renew_ids(memo, src->ctx);
-		memcpy(memo->ids_key, key, sizeof(key));
-	}
-	return put_steps(out, memo->ids, memo->ids_len);
-}
+_Static_assert(RECORD_MEMO_REST % TAIL_STEP == 0, "the memo holds what copies read beyond the rest");
 
 /* From behind the message to the stream. */
 static inline char *put_rest(char *out, const struct record_source *src)
 {
-	*out++ = '"';
-	if (src->ctx)
-		out = put_kept_ids(out, src);
-	return put_tail(out, src);
+	const struct record_memo *memo = src->memo;
+
+	if (__builtin_expect(!memo || !memo->rest_len || memo->rest_kind != kind_of_rest(src) ||
+	                             memo->rest_thread != thread_of_rest(src),
+	                     0))
+		return make_rest(out, src);
+	put_steps(out, memo->rest, memo->rest_len);
+	if (src->ctx) {
+		record_put_hex(out + memo->trace_at, src->ctx->trace_id, 16);
+		record_put_hex(out + memo->span_at, src->ctx->span_id, 8);
+	}
+	return out + memo->rest_len;
 }
 
 /* What the fields of a request may take; 0: it has none. */
@@ -287,7 +273,8 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 	p = put_head(out, src);
 	if (len && line[len - 1] == '\r' && !src->partial)
 		len--;
-	p = put_part(p, &record_parts.middle[severity_detect(line, len)]);
+	p = put_part(p, &record_parts.middle[src->memo ? severity_detect_again(&src->memo->level, line, len) :
+	                                                 severity_detect(line, len)]);
 	p = doubtful ? json_escape_line(p, line, len) : json_escape(p, line, len);
 	if (__builtin_expect(!p, 0))
 		return 0;
@@ -340,7 +327,7 @@ static size_t splice(const struct record_source *src, const char *line, size_t l
 	memcpy(out, line, brace);
 	p = out + brace;
 	if (src->ctx) {
-		p = have ? put_ids(p, src->ctx, have) : put_kept_ids(p, src);
+		p = put_ids(p, src->ctx, have);
 		if (!src->plain)
 			p = put_fields(p, src->ctx, have);
 		/* Every member came with a comma in front: the first of an object has none. */

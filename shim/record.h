@@ -9,28 +9,28 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "severity.h"
 #include "trace.h"
 
 enum record_stream { RECORD_STDOUT, RECORD_STDERR, RECORD_FILE };
 
 /*
- * What most records of one writer have in common, worked out once: the text up to the second's fraction, the ids of one
- * request as members, and what follows them for one thread. All zero, or with `turn` zero: nothing yet. Of one writer at a
- * time. What is in it is told by value, so that it may be handed from one writer to another.
+ * What most records of one writer have in common, worked out once: the text up to the second's fraction; what lies behind the
+ * message, in which only the digits of the ids change; and how its lines begin. All zero, or with `turn` zero: nothing yet. Of one
+ * writer at a time. What is in it is told by value, so that it may be handed from one writer to another.
  */
 #define RECORD_MEMO_HEAD 48
-#define RECORD_MEMO_IDS 256
-#define RECORD_MEMO_TAIL 256
+#define RECORD_MEMO_REST 448
 struct record_memo {
-	uint32_t turn;                        /* of record_init */
-	uint16_t head_len, ids_len, tail_len; /* 0: not known */
-	uint16_t ids_flags;                   /* trace_context's, and whether it is validated */
-	uint64_t second_ns;                   /* the head's */
-	uint64_t ids_key[3];                  /* trace id and span id */
-	uint64_t tail_key[2];                 /* stream; process and thread */
+	uint32_t turn;               /* of record_init */
+	uint16_t head_len, rest_len; /* 0: not known */
+	uint64_t second_ns;          /* the head's */
+	uint64_t rest_thread;        /* process and thread */
+	uint32_t rest_kind;          /* what else the rest says, beside the ids */
+	uint16_t trace_at, span_at;  /* their digits, in the rest of a request's record */
 	char head[RECORD_MEMO_HEAD];
-	char ids[RECORD_MEMO_IDS];
-	char tail[RECORD_MEMO_TAIL];
+	char rest[RECORD_MEMO_REST];
+	struct severity_memo level;
 };
 
 struct record_source {

@@ -5,8 +5,7 @@
  * halves, then the four pairs, then the eight digits are divided side by side, each in its own part of the word. Date and
  * time of day are worked out once a second and shared by all threads and signal handlers, without a lock: whoever sets
  * `busy` writes them, and whoever reads looks at the second's number before and after. A writer that never comes back
- * leaves `busy` set; from then on everybody works it out. Hex with vectors where there are any: a digit at a time, the
- * two ids of a record would cost as much as half of all the rest of it.
+ * leaves `busy` set; from then on everybody works it out.
  *
  * Who may call: anybody, signal handlers included. Memory: one second's text. Source: the proleptic Gregorian calendar in
  * eras of 400 years.
@@ -15,12 +14,6 @@
 
 #include <stdbool.h>
 #include <string.h>
-
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
-#include "ids.h"
 
 /* "2026-11-22T18:01:43." of a second since 1970, in words; number: that second + 1, 0 while it is written. */
 static struct {
@@ -148,22 +141,4 @@ char *record_put_time(char *out, uint64_t time_ns)
 		make_second(seconds, text);
 	memcpy(out, text, 20);
 	return record_put_fraction(out + 20, (uint32_t)(time_ns % 1000000000u));
-}
-
-/* 8 or 16 bytes in hex. Twice a record: a digit at a time, this would cost as much as half of all the rest. */
-char *record_put_hex(char *out, const uint8_t *id, size_t n)
-{
-#ifdef __SSE2__
-	for (; n; n -= 8, id += 8, out += 16) {
-		__m128i v = _mm_loadl_epi64((const __m128i *)(const void *)id), nibble = _mm_set1_epi8(15);
-
-		v = _mm_unpacklo_epi8(_mm_and_si128(_mm_srli_epi16(v, 4), nibble), _mm_and_si128(v, nibble));
-		v = _mm_add_epi8(_mm_add_epi8(v, _mm_set1_epi8('0')),
-		                 _mm_and_si128(_mm_cmpgt_epi8(v, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '9' - 1)));
-		_mm_storeu_si128((__m128i *)(void *)out, v);
-	}
-	return out;
-#else
-	return ids_hex(out, id, n);
-#endif
 }

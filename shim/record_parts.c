@@ -164,7 +164,6 @@ _Static_assert(TAIL_SIZE + 12 * PART_SIZE +
                        RECORD_OVERHEAD_MAX,
                "the overhead holds every part");
 _Static_assert(LIMIT_CORRELATION_ID <= LIMIT_FIELD_VALUE, "put_field cuts no correlation id");
-_Static_assert(RECORD_MEMO_TAIL % TAIL_STEP == 0, "the memo is copied in whole steps");
 
 static bool same_name(const struct config_name *a, const struct config_name *b)
 {

@@ -13,7 +13,13 @@
  *   level=warn  lvl="warn"  severity=  a pair, any case
  *   <3>…   E1122 18:01:43…   E, [2026… syslog's priority, glog, Ruby's Logger, at the very start
  *
- * Who may call: anybody, signal handlers included; nothing is kept. Only the first SEVERITY_WINDOW bytes are read.
+ * A program's lines mostly begin alike, but for the digits of their time; and of digits it is never asked which ones they are, but
+ * in syslog's priority. So a caller may keep the front of the last line with its answer (struct severity_memo): all the bytes that
+ * were looked at, by which each branch above was taken. For that every look notes how far it goes; one beyond the line's end, where
+ * the answer hangs on its length, goes into no memo.
+ *
+ * Who may call: anybody, signal handlers included; nothing is kept but in the caller's memo. Only the first SEVERITY_WINDOW bytes
+ * are read.
  * Source: RFC 5424 section 6.2.1 for <N>; the others are the default layouts of nginx, Apache, PHP, Python logging,
  * gunicorn, loguru, logback, log4j, Spring, java.util.logging, logrus, slog, zap, glog, env_logger, tracing, spdlog.
  */
@@ -335,6 +341,13 @@ static bool is_level_key(const char *p, size_t len)
 	       (len == 8 && memcmp(p, "severity", 8) == 0) || (len == 8 && memcmp(p, "loglevel", 8) == 0);
 }
 
+/* What the answer hangs on reaches to `to`. */
+static inline void note_look(const char **looked, const char *to)
+{
+	if (to > *looked)
+		*looked = to;
+}
+
 /* Is there " - " or " | " at p, perhaps behind padding? */
 static bool is_separator(const char *p, const char *end)
 {
@@ -361,19 +374,25 @@ static bool stands_as_level(const char *from, const char *to, const char *end, b
  * *next NULL when the message has begun.
  */
 static __attribute__((noinline)) enum severity word_token(const char *p, const char *end, bool fields_before,
-                                                          bool separated, const char **next)
+                                                          bool separated, const char **next, const char **looked)
 {
 	enum severity s;
 	const char *to = read_word(p, end, &s), *rest;
 
 	*next = NULL;
+	note_look(looked, to + 8);
+	note_look(looked, skip_blanks(to, end) + 2); /* is_separator */
 	if (s == SEVERITY_FATAL && end - to > 7 && memcmp(to, " error:", 7) == 0)
 		return s;
 	if (s != SEVERITY_NONE && stands_as_level(p, to, end, separated))
 		return s;
 	rest = skip_class(to, end, IN_NAME);
-	if (rest < end && *rest == '=')
-		return pair_value(rest + 1, end, is_level_key(p, (size_t)(rest - p)), next);
+	note_look(looked, skip_blanks(rest, end) + 2);
+	if (rest < end && *rest == '=') {
+		s = pair_value(rest + 1, end, is_level_key(p, (size_t)(rest - p)), next);
+		note_look(looked, *next + 1);
+		return s;
+	}
 	if (s != SEVERITY_NONE)
 		return SEVERITY_NONE;
 	if (to - p == 3 && memcmp(p, "PHP", 3) == 0 && to < end && *to == ' ')
@@ -419,28 +438,34 @@ static inline enum severity group_token(const char *p, const char *end, const ch
 	return any_group(p, end, next);
 }
 
-static __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len)
+/* *looked: grows to what the answer hangs on. */
+static __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len, const char **looked)
 {
 	const char *end = line + (len < SEVERITY_WINDOW ? len : SEVERITY_WINDOW);
 	const char *p = skip_unseen(line, end), *next = NULL;
 	bool fields = false, separated = false;
 	enum severity s = SEVERITY_NONE;
 
+	note_look(looked, p + 9); /* letter_layout */
 	if (p == end)
 		return SEVERITY_NONE;
-	if (*p == '<')
+	if (*p == '<') {
+		*looked = end + 1; /* its digits count */
 		return syslog_priority(p, end);
+	}
 	if (is_upper(p[0]) && end - p > 1 && (p[1] == ',' || is_digit(p[1])))
 		s = letter_layout(p, end);
 	for (; p < end && s == SEVERITY_NONE; p = skip_unseen(next, end)) {
 		enum token token = token_of[(unsigned char)*p];
 
+		note_look(looked, p + 3); /* skip_colours */
 		switch (token) {
-		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next); break;
+		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next, looked); break;
 		case TOKEN_GROUP: s = group_token(p + 1, end, &next); break;
 		case TOKEN_NUMBER:
 			/* A time, a date, a number; "12ms" and the like have begun the message. */
 			next = skip_time(p + 1, end);
+			note_look(looked, next + 7);
 			if (next < end && is_letter(*next))
 				return SEVERITY_NONE;
 			/* An access line's client, whom nobody identified: two fields and a group. */
@@ -456,11 +481,18 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 			break;
 		case TOKEN_NONE: return SEVERITY_NONE;
 		}
-		if (next == NULL)
+		/* A group that does not close, or a word that ended the search and has noted by itself what it looked at. */
+		if (next == NULL) {
+			if (token == TOKEN_GROUP)
+				*looked = end + 1;
 			return s;
+		}
+		note_look(looked, next + 1);
 		fields = true;
 		separated = token == TOKEN_BAR;
 	}
+	if (s == SEVERITY_NONE)
+		*looked = end + 1;
 	return s;
 }
 
@@ -490,9 +522,78 @@ static inline enum severity first_word(const char *line)
 #endif
 }
 
-enum severity severity_detect(const char *line, size_t len)
+static inline enum severity detect(const char *line, size_t len, const char **looked)
 {
 	enum severity s = len >= 16 && is_letter(*line) && is_first_letter(*line) ? first_word(line) : SEVERITY_NONE;
 
-	return s != SEVERITY_NONE ? s : read_tokens(line, len);
+	*looked = line + 16; /* first_word */
+	return s != SEVERITY_NONE ? s : read_tokens(line, len, looked);
 }
+
+enum severity severity_detect(const char *line, size_t len)
+{
+	const char *looked;
+
+	return detect(line, len, &looked);
+}
+
+#ifdef __SSE2__
+/* The same bytes, with a zero for each digit. */
+static inline __m128i without_digits(__m128i v)
+{
+	__m128i from = _mm_sub_epi8(v, _mm_set1_epi8('0'));
+
+	return _mm_sub_epi8(v, _mm_and_si128(from, in_range(v, '0', 9)));
+}
+
+static inline bool is_alike(const struct severity_memo *memo, const char *line)
+{
+	__m128i differs = _mm_setzero_si128();
+	unsigned i;
+
+	for (i = 0; i < memo->room; i += 16) {
+		__m128i same = _mm_cmpeq_epi8(without_digits(load(line + i)), load(memo->front + i));
+
+		differs = _mm_or_si128(differs, _mm_andnot_si128(same, load(memo->looked + i)));
+	}
+	return _mm_movemask_epi8(differs) == 0;
+}
+
+static __attribute__((noinline)) void keep(struct severity_memo *memo, const char *line, size_t looked, enum severity s)
+{
+	size_t room = (looked + 15) & ~(size_t)15, i;
+
+	for (i = 0; i < room; i += 16)
+		_mm_storeu_si128((__m128i *)(void *)(memo->front + i), without_digits(load(line + i)));
+	memset(memo->looked, 0xff, looked);
+	memset(memo->looked + looked, 0, room - looked);
+	memo->level = (uint8_t)s;
+	memo->room = (uint8_t)room;
+}
+
+enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
+{
+	const char *looked;
+	enum severity s;
+	size_t n;
+
+	if (memo->room != 0 && len >= memo->room && is_alike(memo, line)) {
+		memo->unlike = 0;
+		return (enum severity)memo->level;
+	}
+	s = detect(line, len, &looked);
+	n = (size_t)(looked - line);
+	/* Not for one line in between; and where lines begin otherwise each time, more and more seldom. */
+	memo->unlike++;
+	if ((memo->room == 0 || (memo->unlike > 1 && (memo->unlike & (memo->unlike - 1)) == 0)) && n <= SEVERITY_MEMO &&
+	    len >= ((n + 15) & ~(size_t)15))
+		keep(memo, line, n, s);
+	return s;
+}
+#else
+enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
+{
+	(void)memo;
+	return severity_detect(line, len);
+}
+#endif

@@ -649,6 +649,112 @@ static void prose_states_no_severity(void **state)
 	}
 }
 
+static unsigned draw(unsigned bound)
+{
+	static uint32_t state = 20261122;
+
+	state = state * 1664525u + 1013904223u;
+	return (state >> 8) % bound;
+}
+
+/* A line out of pieces that the rules know, and of some that they do not. */
+static size_t compose(char *line)
+{
+	static const char *const pieces[] = { "2026-11-22 18:01:43.123",
+		                              "10.20.30.40 - - [22/Nov/2026:18:01:43 +0000] ",
+		                              "INFO",
+		                              "error",
+		                              "[error]",
+		                              "[core:warn]",
+		                              "- ",
+		                              " | ",
+		                              ": ",
+		                              "level=warn",
+		                              "lvl=\"error\"",
+		                              "user=bob",
+		                              " ",
+		                              "   ",
+		                              "\t",
+		                              "UTC",
+		                              "Nov 22",
+		                              "\033[31m",
+		                              "<3>",
+		                              "<30>",
+		                              "E1122 18:01:43",
+		                              "E, [2026",
+		                              "FATAL error: ",
+		                              "PHP",
+		                              "name - ",
+		                              "\"GET / HTTP/1.1\" 200 5",
+		                              "(",
+		                              "[",
+		                              "12ms",
+		                              "TRACE /x",
+		                              "WARNING",
+		                              "Information",
+		                              "12",
+		                              ",",
+		                              "x",
+		                              "[pid 12] ",
+		                              "CRITICALS",
+		                              "\xc3\xa9" };
+	unsigned count = 1 + draw(8);
+	size_t len = 0;
+
+	while (count-- > 0) {
+		const char *piece = pieces[draw(sizeof(pieces) / sizeof(pieces[0]))];
+
+		memcpy(line + len, piece, strlen(piece));
+		len += strlen(piece);
+	}
+	return len;
+}
+
+/* Other digits, another byte, another end, or none. */
+static size_t change(char *line, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (line[i] >= '0' && line[i] <= '9' && draw(2) == 0)
+			line[i] = (char)('0' + draw(10));
+	if (draw(3) == 0)
+		line[draw((unsigned)len)] = "0aA :[]-|=/<\"\t\033"[draw(15)];
+	if (draw(3) == 0)
+		return 1 + draw((unsigned)len);
+	return draw(3) == 0 ? len + compose(line + len) : len;
+}
+
+static void a_level_that_is_remembered_is_the_one_that_would_be_found(void **state)
+{
+	unsigned round, i, remembered = 0;
+
+	(void)state;
+	for (round = 0; round < 30000; round++) {
+		struct severity_memo memo = { 0 };
+		char first[1024], text[2048], *line;
+		size_t first_len = compose(first), len;
+
+		(void)severity_detect_again(&memo, first, first_len);
+		for (i = 0; i < 8; i++) {
+			enum severity s;
+
+			memcpy(text, first, first_len);
+			len = change(text, first_len);
+			line = malloc(len);
+			memcpy(line, text, len);
+			s = severity_detect_again(&memo, line, len);
+			remembered += memo.room != 0 && memo.unlike == 0;
+			if (s != severity_detect(line, len))
+				fail_msg("'%.*s' behind '%.*s'", (int)len, line, (int)first_len, first);
+			free(line);
+		}
+	}
+#ifdef __SSE2__
+	assert_in_range(remembered, 1000, UINT32_MAX);
+#endif
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, reset)
 
 int main(void)
@@ -674,6 +780,7 @@ int main(void)
 		TEST(stated_severities_are_found),
 		TEST(every_level_word_is_known_in_lines_of_any_length),
 		TEST(prose_states_no_severity),
+		TEST(a_level_that_is_remembered_is_the_one_that_would_be_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
