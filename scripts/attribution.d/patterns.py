@@ -21,8 +21,12 @@ class Pattern:
     levels: tuple = ("",)  # of optimization
     path: str = "/"
     logs_to_stderr: bool = False
-    bare_children: bool = False  # the server starts programs without the object
+    bare_lines: int = 0  # of a request that nobody knows: of the program that it starts, which gets the object only with an id
+    most_calls: int = 0  # of a request, where some have more
     pipelines: bool = True
+    memcached: bool = False  # speaks that, not HTTP
+    fresh: bool = False  # callers say no ids: any will do that a request has for itself
+    settings: dict = dataclasses.field(default_factory=dict)
     row: str = ""  # of the table, where several patterns share one
     most_connections: int = 0
 
@@ -76,7 +80,7 @@ for kind, title, settings in (
          {"floor": 0.9, "calls_floor": 0.9, "short": True}),
         ("fork", "a process a connection", {"floor": 1, "calls_floor": 1, "behind_floor": 1}),
         ("cgi", "a thread a connection, a program a request (CGI)",
-         {"floor": 1, "calls_floor": 1, "behind_floor": 0.99, "bare_children": True}),
+         {"floor": 1, "calls_floor": 1, "behind_floor": 0.99, "bare_lines": 2}),
         ("logger", "a thread a connection, a thread that logs for all", {"calls_floor": 1})):
     add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=5, **C, **settings)
 
@@ -90,7 +94,7 @@ for kind, title, settings in (
     add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **C, **settings)
 for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
                     ("wander", "coroutines (ucontext) on three threads")):
-    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=0, **C)
+    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=1, most_calls=2, **C)
 
 # ---- other languages ------------------------------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def sums(result, what, pipelined=None, behind=None):
                      behind in (None, row["word"] in BEHIND)]
     total = add_up(rows)
     if what == "lines" and pipelined is None and behind is None:
-        total["wrong"] += sum(run["foreign"] for run in result.get("runs", []))
+        total["wrong"] += sum(run["foreign"] + run["shared"] for run in result.get("runs", []))
     return total
 
 
@@ -71,8 +71,12 @@ def judge(pattern, result):
         said = f"{run['examples']}{run['said']}".strip()
         if said:
             errors.append(said)
-        if run["no_record"] and not pattern.bare_children:
+        again = sum(phase["retried"] for phase in run["phases"])
+        unknown = sum(phase["requests"] for phase in run["phases"] if phase["kind"] == "pipeline")
+        if run["no_record"] > unknown * pattern.bare_lines:
             errors.append(f"{run['no_record']} lines are no records")
+        if run["repeated"] > again * pattern.lines:
+            errors.append(f"{run['repeated']} lines came twice")
     for name, counts, floor in (("lines", sums(result, "lines", False, False), pattern.floor),
                                 ("lines behind the answer", sums(result, "lines", False, True), pattern.behind_floor),
                                 ("calls", sums(result, "calls", False), pattern.calls_floor)):
@@ -82,7 +86,8 @@ def judge(pattern, result):
     for name, counts, each in ("lines", lines, pattern.lines), ("calls", calls, pattern.calls):
         if counts["wrong"]:
             errors.append(f"{counts['wrong']} {name} are wrong")
-        if each and not wanted * each <= sum(counts.values()) <= (wanted + retried(result)) * each:
+        most = max(each, pattern.most_calls if name == "calls" else 0)
+        if not wanted * each <= sum(counts.values()) <= (wanted + retried(result)) * most:
             errors.append(f"{sum(counts.values())} {name}, wanted {wanted * each}")
     return errors
 
@@ -95,35 +100,56 @@ def percent(value):
     return f"{value * 100:.2f}"
 
 
-def wrong(counts):
-    total = sum(counts.values())
-    if not total:
+def ppm(seen, trials):
+    """The bound, in a million. A request is one trial, however many lines it has: its lines stand and fall together."""
+    if not trials:
         return "-"
-    ppm = upper_bound(counts["wrong"], total) * 1e6
-    return f"{counts['wrong']} (< {ppm:,.0f})" if ppm >= 10 else f"{counts['wrong']} (< {ppm:.1f})"
+    bound = upper_bound(min(seen, trials), trials) * 1e6
+    return f"< {bound:,.0f}" if bound >= 10 else f"< {bound:.1f}"
+
+
+def wrong(counts, number, told):
+    """How many; the bounds of all requests, and of those that have an id."""
+    return f"{counts['wrong']} ({ppm(counts['wrong'], number)}; {ppm(counts['wrong'], told)})" if sum(counts.values()) else "-"
 
 
 def right(counts):
     return percent(share("right", counts)) if sum(counts.values()) else "-"
 
 
-HEAD = ("pattern", "requests", "lines: right %", "behind the answer", "pipelined", "wrong (ppm)", "calls: right %", "pipelined",
-        "wrong (ppm)", "throughput")
+HEAD = ("pattern", "requests", "at work: mean, most", "lines: right %", "behind the answer", "pipelined", "wrong", "calls: right %",
+        "pipelined", "wrong")
+COST_HEAD = ("processor time", "throughput")
 
 
-def row(title, parts, spent, number):
-    """A line of the table: of one result, or of the sums of all."""
-    ratio = f"{spent['median']:.2f} ({spent['least']:.2f}..{spent['most']:.2f})" if spent else "-"
-    return "| " + " | ".join([title, f"{number:,}", right(parts["lines"]), right(parts["behind"]), right(parts["lines pipelined"]),
-                              wrong(parts["all lines"]), right(parts["calls"]), right(parts["calls pipelined"]),
-                              wrong(parts["all calls"]), ratio]) + " |"
+def ratio(spent, name):
+    return f"{spent[name]['median']:.2f} ({spent[name]['least']:.2f}..{spent[name]['most']:.2f})" if spent else "-"
+
+
+def row(title, parts, spent, costs):
+    """A line of the table: of one result, or of the sums of all; `costs`: there is such a column."""
+    lines, calls, number = parts["all lines"], parts["all calls"], parts["requests"]
+    cells = [title, f"{number:,}", parts["at work"], right(parts["lines"]), right(parts["behind"]), right(parts["lines pipelined"]),
+             wrong(lines, number, parts["told"]), right(parts["calls"]), right(parts["calls pipelined"]),
+             wrong(calls, number, calls["right"] + calls["wrong"])]
+    return "| " + " | ".join(cells + ([ratio(spent, "processor"), ratio(spent, "throughput")] if costs else [])) + " |"
+
+
+def at_work(result):
+    """How many requests were between their first line and their answer, whenever one began: the mean, and the most."""
+    seen = [phase for run in result.get("runs", []) for phase in run["phases_seen"] if phase["begun"]]
+    begun = sum(phase["begun"] for phase in seen)
+    mean = sum(phase["mean_at_work"] * phase["begun"] for phase in seen) / begun if begun else 0
+    return f"{mean:.1f}, {max(phase['most_at_work'] for phase in seen)}" if seen else "-"
 
 
 def parts_of(result):
+    runs = result.get("runs", [])
     return {"lines": sums(result, "lines", False, False), "behind": sums(result, "lines", False, True),
             "lines pipelined": sums(result, "lines", True), "all lines": sums(result, "lines"),
             "calls": sums(result, "calls", False), "calls pipelined": sums(result, "calls", True),
-            "all calls": sums(result, "calls")}
+            "all calls": sums(result, "calls"), "requests": requests(result), "at work": at_work(result),
+            "told": sum(phase["told"] for run in runs for phase in run["phases_seen"])}
 
 
 def merge(results):
@@ -137,22 +163,42 @@ def merge(results):
     for result in rows.values():
         spent = result["costs"]
         if spent:
-            result["cost"] = {"median": statistics.median(one["median"] for one in spent),
-                              "least": min(one["least"] for one in spent), "most": max(one["most"] for one in spent)}
+            result["cost"] = {name: {"median": statistics.median(one[name]["median"] for one in spent),
+                                     "least": min(one[name]["least"] for one in spent),
+                                     "most": max(one[name]["most"] for one in spent)} for name in ("processor", "throughput")}
     return list(rows.values())
 
 
+def origin(results):
+    """What was run to get this, and of which commit: a sentence for each, if there were several."""
+    by_origin = {}
+    for result in results:
+        settings = " ".join(f"--set {item}" for item in result["settings"])
+        said = (f"`scripts/attribution --requests {result['requests']}{' ' + settings if settings else ''}` of commit "
+                f"{result['commit']}")
+        by_origin.setdefault(said, []).append(result["name"])
+    if len(by_origin) == 1:
+        return [f"Measured by {next(iter(by_origin))}."]
+    most = max(by_origin, key=lambda said: len(by_origin[said]))
+    others = [f"{', '.join(names)}: {said}" for said, names in by_origin.items() if said != most]
+    return [f"Measured by {most}; but {'; '.join(others)}."]
+
+
 def table(results):
-    rows = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-    group, total, number = None, {}, 0
+    costs = any(result.get("cost") for result in results)
+    head = HEAD + COST_HEAD if costs else HEAD
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    group, total = None, {}
     for result in merge(results):
         parts = parts_of(result)
-        number += requests(result)
         for name, counts in parts.items():
-            total[name] = add_up([counts, total[name]]) if name in total else counts
+            if isinstance(counts, dict):
+                total[name] = add_up([counts, total[name]]) if name in total else counts
+            elif name != "at work":
+                total[name] = total.get(name, 0) + counts
         if result["group"] != group:
             group = result["group"]
-            rows.append(f"| **{group}** |" + " |" * (len(HEAD) - 1))
-        rows.append(row(result["title"], parts, result.get("cost"), requests(result)))
-    rows.append(row("**all**", total, None, number))
-    return "\n".join(rows) + "\n"
+            rows.append(f"| **{group}** |" + " |" * (len(head) - 1))
+        rows.append(row(result["title"], parts, result.get("cost"), costs))
+    rows.append(row("**all**", {**total, "at work": ""}, None, costs))
+    return "\n".join(rows + [""] + origin(results)) + "\n"

@@ -1,5 +1,6 @@
 """Run one server of the attribution experiment: its clients, the service behind it, and the judge of its log."""
 import json
+import math
 import mmap
 import os
 import pathlib
@@ -16,7 +17,7 @@ import time
 SCHEDULE = [("keep", 1, 1), ("keep", 4, 2), ("keep", 16, 4), ("keep", 64, 4), ("keep", 256, 4), ("pipeline", 16, 2),
             ("pipeline", 64, 1), ("close", 16, 2), ("close", 64, 1)]
 SHORT = [("keep", 1, 2), ("keep", 4, 1), ("keep", 64, 2), ("pipeline", 16, 1), ("close", 16, 1)]
-COST = [("keep", 16, 1)]
+COST = [("keep", 16, 1), ("keep", 16, 9)]  # the first is not measured
 QUIET_S = 5  # a server that says nothing for so long says no more
 
 
@@ -54,7 +55,7 @@ class Bench:
     def __exit__(self, *_):
         shutil.rmtree(self.tmp, ignore_errors=True)
 
-    def environment(self, preloaded, folder):
+    def environment(self, preloaded, folder, settings):
         env = {name: value for name, value in os.environ.items()
                if not name.startswith(("TRACESHIM_", "OTEL_")) and
                name not in ("LD_PRELOAD", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")}
@@ -63,19 +64,19 @@ class Bench:
         if preloaded:
             handoff = self.settings.get("TRACESHIM_ATTRIBUTION") == "validated"
             objects = [self.object, self.build / "libtraceshim-handoff.so"][:2 if handoff else 1]
-            env.update(self.settings, LD_PRELOAD=":".join(map(str, objects)), TRACESHIM_RUN_DIR=str(folder / "run"))
+            env.update({**settings, **self.settings}, LD_PRELOAD=":".join(map(str, objects)), TRACESHIM_RUN_DIR=str(folder / "run"))
         return env
 
 
 class Judge:
     """Reads what a server logs; knows how many lines there were."""
 
-    def __init__(self, bench, folder):
+    def __init__(self, bench, folder, fresh):
         self.progress = folder / "progress"
         self.progress.write_bytes(bytes(8))
         self.said = open(folder / "judge", "w+", encoding="utf-8")
-        self.process = subprocess.Popen([bench.programs / "attribution_judge", self.progress], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.said)
+        self.process = subprocess.Popen([bench.programs / "attribution_judge", self.progress, "fresh" if fresh else ""],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
 
     def lines(self):
         with open(self.progress, "rb") as file, mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as words:
@@ -94,6 +95,8 @@ class Judge:
     def end(self):
         with self.process:
             counts = json.loads(self.process.stdout.read())
+        if self.process.returncode != 0:
+            raise Failed(f"the judge's exit status is {self.process.returncode}")
         self.said.seek(0)
         counts["examples"] = self.said.read()[:3000]
         self.said.close()
@@ -116,12 +119,56 @@ def stop(server):
 
 
 def plan(schedule, requests):
+    """At least so many requests, by share."""
     total = sum(share for *_, share in schedule)
-    return [(kind, connections, max(requests * share // total, connections)) for kind, connections, share in schedule]
+    return [(kind, connections, max(math.ceil(requests * share / total), connections)) for kind, connections, share in schedule]
+
+
+def phases_of(pattern, requests, short):
+    """Without those that the pattern does not take: the others are longer."""
+    return plan([(kind, connections, share) for kind, connections, share in (SHORT if short else SCHEDULE)
+                 if (pattern.pipelines or kind != "pipeline") and
+                 connections <= (pattern.most_connections or connections)], requests)
 
 
 def tail(path):
     return path.read_text(encoding="utf-8", errors="replace")[-1500:]
+
+
+def processor_seconds(session):
+    """Of all processes of the session, and of those that these have waited for."""
+    ticks = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="latin-1").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ask(bench, pattern, port, up, phases, session):
+    """Run the clients: (their phases, with the server's processor time in each, what they and the service said)."""
+    args = [bench.programs / "attribution_load", "--port", port, "--up", up, "--path", pattern.path]
+    args += ["--memcached"] if pattern.memcached else []
+    for kind, connections, requests in phases:
+        args += ["--phase", f"{kind}:{connections}:{requests}"]
+    spent = [processor_seconds(session)]
+    with tempfile.TemporaryFile("w+", dir=bench.tmp) as said:
+        with subprocess.Popen([str(word) for word in args], stdout=subprocess.PIPE, stderr=said, text=True) as load:
+            for _ in phases:
+                load.stdout.readline()
+                spent.append(processor_seconds(session))
+            answered = load.stdout.read()
+        said.seek(0)
+        said = said.read()
+    if load.returncode != 0:
+        raise Failed(said[-600:])
+    answered = json.loads(answered)
+    for phase, before, after in zip(answered, spent, spent[1:]):
+        phase["processor_seconds"] = after - before
+    return answered, said
 
 
 def drive(bench, pattern, level, phases, preloaded=True, judged=True):
@@ -131,28 +178,28 @@ def drive(bench, pattern, level, phases, preloaded=True, judged=True):
     (folder / "run").mkdir()
     (folder / "run").chmod(0o1777)
     port, up = free_port(), free_port()
-    env = bench.environment(preloaded, folder)
+    env = bench.environment(preloaded, folder, pattern.settings)
     command = pattern.command(bench, folder, port, up, level, env)
-    judge = Judge(bench, folder) if judged else None
+    judge = Judge(bench, folder, pattern.fresh) if judged else None
     sink = judge.process if judge else subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     with open(folder / "err", "w", encoding="utf-8") as err:
         server = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=sink.stdin,
                                   stderr=sink.stdin if pattern.logs_to_stderr else err, env=env, cwd=folder,
                                   start_new_session=True)
+    counts = None
     try:
-        args = [bench.programs / "attribution_load", "--port", port, "--up", up, "--path", pattern.path]
-        for kind, connections, requests in phases:
-            args += ["--phase", f"{kind}:{connections}:{requests}"]
-        load = subprocess.run([str(word) for word in args], capture_output=True, text=True, check=False)
-        if judge and load.returncode == 0:
+        answered, said = ask(bench, pattern, port, up, phases, server.pid)
+        if judge:
             judge.until(pattern.lines * sum(requests for *_, requests in phases))
+        if preloaded != any((folder / "run").glob("*.status")):
+            raise Failed("the object is not in the server" if preloaded else "the object is in the bare server")
+    except Failed as error:
+        raise Failed(f"{error} {tail(folder / 'err')}") from error
     finally:
         stop(server)
         sink.stdin.close()
         counts = judge.end() if judge else sink.wait() and None
-    if load.returncode != 0:
-        raise Failed(f"{load.stderr[-600:]} {tail(folder / 'err')}")
-    return json.loads(load.stdout), counts, load.stderr
+    return answered, counts, said
 
 
 def attribute(bench, pattern, requests, short):
@@ -160,23 +207,27 @@ def attribute(bench, pattern, requests, short):
     levels = pattern.levels[:1] if short else pattern.levels
     runs = []
     for level in levels:
-        phases = plan(SHORT if short else SCHEDULE, requests // len(levels))
-        if pattern.most_connections:
-            phases = [phase for phase in phases if phase[1] <= pattern.most_connections]
-        if not pattern.pipelines:
-            phases = [phase for phase in phases if phase[0] != "pipeline"]
+        phases = phases_of(pattern, math.ceil(requests / len(levels)), short)
         answered, counts, said = drive(bench, pattern, level, phases)
         runs.append({"level": level, "phases": answered, "said": said, **counts})
     return {"runs": runs}
 
 
+def summary(ratios):
+    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+
+
 def cost(bench, pattern, pairs, requests):
-    """Throughput preloaded over bare: the median of what the pairs say, and their range."""
-    ratios = []
+    """A request's processor time in the server and the throughput, preloaded over bare: medians of the pairs, and ranges."""
+    ratios = {"processor": [], "throughput": []}
     for i in range(pairs):
-        rate = {}
+        spent, rate = {}, {}
         for preloaded in (False, True) if i % 2 else (True, False):
             answered, *_ = drive(bench, pattern, pattern.levels[0], plan(COST, requests), preloaded, judged=False)
-            rate[preloaded] = sum(p["requests"] for p in answered) / sum(p["seconds"] for p in answered)
-        ratios.append(rate[True] / rate[False])
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)} if ratios else None
+            spent[preloaded] = answered[1]["processor_seconds"] / answered[1]["requests"]
+            rate[preloaded] = answered[1]["requests"] / answered[1]["seconds"]
+        if not spent[False]:
+            raise Failed("too few requests to measure their cost")
+        ratios["processor"].append(spent[True] / spent[False])
+        ratios["throughput"].append(rate[True] / rate[False])
+    return {"pairs": pairs, **{name: summary(values) for name, values in ratios.items()}} if pairs else None

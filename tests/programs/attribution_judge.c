@@ -2,11 +2,16 @@
  * Reads the log of a server in the attribution experiment from stdin, and judges each line: right, when its trace id is that
  * of the request whose number n the line names; none, when it has no trace id; wrong, when it has any other.
  *
- *   attribution_judge PROGRESS
+ *   attribution_judge PROGRESS [fresh]
  *
  * PROGRESS is a file whose first eight bytes always say how many lines were read. At the end of input the counts go to
  * stdout, as JSON: by phase (n / 10,000,000) and by the line's first word. A line that names several requests is wrong if it
- * has an id; one that names none must not have an id of a request. A line that is no record has no id.
+ * has an id; one that names none must not have an id of a request. A line that is no record has no id. A right line has a span
+ * too: the one that all lines of its request have in its process, none of another one, and not the caller's; else it is wrong. With `fresh`,
+ * where callers say no ids, any id will do that all lines of n have, and none of another number.
+ *
+ * Beside the counts: how often a line came twice (the same word for the same n), how many requests have a line with an id, and
+ * how many were at work at a time: between their lines "begin" and "before", whenever one begins.
  */
 #include <fcntl.h>
 #include <stdbool.h>
@@ -22,16 +27,42 @@
 #define WORD_SIZE 24
 #define PHASE_SIZE 10000000L
 #define EXAMPLES 5
+#define SPAN_HEX 16
+#define TRACE_HEX 32
+#define PROCESSES 2
 
 struct counts {
 	long right, none, wrong;
 };
 
+/* What was seen of a request. A process that it started has a span of its own. */
+struct request {
+	uint64_t ids[PROCESSES]; /* of the first lines that had one; 0: no more had */
+	int32_t pids[PROCESSES];
+	uint32_t words; /* a bit for each */
+	bool told;
+};
+
+/* Of a phase. */
+struct seen {
+	struct request *requests; /* by n % PHASE_SIZE */
+	size_t room;
+	long told, at_work, begun, sum_at_work, most_at_work;
+};
+
+/* An id, and whose it is. */
+struct owned {
+	uint64_t id;
+	long n;
+};
+
 static struct counts counts[PHASES_MAX][WORDS_MAX];
 static char words[WORDS_MAX][WORD_SIZE];
 static int word_count;
-static long unnumbered, no_record, foreign;
+static struct seen seen[PHASES_MAX];
+static long unnumbered, no_record, foreign, repeated;
 static int examples;
+static bool fresh;
 
 static bool is_digit(char c)
 {
@@ -64,11 +95,15 @@ static long next_number(const char *line, size_t len, size_t *at)
 	return -1;
 }
 
+/* The number of the message's first word. Some servers have signs in front of it ("<24 ms n=1"). */
 static int word_of(const char *message)
 {
 	char word[WORD_SIZE] = "line";
 	size_t len = 0;
 	int i;
+
+	if (message[0] == '<' || message[0] == '>')
+		message += strcspn(message, " ") + (strchr(message, ' ') != NULL);
 
 	while (len < WORD_SIZE - 1 && message[len] >= 'a' && message[len] <= 'z')
 		len++;
@@ -83,16 +118,93 @@ static int word_of(const char *message)
 	return word_count++;
 }
 
-/* Does the record `line`, with these ids behind `id`, carry those of n, and name n alone? */
+static struct request *request_of(long n)
+{
+	struct seen *phase = &seen[n / PHASE_SIZE];
+	size_t at = (size_t)(n % PHASE_SIZE), room = phase->room ? phase->room : 4096;
+
+	while (room <= at)
+		room *= 2;
+	if (room > phase->room) {
+		phase->requests = realloc(phase->requests, room * sizeof(*phase->requests));
+		if (phase->requests == NULL)
+			exit(2);
+		memset(phase->requests + phase->room, 0, (room - phase->room) * sizeof(*phase->requests));
+		phase->room = room;
+	}
+	return &phase->requests[at];
+}
+
+/* The number that `digits` hex digits in front of a quotation mark make, as far as 64 bits hold them; 0: there are others. */
+static uint64_t hex_of(const char *text, size_t digits)
+{
+	uint64_t value = 0;
+	size_t i;
+
+	for (i = 0; i < digits; i++) {
+		if (!is_digit(text[i]) && (text[i] < 'a' || text[i] > 'f'))
+			return 0;
+		value = value << 4 | (uint64_t)(is_digit(text[i]) ? text[i] - '0' : text[i] - 'a' + 10);
+	}
+	return text[digits] == '"' ? value : 0;
+}
+
+/* Is it the same id that the request's other lines in this process had? */
+static bool is_its_own(struct request *request, uint64_t id, int32_t pid)
+{
+	int i;
+
+	for (i = 0; i < PROCESSES && id != 0; i++) {
+		if (request->ids[i] == 0) {
+			request->ids[i] = id;
+			request->pids[i] = pid;
+			return true;
+		}
+		if (request->pids[i] == pid)
+			return request->ids[i] == id;
+	}
+	return false;
+}
+
+/* Does the record `line`, with its trace behind `id`, carry the ids of n, and name n alone? `at` is behind its number. */
 static bool is_right(const char *line, size_t len, size_t at, const char *id, long n)
 {
+	const char *span = strstr(line, "\"span_id\":\""), *pid = strstr(line, "\"pid\":");
+	int32_t process = pid != NULL ? atoi(pid + strlen("\"pid\":")) : 0;
 	char wanted[64];
 	long other;
 
 	while ((other = next_number(line, len, &at)) == n)
 		;
+	if (other >= 0 || strstr(id, "\"trace_id\":\"") != NULL)
+		return false;
+	if (fresh)
+		return is_its_own(request_of(n), hex_of(id, TRACE_HEX), 0);
 	sprintf(wanted, "7e57%012llx%016lx", (unsigned long long)n * 2654435761ull % (1ull << 48), (unsigned long)n);
-	return other < 0 && strncmp(id, wanted, 32) == 0 && id[32] == '"';
+	if (strncmp(id, wanted, TRACE_HEX) != 0 || id[TRACE_HEX] != '"' || span == NULL)
+		return false;
+	span += strlen("\"span_id\":\"");
+	return strncmp(span, "ca11e7", 6) != 0 && is_its_own(request_of(n), hex_of(span, SPAN_HEX), process);
+}
+
+/* Count that a line with this word was seen of n; how much is at work at a time. */
+static void note(long n, int word, bool told)
+{
+	struct seen *phase = &seen[n / PHASE_SIZE];
+	struct request *request = request_of(n);
+
+	repeated += (request->words & 1u << word) != 0;
+	request->words |= 1u << word;
+	phase->told += told && !request->told;
+	request->told = request->told || told;
+	if (strcmp(words[word], "begin") == 0) {
+		phase->begun++;
+		phase->sum_at_work += ++phase->at_work;
+		if (phase->at_work > phase->most_at_work)
+			phase->most_at_work = phase->at_work;
+	} else if (strcmp(words[word], "before") == 0) {
+		phase->at_work--;
+	}
 }
 
 /* `line` ends in NUL at `len`. */
@@ -100,6 +212,7 @@ static void judge(const char *line, size_t len)
 {
 	const char *message = strstr(line, "\"message\":\""), *id = strstr(line, "\"trace_id\":\"");
 	struct counts *count;
+	int word;
 	size_t at = 0;
 	long n = next_number(line, len, &at);
 
@@ -113,13 +226,15 @@ static void judge(const char *line, size_t len)
 	id = id != NULL ? id + strlen("\"trace_id\":\"") : NULL;
 	if (n < 0 || n / PHASE_SIZE >= PHASES_MAX) {
 		unnumbered++;
-		if (id != NULL && strncmp(id, "7e57", 4) == 0) {
+		if (id != NULL && (fresh || strncmp(id, "7e57", 4) == 0)) {
 			foreign++;
 			show("names no request", line, len);
 		}
 		return;
 	}
-	count = &counts[n / PHASE_SIZE][word_of(message)];
+	word = word_of(message);
+	note(n, word, id != NULL);
+	count = &counts[n / PHASE_SIZE][word];
 	if (id == NULL) {
 		count->none++;
 	} else if (is_right(line, len, at, id, n)) {
@@ -130,13 +245,78 @@ static void judge(const char *line, size_t len)
 	}
 }
 
+static int compare(const void *one, const void *other)
+{
+	const struct owned *a = one, *b = other;
+
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+/* What ids the requests of a phase have. */
+static size_t gather(int phase, struct owned *all, size_t count)
+{
+	size_t i;
+	int process;
+
+	for (i = 0; i < seen[phase].room; i++)
+		for (process = 0; process < PROCESSES && seen[phase].requests[i].ids[process] != 0; process++)
+			all[count++] = (struct owned){ seen[phase].requests[i].ids[process], phase * PHASE_SIZE + (long)i };
+	return count;
+}
+
+/* How many ids are those of several requests. */
+static long count_shared(void)
+{
+	struct owned *all;
+	size_t room = 1, count = 0, i;
+	int phase;
+	long shared = 0;
+
+	for (phase = 0; phase < PHASES_MAX; phase++)
+		room += seen[phase].room * PROCESSES;
+	all = calloc(room, sizeof(*all));
+	if (all == NULL)
+		exit(2);
+	for (phase = 0; phase < PHASES_MAX; phase++)
+		count = gather(phase, all, count);
+	qsort(all, count, sizeof(*all), compare);
+	for (i = 1; i < count; i++) {
+		if (all[i].id != all[i - 1].id)
+			continue;
+		shared++;
+		if (examples++ < EXAMPLES)
+			fprintf(stderr, "requests %ld and %ld have one id: %016lx\n", all[i - 1].n, all[i].n,
+			        (unsigned long)all[i].id);
+	}
+	free(all);
+	return shared;
+}
+
+static void print_phases(void)
+{
+	const char *between = "";
+	int phase;
+
+	printf("], \"phases_seen\": [");
+	for (phase = 0; phase < PHASES_MAX; phase++) {
+		const struct seen *of = &seen[phase];
+
+		if (of->room == 0)
+			continue;
+		printf("%s\n {\"phase\": %d, \"told\": %ld, \"begun\": %ld, \"mean_at_work\": %.2f, \"most_at_work\": %ld}",
+		       between, phase, of->told, of->begun, of->begun ? (double)of->sum_at_work / (double)of->begun : 0,
+		       of->most_at_work);
+		between = ",";
+	}
+}
+
 static void print_results(void)
 {
 	const char *between = "";
 	int phase, word;
 
-	printf("{\"unnumbered\": %ld, \"no_record\": %ld, \"foreign\": %ld, \"lines\": [", unnumbered, no_record,
-	       foreign);
+	printf("{\"unnumbered\": %ld, \"no_record\": %ld, \"foreign\": %ld, \"repeated\": %ld, \"shared\": %ld, \"lines\": [",
+	       unnumbered, no_record, foreign, repeated, count_shared());
 	for (phase = 0; phase < PHASES_MAX; phase++) {
 		for (word = 0; word < word_count; word++) {
 			struct counts *count = &counts[phase][word];
@@ -148,6 +328,7 @@ static void print_results(void)
 			between = ",";
 		}
 	}
+	print_phases();
 	printf("]}\n");
 }
 
@@ -161,6 +342,7 @@ int main(int argc, char **argv)
 
 	if (fd < 0 || ftruncate(fd, 8) != 0)
 		return 2;
+	fresh = argc > 2 && strcmp(argv[2], "fresh") == 0;
 	progress = mmap(NULL, 8, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (progress == MAP_FAILED)
 		return 2;

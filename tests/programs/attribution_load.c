@@ -2,14 +2,17 @@
  * The two ends of the attribution experiment: clients that say in each request which one it is, and the service behind the
  * servers, which keeps count of whose trace each call carries.
  *
- *   attribution_load --port PORT --up PORT [--path PATH] --phase KIND:CONNECTIONS:REQUESTS...
+ *   attribution_load [--memcached] --port PORT --up PORT [--path PATH] --phase KIND:CONNECTIONS:REQUESTS...
  *
  * KIND    keep: connections are kept; pipeline: four requests are sent before an answer is read; close: one a request
  *
  * Requests are numbered from PHASE * 10,000,000 + 1 on. A request with number n has a traceparent made from n (as
  * tests/preload/attribution makes it), and n in its target; its answer must name n. A call that names n must carry the trace
- * of n, once. Replies of the service leave in another order than their calls came. On stdout, as JSON: how long each phase
- * took, and how many calls were right, without a trace, and wrong. Exit status 1: a request was not answered as it should be.
+ * of n, once, and a parent id that no other call has, nor the clients. Replies of the service leave in another order than their
+ * calls came. On stdout a line as each phase ends; at last, as JSON: how long each took, and how many calls were right, without
+ * a trace, and wrong. Exit status 1: a request was not answered as it should be.
+ *
+ * With `--memcached` a request is a set and a get of memcached's, whose key names n, and carries no trace.
  */
 #include "server_kit.h"
 
@@ -34,6 +37,12 @@ struct phase {
 	long right, none, wrong;
 };
 
+/* What a call carries. */
+struct parent {
+	char hex[16];
+	int phase;
+};
+
 struct client {
 	int fd;
 	long first; /* of those that are under way; 0: none */
@@ -46,6 +55,7 @@ struct client {
 static struct phase phases[PHASES_MAX];
 static int phase_count, port, up_port, epoll_fd;
 static const char *path = "/";
+static bool memcached;
 static struct client clients[CONNECTIONS_MAX];
 static long next_number, last_number, answered;
 
@@ -67,12 +77,62 @@ static double now(void)
 static struct peer *held[HELD_MAX + 1];
 static int held_count;
 
+static struct parent *parents;
+static size_t parent_count, parent_room;
+static pthread_mutex_t parents_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void keep_parent(const char *hex, int phase)
+{
+	pthread_mutex_lock(&parents_lock);
+	if (parent_count == parent_room) {
+		parent_room = parent_room ? parent_room * 2 : 4096;
+		parents = realloc(parents, parent_room * sizeof(*parents));
+		if (parents == NULL)
+			die("realloc");
+	}
+	memcpy(parents[parent_count].hex, hex, sizeof(parents->hex));
+	parents[parent_count++].phase = phase;
+	pthread_mutex_unlock(&parents_lock);
+}
+
+static int compare_parents(const void *one, const void *other)
+{
+	return memcmp(one, other, sizeof(parents->hex));
+}
+
+/* A parent id that two calls have is right for one of them at most. */
+static void judge_parents(void)
+{
+	size_t i;
+
+	pthread_mutex_lock(&parents_lock);
+	if (parent_count > 0)
+		qsort(parents, parent_count, sizeof(*parents), compare_parents);
+	for (i = 1; i < parent_count; i++) {
+		if (memcmp(parents[i].hex, parents[i - 1].hex, sizeof(parents->hex)) != 0)
+			continue;
+		phases[parents[i].phase].right--;
+		if (phases[parents[i].phase].wrong++ < 3)
+			fprintf(stderr, "two calls have the parent id %.16s\n", parents[i].hex);
+	}
+	pthread_mutex_unlock(&parents_lock);
+}
+
+/* Is it a traceparent of the trace `wanted`, the head's only one, whose parent is not a client's? */
+static bool is_right(const char *trace, const char *wanted)
+{
+	trace += strspn(trace, " ");
+	return strncmp(trace, "00-", 3) == 0 && strncmp(trace + 3, wanted, 32) == 0 && trace[35] == '-' &&
+	       strspn(trace + 36, "0123456789abcdef") == 16 && strncmp(trace + 36, "ca11e7", 6) != 0 &&
+	       strcasestr(trace, "\r\ntraceparent:") == NULL;
+}
+
 /* The head is whole, and ends in NUL. */
 static void judge_call(const char *head)
 {
 	const char *number = strstr(head, "n="), *trace = strcasestr(head, "\r\ntraceparent:");
 	long n = number ? atol(number + 2) : 0;
-	struct phase *phase = &phases[n / PHASE_SIZE];
+	struct phase *phase;
 	char wanted[64];
 
 	if (n <= 0 || n / PHASE_SIZE >= phase_count) {
@@ -80,15 +140,15 @@ static void judge_call(const char *head)
 		__atomic_add_fetch(&phases[0].wrong, 1, __ATOMIC_RELAXED);
 		return;
 	}
+	phase = &phases[n / PHASE_SIZE];
 	if (trace == NULL) {
 		__atomic_add_fetch(&phase->none, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	trace_of(n, wanted);
 	trace += strlen("\r\ntraceparent:");
-	trace += strspn(trace, " ");
-	if (strncmp(trace, "00-", 3) == 0 && strncmp(trace + 3, wanted, 32) == 0 &&
-	    strcasestr(trace, "\r\ntraceparent:") == NULL) {
+	if (is_right(trace, wanted)) {
+		keep_parent(trace + strspn(trace, " ") + 36, (int)(n / PHASE_SIZE));
 		__atomic_add_fetch(&phase->right, 1, __ATOMIC_RELAXED);
 		return;
 	}
@@ -196,24 +256,33 @@ static void close_client(struct client *client)
 	client->fd = -1;
 }
 
+/* Returns its length. */
+static size_t write_request(char *out, size_t room, long n, enum kind kind)
+{
+	char trace[64], value[32];
+
+	if (memcached) {
+		int size = snprintf(value, sizeof(value), "n=%ld", n);
+
+		return (size_t)snprintf(out, room, "ms n=%ld %d k\r\n%s\r\nmg n=%ld k v\r\n", n, size, value, n);
+	}
+	trace_of(n, trace);
+	return (size_t)snprintf(out, room,
+	                        "GET %s?n=%ld HTTP/1.1\r\nHost: test.example\r\ntraceparent: 00-%s-ca11e7%010lx-01\r\n%s\r\n",
+	                        path, n, trace, (unsigned long)n, kind == CLOSING ? "Connection: close\r\n" : "");
+}
+
 /* What is not answered yet of what is under way. */
 static void send_requests(struct client *client, enum kind kind)
 {
-	char out[PIPELINE * 512], trace[64];
+	char out[PIPELINE * 512];
 	size_t len = 0;
 	int i;
 
 	if (client->fd < 0)
 		open_client(client);
-	for (i = client->answered; i < client->sent; i++) {
-		long n = client->first + i;
-
-		trace_of(n, trace);
-		len += (size_t)snprintf(
-			out + len, sizeof(out) - len,
-			"GET %s?n=%ld HTTP/1.1\r\nHost: test.example\r\ntraceparent: 00-%s-ca11e7%010lx-01\r\n%s\r\n",
-			path, n, trace, (unsigned long)n, kind == CLOSING ? "Connection: close\r\n" : "");
-	}
+	for (i = client->answered; i < client->sent; i++)
+		len += write_request(out + len, sizeof(out) - len, client->first + i, kind);
 	if (send(client->fd, out, len, MSG_NOSIGNAL) != (ssize_t)len && errno != EPIPE && errno != ECONNRESET)
 		fail(client, "send");
 }
@@ -235,6 +304,21 @@ static void start_next(struct client *client, enum kind kind)
 	send_requests(client, kind);
 }
 
+/* "HD kn=1", which the set is answered with, and "VA 3 kn=1" with a line of data for the get. */
+static size_t memcached_length(const char *bytes)
+{
+	const char *end = bytes;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		end = strstr(end, "\r\n");
+		if (end == NULL)
+			return 0;
+		end += 2;
+	}
+	return (size_t)(end - bytes);
+}
+
 /* The length of the answer in front; 0: not whole yet. `ended`: no more will come. */
 static size_t answer_length(struct client *client, bool ended)
 {
@@ -242,6 +326,8 @@ static size_t answer_length(struct client *client, bool ended)
 	size_t head;
 
 	client->bytes[client->len] = '\0';
+	if (memcached)
+		return memcached_length(client->bytes);
 	end = strstr(client->bytes, "\r\n\r\n");
 	if (end == NULL)
 		return 0;
@@ -263,16 +349,22 @@ static size_t answer_length(struct client *client, bool ended)
 
 static void check_answer(struct client *client, size_t len)
 {
-	char wanted[32], kept = client->bytes[len], *found;
+	char wanted[128], kept = client->bytes[len], *found = client->bytes;
 	long n = client->first + client->answered;
 	int size = snprintf(wanted, sizeof(wanted), "n=%ld", n);
 
 	client->bytes[len] = '\0';
-	found = strstr(client->bytes, "\r\n\r\n");
-	found = found != NULL ? strstr(found, wanted) : NULL;
-	if (strncmp(client->bytes, "HTTP/1.1 200", 12) != 0 || found == NULL ||
-	    (found[size] >= '0' && found[size] <= '9'))
-		fail(client, "not its answer");
+	if (memcached) {
+		snprintf(wanted, sizeof(wanted), "HD kn=%ld\r\nVA %d kn=%ld\r\nn=%ld\r\n", n, size, n, n);
+		if (strcmp(client->bytes, wanted) != 0)
+			fail(client, "not its answer");
+	} else {
+		found = strstr(found, "\r\n\r\n");
+		found = found != NULL ? strstr(found, wanted) : NULL;
+		if (strncmp(client->bytes, "HTTP/1.1 200", 12) != 0 || found == NULL ||
+		    (found[size] >= '0' && found[size] <= '9'))
+			fail(client, "not its answer");
+	}
 	client->bytes[len] = kept;
 }
 
@@ -404,7 +496,9 @@ int main(int argc, char **argv)
 	int i;
 
 	for (i = 1; i + 1 < argc; i += 2) {
-		if (strcmp(argv[i], "--port") == 0)
+		if (strcmp(argv[i], "--memcached") == 0)
+			memcached = true, i--;
+		else if (strcmp(argv[i], "--port") == 0)
 			port = atoi(argv[i + 1]);
 		else if (strcmp(argv[i], "--up") == 0)
 			up_port = atoi(argv[i + 1]);
@@ -422,8 +516,12 @@ int main(int argc, char **argv)
 	if (up_port != 0)
 		pthread_create(&thread, NULL, serve_calls, (void *)(intptr_t)listen_on(up_port));
 	wait_for_server();
-	for (i = 0; i < phase_count; i++)
+	for (i = 0; i < phase_count; i++) {
 		run_phase(i);
+		printf("phase %d\n", i);
+		fflush(stdout);
+	}
+	judge_parents();
 	print_results();
 	return 0;
 }

@@ -122,6 +122,8 @@ public final class Server {
 	}
 
 	private static void serveFutures(int port) throws IOException {
+		/* Else head and body, which it writes one after the other, wait 40 ms for each other. */
+		System.setProperty("sun.net.httpserver.nodelay", "true");
 		var client = HttpClient.newHttpClient();
 		var server = com.sun.net.httpserver.HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 512);
 		server.setExecutor(WORKERS);
