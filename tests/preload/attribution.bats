@@ -38,25 +38,32 @@ attribution() {
     jq -e '[.results[].runs[].lines[].wrong] | add > 0' "$tmp/results.json"
 }
 
-@test "a line is right only with the id of the one request that it names" {
-    local right
+@test "a line is right only with the ids of the one request that it names" {
+    local right span=00000000000000a1
     right=$(/usr/bin/python3 -c 'print(f"7e57{2654435761:012x}{1:016x}")')
     "$programs/attribution_judge" "$tmp/progress" >"$tmp/judged" <<LINES
-{"message":"begin n=1","trace_id":"$right","span_id":"1"}
-{"message":"begin n=1","span_id":"1"}
-{"message":"begin n=2","trace_id":"$right"}
-{"message":"begin n=1","trace_id":"0$right"}
-{"message":"begin n=1, not n=2","trace_id":"$right"}
-{"message":"no number","trace_id":"$right"}
+{"message":"begin n=1","trace_id":"$right","span_id":"$span","pid":7}
+{"message":"work n=1","trace_id":"$right","span_id":"00000000000000a2","pid":7}
+{"message":"before n=1","trace_id":"$right","pid":7}
+{"message":"behind n=1","trace_id":"$right","span_id":"ca11e70000000001","pid":8}
+{"message":"begin n=2","span_id":"00000000000000a3","pid":7}
+{"message":"begin n=3","trace_id":"$right","span_id":"$span","pid":7}
+{"message":"begin n=4","trace_id":"0$right","span_id":"$span","pid":7}
+{"message":"begin n=1, not n=2","trace_id":"$right","span_id":"$span","pid":7}
+{"message":"no number","trace_id":"$right","span_id":"$span","pid":7}
 {"message":"no number"}
 begin n=1
 GET /?n=20000003 HTTP/1.1
 LINES
     jq -ce '.lines == [
         {phase: 0, word: "begin", right: 1, none: 2, wrong: 3},
+        {phase: 0, word: "work", right: 0, none: 0, wrong: 1},
+        {phase: 0, word: "before", right: 0, none: 0, wrong: 1},
+        {phase: 0, word: "behind", right: 0, none: 0, wrong: 1},
         {phase: 2, word: "line", right: 0, none: 1, wrong: 0}] and
-        .foreign == 1 and .unnumbered == 2 and .no_record == 2' "$tmp/judged" || { cat "$tmp/judged" && false; }
-    [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 9 ]
+        .foreign == 1 and .unnumbered == 2 and .no_record == 2 and .repeated == 2' "$tmp/judged" ||
+        { cat "$tmp/judged" && false; }
+    [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 12 ]
 }
 
 @test "the bound of what may be wrong is the exact one" {
