@@ -45,7 +45,9 @@
  * nginx, lighttpd), may be believed event by event. That is known for some programs from their source (inline_programs);
  * a user can say it of others. It is not learned: a loop that answers whoever it was thought to work for a thousand times
  * may have run another's work each time before that, or begin to when it gets busy. The first contradiction ends what
- * trust there was. And while a request that was read along with another (pipelining) is not answered, no loop is believed.
+ * trust there was. Where one of the connections carries several requests at a time (HTTP/2), nginx puts work off until it has
+ * looked at all events: then an iteration proves something only with one event and one request. And while a request that was
+ * read along with another (pipelining) is not answered, no loop is believed.
  * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead. Nor are threads
  * that carry Java's virtual ones.
  *
@@ -102,6 +104,7 @@ struct current {
 	bool noticed;  /* the end of this thread is watched */
 	bool pooled;   /* it has waited for other threads: what it does next may be a job from a queue */
 	bool answers;  /* READ: it has begun to answer the request itself */
+	bool several;  /* its iteration had to do with a connection of several requests at a time */
 };
 
 static __thread struct current current __attribute__((tls_model("initial-exec")));
@@ -285,7 +288,7 @@ static bool loop_proven(struct current *me)
 	if (me->unproven || config.loop_trust == LOOP_OFF)
 		return false;
 	if (inline_loop)
-		return !request_any_behind();
+		return (!me->several || (me->events == 1 && me->touched == 1)) && !request_any_behind();
 	if (me->events != 1 || me->touched != 1 || __atomic_load_n(&contradicted, __ATOMIC_RELAXED) != 0)
 		return false;
 	if (request_others_wait(me->request))
@@ -385,9 +388,15 @@ void current_read_request(struct request *request, bool blocking)
 	}
 }
 
-bool current_loops(void)
+void current_multiplexes(void)
 {
-	return self()->in_loop;
+	self()->several = true;
+}
+
+void current_mixes(void)
+{
+	self()->touched++;
+	current_clear();
 }
 
 void current_read_reply(struct request *owner, bool blocking)
@@ -514,6 +523,7 @@ void current_wait_loop(int64_t timeout_ns)
 	me->in_loop = true;
 	me->touched = 0;
 	me->events = 0;
+	me->several = false;
 	me->unproven = timeout_ns == 0;
 	me->deadline_ns = UINT64_MAX;
 	if (timeout_ns > TIMER_ROUNDING_NS)

@@ -51,8 +51,10 @@ bool current_serves(void);
 /* This thread read a request, or more of it, on a served connection. `blocking`: the descriptor is. */
 void current_read_request(struct request *request, bool blocking);
 
-/* Has this thread ever waited in an event loop? */
-bool current_loops(void);
+/* This thread reads or writes on a served connection that carries several requests at a time: which of them its loop goes on with is not seen. */
+void current_multiplexes(void);
+/* And what it sends is of several of them, or is not known to be of one. */
+void current_mixes(void);
 
 /* This thread read on, or asked about, an outgoing connection whose last writer was `owner` (NULL: not known). */
 void current_read_reply(struct request *owner, bool blocking);

@@ -129,48 +129,28 @@ static void note_only(struct conn *conn, const struct http2_conn *c)
 	__atomic_store_n(&conn->only, only != NULL ? only->ex.request : NULL, __ATOMIC_RELAXED);
 }
 
-/*
- * The one stream that these bytes are of, all of them; 0: of several, or of the connection. Where bytes were not seen, what is the
- * scanner's business is not ours: it says so itself.
- */
-static uint32_t find_reader(struct http2_walk *w, const char *in, size_t len)
+static uint64_t bytes_ahead(const struct conn *conn, const struct http2_conn *c)
 {
-	uint32_t one = w->left > 0 ? w->stream : UINT32_MAX;
-
-	if (in == NULL) {
-		w->left -= len < w->left ? (uint32_t)len : w->left;
-		return one;
-	}
-	while (len > 0) {
-		bool inside = w->left > 0;
-		size_t part = walk_on(w, in, len);
-
-		in += part;
-		len -= part;
-		if (!inside && w->head_len == 0)
-			one = one == UINT32_MAX || one == w->stream ? w->stream : 0;
-	}
-	return one == UINT32_MAX || w->head_len > 0 ? 0 : one;
+	return c->scanner.half[http2_side_of(conn, true)].taken - c->sent;
 }
 
 static struct request *received(struct conn *conn, const char *in, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
-	uint32_t before = c->unanswered, reader = find_reader(&c->in_walk, in, len);
+	uint32_t before = c->unanswered;
 	struct http2_stream *only;
 
 	c->begun = 0;
 	if (!feed(conn, false, in, len) || conn_role(conn) != CONN_SERVED)
 		return NULL;
+	current_multiplexes();
 	note_only(conn, c);
 	/*
 	 * One request was in hand, or has come now, and nothing else was to be done: else the program may be at the end of one
-	 * while another one is the only one left. Of several, what was read may still be of one alone: in an event loop that is an
-	 * event of that one. A thread that waits for one connection may be at any of them.
+	 * while another one is the only one left. Of several, a frame of one says nothing: nginx goes on with whichever has room in
+	 * its window or an answer to send. And one whose answer was read ahead to its end may be in hand still.
 	 */
-	only = before + c->begun == 1 ? http2_only_unanswered(c) : NULL;
-	if (only == NULL && reader != 0 && !c->untracked && conn->blocking == 2 && current_loops())
-		only = http2_find_stream(c, reader);
+	only = before + c->begun == 1 && bytes_ahead(conn, c) == 0 ? http2_only_unanswered(c) : NULL;
 	return only != NULL && only->ex.request_headed ? only->ex.request : NULL;
 }
 
@@ -186,11 +166,6 @@ static uint64_t hash(uint64_t h, const char *in, size_t len)
 	for (i = 0; i < len; i++)
 		h = (h ^ (unsigned char)in[i]) * 0x100000001b3u;
 	return h;
-}
-
-static uint64_t bytes_ahead(const struct conn *conn, const struct http2_conn *c)
-{
-	return c->scanner.half[http2_side_of(conn, true)].taken - c->sent;
 }
 
 /* Do the call's bytes begin with those that were read ahead before? */
@@ -327,6 +302,8 @@ static void add_writer(const struct http2_conn *c, const struct http2_walk *w, s
 	    w->type != HTTP2_FRAME_RST_STREAM)
 		return;
 	s = http2_find_stream(c, w->stream);
+	/* Of an answer that was read ahead to its end a rest may be still to come. */
+	writers->several |= s == NULL && c->protocol.writes != writes_calls;
 	/* A call whose head was read ahead is one that is about to begin. */
 	if (s == NULL || (s->due && s->id % 2 != 0 && !s->ex.response_begun && c->protocol.writes == writes_calls)) {
 		writers->opens |= w->type == HTTP2_FRAME_HEADERS;
@@ -363,12 +340,16 @@ static enum protocol_whose writes_answers(struct conn *conn, const struct iovec 
 {
 	struct writers writers = find_writers(http2_of(conn), iov, count);
 
+	current_multiplexes();
 	if (writers.several)
 		return PROTOCOL_SEVERAL;
 	if (writers.one == NULL)
 		return PROTOCOL_NOBODY;
 	*request = writers.one->ex.request;
-	return *request != NULL ? PROTOCOL_ONE : PROTOCOL_SEVERAL;
+	/* nginx sends what had to wait whenever it can: the request at hand may be another one. */
+	if (*request == NULL || (http2_of(conn)->unanswered > 1 && current_known() != *request))
+		return PROTOCOL_SEVERAL;
+	return PROTOCOL_ONE;
 }
 
 static void note_writer(const struct conn *conn, struct http2_conn *c)
@@ -469,9 +450,6 @@ bool http2_begin(struct conn *conn)
 	if (!served) {
 		c->walk.left = HTTP2_PREFACE_LEN;
 		c->walk.type = HTTP2_WALK_PREFACE;
-	} else {
-		c->in_walk.left = HTTP2_PREFACE_LEN;
-		c->in_walk.type = HTTP2_WALK_PREFACE;
 	}
 	if (conn->mode == CONN_UPGRADED)
 		open_upgraded(conn, c);

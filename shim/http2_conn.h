@@ -64,8 +64,6 @@ struct http2_conn {
 	int32_t writer;            /* calls: the thread that has sent them all so far; 0: none yet */
 	bool shared;               /* several threads send, or may leave it to each other */
 
-	struct http2_walk in_walk; /* of what is received */
-
 	/* What the program sends. The scanner may be ahead of what the kernel took: half->taken - sent bytes. */
 	uint64_t sent;
 	struct http2_walk walk; /* at `sent` */

@@ -191,7 +191,7 @@ static __attribute__((cold)) enum io_verdict begin_protocol(struct io_send *io, 
 
 	switch (conn->protocol->writes(conn, io->iov, io->count, &request)) {
 	case PROTOCOL_ONE: current_begin_response(request, conn_is_blocking(conn, io->fd)); break;
-	case PROTOCOL_SEVERAL: current_clear(); break;
+	case PROTOCOL_SEVERAL: current_mixes(); break;
 	default: break;
 	}
 	return is_special(io, conn, config.response_header.len > 0) ? IO_SPECIAL : IO_WATCH;

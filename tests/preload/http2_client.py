@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """Many requests over few connections of HTTP/2, many of them at a time, each with a trace of its own.
 
-    http2_client.py HOST PORT PATH --requests N --streams M --connections C [--body BYTES] [--tls]
+    http2_client.py HOST PORT PATH --requests N --streams M --connections C [--body BYTES] [--tls] [--held]
 
 Request number i (from 1) has the trace id i, in 32 digits. Prints "requests N, bytes B, statuses {...}"; fails unless each was
-answered.
+answered. --held: windows are small, streams get more of theirs one by one and in no order, and every fifth is reset under way: the server goes
+on with any of them at any time.
 """
 import argparse
 import collections
+import random
 import selectors
 import socket
 import ssl
@@ -16,6 +18,7 @@ import sys
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 
 
 class Connection:
@@ -29,7 +32,17 @@ class Connection:
             self.socket = context.wrap_socket(self.socket)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.h2.initiate_connection()
+        self.random, self.owed = random.Random(len(numbers)), []
+        if options.held:
+            self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+            self.flush()
+            self.wait_for_acknowledgements(2)
         self.open, self.done, self.bytes, self.statuses = {}, 0, 0, collections.Counter()
+
+    def wait_for_acknowledgements(self, count):
+        while count:
+            data = self.socket.recv(65536)
+            count -= sum(isinstance(event, h2.events.SettingsAcknowledged) for event in self.h2.receive_data(data))
 
     def ask(self):
         while self.numbers and len(self.open) < self.options.streams:
@@ -58,13 +71,29 @@ class Connection:
                 self.statuses[dict(event.headers)[":status"]] += 1
             elif isinstance(event, h2.events.DataReceived):
                 self.bytes += len(event.data)
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                self.owed.append((event.flow_controlled_length, event.stream_id))
             elif isinstance(event, h2.events.StreamEnded):
-                del self.open[event.stream_id]
-                self.done += 1
+                self.end(event.stream_id)
             elif isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)):
                 sys.exit(f"{event}")
+        self.pay()
         self.ask()
+
+    def end(self, stream):
+        if self.open.pop(stream, None):
+            self.done += 1
+
+    def pay(self):
+        if self.options.held:
+            self.random.shuffle(self.owed)
+        for length, stream in self.owed:
+            if self.options.held and self.open.get(stream, 0) % 5 == 1:
+                self.h2.reset_stream(stream, 8)
+                self.end(stream)
+            self.h2.acknowledge_received_data(length, stream)
+            if self.options.held:
+                self.flush()
+        self.owed = []
 
 
 def main():
@@ -78,6 +107,7 @@ def main():
     parser.add_argument("--body", type=int, default=0)
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--held", action="store_true")
     options = parser.parse_args()
     numbers = list(range(1, options.requests + 1))
     connections = [Connection(options, numbers[i::options.connections]) for i in range(options.connections)]

@@ -702,25 +702,76 @@ CORE_TEST(a_thread_that_reads_for_others_works_for_nobody)
 	core_close(fd);
 }
 
-CORE_TEST_FOR(an_inline_loop_works_for_the_stream_that_it_has_read, "nginx")
+/* nginx: what it goes on with is whatever has room in its window, an answer to send, or was reset a while ago. */
+CORE_TEST_FOR(in_an_inline_loop_a_frame_of_one_stream_says_nothing_of_several_in_hand, "nginx")
 {
 	static struct bytes b;
 	int fd = accept_http2();
 
 	ask(fd, 1, 0, PARENT);
+	CHECK_KNOWN(CORE_TRACE);
 	ask(fd, 3, 0, OTHER_PARENT);
-	CHECK_KNOWN(CORE_OTHER_TRACE);
+	CHECK_NOTHING_KNOWN();
 	b.len = 0;
 	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, "hello", 5);
 	wait_in_loop();
 	core_receive(fd, b.at, b.len);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+CORE_TEST_FOR(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_several_in_hand, "nginx")
+{
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	answer(fd, 1, END_STREAM);
+	CHECK_NOTHING_KNOWN();
+	answer(fd, 3, END_STREAM); /* the first one's end may still be to come, behind this */
+	CHECK_NOTHING_KNOWN();
+	ask(fd, 5, END_STREAM, PARENT);
 	CHECK_KNOWN(CORE_TRACE);
-	b.len = 0; /* what is of several, or of the connection too, is nobody's */
-	add_frame(&b, 8, 0, 0, "\0\0\1\0", 4);
-	add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 3, "hello", 5);
-	wait_in_loop();
+	answer(fd, 5, END_STREAM);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+CORE_TEST_FOR(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time, "nginx")
+{
+	static struct bytes b;
+	int fd = accept_http2(), plain = core_accept(true);
+
+	add_request_of(&b, 1, END_STREAM, PARENT);
+	current_wait_loop(-1);
+	current_wait_loop_done(2);
+	core_receive_text(plain, "GET / HTTP/1.1\r\nHost: us\r\n" CORE_OTHER_PARENT "\r\n");
+	CHECK_KNOWN(CORE_OTHER_TRACE);
 	core_receive(fd, b.at, b.len);
 	CHECK_NOTHING_KNOWN();
+	core_send_text(plain, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	CHECK_NOTHING_KNOWN(); /* what is left of the other connection comes when all events were looked at */
+	core_close(plain);
+	core_close(fd);
+}
+
+CORE_TEST_FOR(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still, "nginx")
+{
+	static struct bytes b;
+	int script[] = { -EAGAIN, 0 };
+	struct wire w = { .script = script };
+	int fd;
+
+	config.response_header = CORE_NAME("x-id");
+	fd = accept_http2();
+	ask(fd, 1, END_STREAM, PARENT);
+	add_response(&b, 1, END_STREAM);
+	CHECK_INT(send_bytes(&w, fd, &b), -1);
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	CHECK_NOTHING_KNOWN();
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	CHECK_NOTHING_KNOWN();
+	wire_free(&w);
 	core_close(fd);
 }
 
@@ -896,7 +947,10 @@ int main(void)
 		cmocka_unit_test(of_two_requests_in_hand_nobody_knows_which_one_it_is),
 		cmocka_unit_test(a_request_that_ends_as_another_comes_leaves_nobody_known),
 		cmocka_unit_test(a_thread_that_reads_for_others_works_for_nobody),
-		cmocka_unit_test(an_inline_loop_works_for_the_stream_that_it_has_read),
+		cmocka_unit_test(in_an_inline_loop_a_frame_of_one_stream_says_nothing_of_several_in_hand),
+		cmocka_unit_test(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_several_in_hand),
+		cmocka_unit_test(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time),
+		cmocka_unit_test(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
 		cmocka_unit_test(answers_that_interest_nobody_are_not_decoded),
 		cmocka_unit_test(the_connections_own_frames_change_nothing),
