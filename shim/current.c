@@ -111,6 +111,8 @@ static __thread struct current current __attribute__((tls_model("initial-exec"))
 
 static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, handed, wakes_by_pipe;
+static int64_t
+	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
 static bool pools; /* some thread of this process has waited for work from others */
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
@@ -230,6 +232,8 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 		inline_loop = true;
 	else if (config.loop_trust != LOOP_AUTO)
 		inline_loop = false;
+	if (inline_loop)
+		inline_step_ns = os_coarse_step_ns();
 	if (config.traceparent.len > 0 && (ambient = request_new()) != NULL) {
 		ambient->origin = REQUEST_AMBIENT;
 		/* Baggage can be long, and this happens once a process: take the large text at once. */
@@ -506,16 +510,18 @@ struct request *current_for_call(struct request *bound, bool blocking)
 
 /*
  * When a wait begins, or somewhat earlier: a timer that is taken to be due too early costs a proof and makes none. For a long
- * timeout the end of the last wait will do, which spares a look at the clock.
+ * timeout the end of the last wait will do, which spares a look at the clock. nginx looks at the clock only there: its timeouts
+ * count from then on, however long its handlers took.
  */
 static uint64_t wait_start_ns(const struct current *me, int64_t timeout_ns)
 {
-	return me->woken_ns != 0 && timeout_ns >= LONG_TIMEOUT_NS ? me->woken_ns : os_monotonic_ns();
+	return me->woken_ns != 0 && (inline_loop || timeout_ns >= LONG_TIMEOUT_NS) ? me->woken_ns : os_monotonic_ns();
 }
 
 void current_wait_loop(int64_t timeout_ns)
 {
 	struct current *me = self();
+	int64_t rounding = TIMER_ROUNDING_NS + inline_step_ns;
 
 	current_clear();
 	if (blind)
@@ -526,8 +532,8 @@ void current_wait_loop(int64_t timeout_ns)
 	me->several = false;
 	me->unproven = timeout_ns == 0;
 	me->deadline_ns = UINT64_MAX;
-	if (timeout_ns > TIMER_ROUNDING_NS)
-		me->deadline_ns = wait_start_ns(me, timeout_ns) + (uint64_t)timeout_ns - TIMER_ROUNDING_NS;
+	if (timeout_ns > rounding)
+		me->deadline_ns = wait_start_ns(me, timeout_ns) + (uint64_t)(timeout_ns - rounding);
 	else if (timeout_ns > 0)
 		me->unproven = true;
 	me->woken_ns = 0;
@@ -547,7 +553,7 @@ void current_wait_loop_done(int events)
 	struct current *me = self();
 
 	me->events = events > 0 ? (uint32_t)events : 0;
-	if (me->deadline_ns == UINT64_MAX || me->unproven)
+	if ((me->deadline_ns == UINT64_MAX || me->unproven) && !inline_loop)
 		return;
 	me->woken_ns = os_monotonic_ns();
 	if (me->woken_ns >= me->deadline_ns)

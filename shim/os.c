@@ -122,6 +122,14 @@ uint64_t os_monotonic_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+int64_t os_coarse_step_ns(void)
+{
+	struct timespec step = { 0, 10000000 }; /* the longest that there is: 100 ticks a second */
+
+	(void)clock_getres(CLOCK_MONOTONIC_COARSE, &step);
+	return step.tv_nsec;
+}
+
 uint64_t os_monotonic_ms(void)
 {
 	struct timespec now;

@@ -32,10 +32,11 @@ extern struct os os;
 void os_bind(void *(*resolve)(const char *name));
 
 /* These never go through libc wrappers that anybody interposes. Signal-safe. */
-uint64_t os_realtime_ns(void);  /* CLOCK_REALTIME */
-uint64_t os_monotonic_ms(void); /* CLOCK_MONOTONIC_COARSE: for ages */
-uint64_t os_monotonic_ns(void); /* CLOCK_MONOTONIC: for proofs */
-int32_t os_pid(void);           /* cached, refreshed in a forked child */
+uint64_t os_realtime_ns(void);   /* CLOCK_REALTIME */
+uint64_t os_monotonic_ms(void);  /* CLOCK_MONOTONIC_COARSE: for ages */
+int64_t os_coarse_step_ns(void); /* by how much that clock lags behind at most */
+uint64_t os_monotonic_ns(void);  /* CLOCK_MONOTONIC: for proofs */
+int32_t os_pid(void);            /* cached, refreshed in a forked child */
 void os_after_fork(void);
 
 /* This thread's id: cached, refreshed in a forked child. */

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "core_fixture.h"
 
@@ -763,6 +764,40 @@ CORE_TEST(a_timer_counts_as_due_when_the_timeout_may_have_been_rounded_up)
 	core_close(fd);
 }
 
+/* nginx: a timer that was set by the time of the last wake-up is due though the wait itself was short. */
+CORE_TEST_FOR(an_inline_loops_timeouts_count_from_when_it_woke_last, "nginx")
+{
+	const struct timespec handler = { 0, 60000000 };
+	int fd = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	nanosleep(&handler, NULL);
+	loop(50000000, 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK);
+	loop(0, 1); /* nor is an iteration's wake-up forgotten that had work queued */
+	nanosleep(&handler, NULL);
+	loop(50000000, 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK);
+	loop(60000000000, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+CORE_TEST_FOR(a_coarse_clock_makes_timers_due_early, "nginx")
+{
+	int fd = core_accept(NONBLOCKING);
+
+	loop(2000000 + os_coarse_step_ns(), 1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
 CORE_TEST_FOR(a_program_known_to_be_inline_is_believed_event_by_event, "nginx")
 {
 	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING);
@@ -980,6 +1015,8 @@ int main(void)
 		TEST(an_event_is_its_requests_only_while_no_other_request_waits),
 		TEST(a_request_whose_connection_broke_waits_no_more),
 		TEST(a_timer_counts_as_due_when_the_timeout_may_have_been_rounded_up),
+		TEST(an_inline_loops_timeouts_count_from_when_it_woke_last),
+		TEST(a_coarse_clock_makes_timers_due_early),
 		TEST(a_program_known_to_be_inline_is_believed_event_by_event),
 		TEST(the_configuration_decides_how_far_loops_are_trusted),
 		TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree),
