@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 static const char *string_of(const cJSON *object, const char *name)
 {
 	const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -91,6 +93,7 @@ static void visit_span(const cJSON *span, const char *service, otlp_file_visit *
 
 static void visit_line(const cJSON *line, const char *service, otlp_file_visit *visit, void *owner)
 {
+	const char *severity = string_of(line, "severityText");
 	uint64_t time = number_of(line, "timeUnixNano");
 	struct otlp_item item = { .service = (char *)service,
 		                  .text = (char *)string_of(cJSON_GetObjectItemCaseSensitive(line, "body"),
@@ -98,7 +101,7 @@ static void visit_line(const cJSON *line, const char *service, otlp_file_visit *
 		                  .detail = (char *)"" };
 
 	item.start_ns = item.end_ns = time ? time : number_of(line, "observedTimeUnixNano");
-	snprintf(item.severity, sizeof(item.severity), "%s", string_of(line, "severityText"));
+	text_clean(item.severity, sizeof(item.severity), severity, strlen(severity));
 	read_ids(&item, line);
 	visit(owner, &item);
 }

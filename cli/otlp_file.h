@@ -15,7 +15,7 @@ struct otlp_item {
 	int kind; /* of OTLP: 2 server, 3 client; 0: a log line */
 	bool error;
 	unsigned status;  /* HTTP's, 0: none */
-	char severity[8]; /* of a line */
+	char severity[8]; /* of a line; safe to show, the others are not */
 	char *service;
 	char *text;   /* the span's name, the line itself */
 	char *detail; /* of a span: path or URL; error.type */

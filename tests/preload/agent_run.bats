@@ -165,6 +165,21 @@ shop: GET /buy 200 /buy                                   100 ms |==============
     [ "$status" -eq 1 ]
 }
 
+@test "view and tail show no byte of a file's that a terminal would obey" {
+    write_trace "$tmp/trace"
+    sed 's/"severityText": "[A-Z]*"/"severityText": "\\u001b[2J\\u0007"/' "$tmp/trace" >"$spans"
+    grep -qF '"severityText": "\u001b[2J\u0007"' "$spans"
+    "$traceshim" view "$spans" >"$tmp/out" 2>/dev/null
+    grep -qF '\x1b[2J: buying' "$tmp/out"
+    [ "$(grep -c '[[:cntrl:]]' "$tmp/out")" -eq 0 ]
+    : >"$tmp/grows"
+    "$traceshim" tail "$tmp/grows" >"$tmp/tail" 3>&- &
+    started+=("$!")
+    cat "$spans" >>"$tmp/grows"
+    eventually lines_in 6 "$tmp/tail"
+    [ "$(grep -c '[[:cntrl:]]' "$tmp/tail")" -eq 0 ]
+}
+
 @test "view colours for terminals only, and draws at any width" {
     write_trace "$spans"
     [ "$("$traceshim" view "$spans" 2>/dev/null | grep -c $'\033')" -eq 0 ]
