@@ -13,6 +13,7 @@
 
 #define UWSGI_PACKET_HEAD 4
 #define UWSGI_PACKET_MAX 65535u /* bytes of pairs */
+#define UWSGI_BUFFER 4096u      /* of these uWSGI takes so many where its buffer-size does not say otherwise */
 
 enum uwsgi_status {
 	UWSGI_MORE, /* all bytes taken */

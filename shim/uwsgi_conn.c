@@ -172,7 +172,8 @@ static void insert(struct conn *conn, const struct protocol_call *call, struct s
 	size_t own = byte_at(call->iov, spot->at + 1) | (size_t)byte_at(call->iov, spot->at + 2) << 8;
 	size_t len = cgi_format_call(CGI_UWSGI, call, spot, ins, ins->text + UWSGI_PACKET_HEAD);
 
-	if (len == 0 || own + len > UWSGI_PACKET_MAX)
+	/* Its reader's buffer is a multiple of UWSGI_BUFFER: a packet that fits must not outgrow it. */
+	if (len == 0 || len > (UWSGI_BUFFER - own % UWSGI_BUFFER) % UWSGI_BUFFER || own + len > UWSGI_PACKET_MAX)
 		return;
 	cgi_of(conn)->inserts = true;
 	ins->text[0] = (char)byte_at(call->iov, spot->at);

@@ -384,6 +384,47 @@ CORE_TEST(a_uwsgi_packet_that_is_not_whole_in_one_call_is_left_alone)
 	free(b);
 }
 
+/* uWSGI refuses what is longer than its buffer: 4,096 bytes, or a multiple of that which somebody has set. */
+CORE_TEST(a_uwsgi_packet_that_fits_its_readers_buffer_still_fits)
+{
+	static const struct {
+		size_t packet, grows;
+	} cases[] = {
+		{ 4096, 0 },
+		{ 4097 - sizeof(PAIR_OF_OURS), sizeof(PAIR_OF_OURS) - 1 },
+		{ 4098 - sizeof(PAIR_OF_OURS), 0 },
+		{ 4097, sizeof(PAIR_OF_OURS) - 1 },
+		{ 8192, 0 },
+		{ 65535, 0 },
+		{ 61440, 0 },
+		{ 65000, sizeof(PAIR_OF_OURS) - 1 },
+	};
+	static char filler[65536];
+	size_t i;
+
+	memset(filler, 'f', sizeof(filler));
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct wire w = { 0 };
+		struct bytes *b = fresh();
+		int served = serve_somebody(), fd = core_connect();
+		size_t len;
+
+		put_packet(b, NULL);
+		len = b->len - 4;
+		put_uwsgi_pair(b, "X", filler, cases[i].packet - len - 5);
+		b->at[1] = (char)(cases[i].packet & 0xff);
+		b->at[2] = (char)(cases[i].packet >> 8);
+		CHECK_INT(b->len, cases[i].packet + 4);
+		CHECK_INT(wire_send(&w, fd, b->at, b->len), b->len);
+		CHECK_INT(w.len, b->len + cases[i].grows);
+		wire_free(&w);
+		core_close(fd);
+		core_close(served);
+		free(b);
+	}
+	CHECK_INT(counters_get(heads_skipped), 5);
+}
+
 /* Another protocol's packet may be made likewise: what asks for nothing is none of a web server's. */
 CORE_TEST(a_packet_of_variables_that_names_no_method_is_left_alone)
 {
@@ -450,6 +491,7 @@ int main(void)
 		cmocka_unit_test(a_uwsgi_call_gets_another_head_and_a_variable),
 		cmocka_unit_test(a_uwsgi_call_gets_it_whatever_is_taken_at_a_time),
 		cmocka_unit_test(a_uwsgi_packet_that_is_not_whole_in_one_call_is_left_alone),
+		cmocka_unit_test(a_uwsgi_packet_that_fits_its_readers_buffer_still_fits),
 		cmocka_unit_test(a_packet_of_variables_that_names_no_method_is_left_alone),
 		cmocka_unit_test(without_memory_calls_pass),
 	};
