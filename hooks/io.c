@@ -195,14 +195,16 @@ static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec 
 	return REAL(writev)(emitter->fd, iov, count);
 }
 
-static __attribute__((noinline)) ssize_t write_watched(int fd, const void *buf, size_t len)
+static __attribute__((noinline)) ssize_t write_watched(int fd, const void *buf, size_t len, uint64_t word)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct iovec iov = { (void *)(uintptr_t)buf, len }, v[IO_ANSWER_VECTORS];
 	struct io_send io;
 	enum io_verdict verdict;
 	ssize_t n;
 
+	if (fds_kind(word) == FD_CONN && io_answer_begin(&io, fd, word, &iov, 1, v))
+		return io_answer_end(&io, REAL(write)(fd, v->iov_base, v->iov_len));
 	if ((verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
 		return REAL(write)(fd, buf, len);
 	if (verdict == IO_SPECIAL)
@@ -218,7 +220,7 @@ static __attribute__((noinline)) ssize_t write_line(int fd, const void *buf, siz
 	struct logline_one one;
 
 	if (!io_line_begin(&one, fd, word, (logline_key)os_tid(), buf, len))
-		return write_watched(fd, buf, len);
+		return write_watched(fd, buf, len, word);
 	return io_line_end(&one, REAL(write)(fd, one.bytes, one.len));
 }
 
@@ -231,16 +233,21 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
 		return REAL(write)(fd, buf, len);
 	if (fds_kind(word) == FD_LOG)
 		return write_line(fd, buf, len, word);
-	return write_watched(fd, buf, len);
+	return write_watched(fd, buf, len, word);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
+	uint64_t word = fds_word(fd);
+	struct iovec v[IO_ANSWER_VECTORS];
 	struct io_send io;
 	enum io_verdict verdict;
 	ssize_t n;
 
+	if (fds_kind(word) == FD_CONN && io_active() && io_answer_begin(&io, fd, word, iov, count, v))
+		return io_answer_end(&io, count == 1 ? REAL(write)(fd, v->iov_base, v->iov_len) :
+		                                       REAL(writev)(fd, v, count));
 	if (io_uninvolved(fd) || count > VECTORS_MAX || (verdict = io_send_begin(&io, fd, iov, count)) == IO_PLAIN)
 		return REAL(writev)(fd, iov, count);
 	if (verdict == IO_SPECIAL)
@@ -285,11 +292,15 @@ static bool comes_next(int fd, int flags)
 EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
+	struct iovec iov = { (void *)(uintptr_t)buf, len }, v[IO_ANSWER_VECTORS];
+	uint64_t word = fds_word(fd);
 	struct io_send io;
 	enum io_verdict verdict;
 	ssize_t n;
 
+	if (fds_kind(word) == FD_CONN && io_active() && is_divisible(flags) &&
+	    io_answer_begin(&io, fd, word, &iov, 1, v))
+		return io_answer_end(&io, REAL(send)(fd, v->iov_base, v->iov_len, flags));
 	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN || is_left_alone(&io, flags))
 		return REAL(send)(fd, buf, len, flags);
 	if (verdict == IO_SPECIAL && is_divisible(flags))

@@ -134,7 +134,7 @@ bool conn_share(struct conn *conn);
 struct conn_handle conn_find(int fd);
 
 /* The same by a word that was just read (fds_word, fds_learn). */
-static inline struct conn_handle conn_of_word(int fd, uint64_t word)
+static inline __attribute__((always_inline)) struct conn_handle conn_of_word(int fd, uint64_t word)
 {
 	struct conn_handle handle = { fds_conn(word), 0 };
 

@@ -24,8 +24,18 @@
 
 uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK] LAYOUT_LATER;
 
-/* The first 1,024 descriptors need no mmap: most processes have no others. */
-static uint64_t first_chunk[FDS_CHUNK] LAYOUT_LATER;
+/* The first 8,192 descriptors need no mmap: most processes have no others. */
+uint64_t fds_first[FDS_FIRST] LAYOUT_LATER;
+
+__attribute__((noinline)) uint64_t fds_word_beyond(int fd)
+{
+	uint64_t *chunk;
+
+	if ((unsigned)fd >= LIMIT_FDS)
+		return FD_NOTHING;
+	chunk = __atomic_load_n(&fds_chunk[(unsigned)fd / FDS_CHUNK], __ATOMIC_ACQUIRE);
+	return chunk == NULL ? FD_UNKNOWN : __atomic_load_n(&chunk[(unsigned)fd % FDS_CHUNK], __ATOMIC_ACQUIRE);
+}
 
 static uint64_t *slot_of(int fd)
 {
@@ -40,7 +50,8 @@ static uint64_t *slot_of(int fd)
 	slots = __atomic_load_n(chunk, __ATOMIC_ACQUIRE);
 	if (slots == NULL) {
 		/* Two threads that come here at once leave one unused chunk behind: rarer than it is worth mending. */
-		slots = (unsigned)fd < FDS_CHUNK ? first_chunk : os_pages(FDS_CHUNK * sizeof(*slots));
+		slots = (unsigned)fd < FDS_FIRST ? &fds_first[(unsigned)fd / FDS_CHUNK * FDS_CHUNK] :
+		                                   os_pages(FDS_CHUNK * sizeof(*slots));
 		if (slots == NULL) {
 			counters_count(no_memory_skipped);
 			return NULL;

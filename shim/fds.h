@@ -23,19 +23,24 @@ enum fd_kind {
 	FD_LOG       /* log stream; payload: index of the log file and enum record_stream */
 };
 
-/* Two levels: a process with few descriptors touches one page of words. Filled once a chunk, never emptied. */
+/*
+ * Two levels: a process with few descriptors touches one page of words. Filled once a chunk, never emptied. The chunks of the first
+ * numbers, which nearly all are, lie behind each other: there the word is one load, and zero is FD_UNKNOWN whether the chunk was
+ * used or not.
+ */
 #define FDS_CHUNK 1024u
+#define FDS_FIRST (8 * FDS_CHUNK)
 extern uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK];
+extern uint64_t fds_first[FDS_FIRST];
 
-/* The word of a descriptor; 0 (FD_UNKNOWN) where there is none. Any int is allowed. Signal-safe, two loads. */
-static inline uint64_t fds_word(int fd)
+/* The word of a descriptor; 0 (FD_UNKNOWN) where there is none. Any int is allowed. Signal-safe. */
+uint64_t fds_word_beyond(int fd);
+
+static inline __attribute__((always_inline)) uint64_t fds_word(int fd)
 {
-	uint64_t *chunk;
-
-	if ((unsigned)fd >= LIMIT_FDS)
-		return FD_NOTHING;
-	chunk = __atomic_load_n(&fds_chunk[(unsigned)fd / FDS_CHUNK], __ATOMIC_ACQUIRE);
-	return chunk == NULL ? FD_UNKNOWN : __atomic_load_n(&chunk[(unsigned)fd % FDS_CHUNK], __ATOMIC_ACQUIRE);
+	if (__builtin_expect((unsigned)fd < FDS_FIRST, 1))
+		return __atomic_load_n(&fds_first[(unsigned)fd], __ATOMIC_ACQUIRE);
+	return fds_word_beyond(fd);
 }
 
 static inline enum fd_kind fds_kind(uint64_t word)

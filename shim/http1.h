@@ -230,6 +230,13 @@ struct http1_message {
 bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
                       size_t total, struct http1_message *message);
 
+/*
+ * Is this one whole request without a body whose head is known, and has none of the fields that the sink wants? http1_use_known then
+ * makes `h`, which need not be initialised, what http1_take_known would.
+ */
+bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len);
+void http1_use_known(struct http1 *h, struct http1_known *known);
+
 enum http1_sniff { HTTP1_SNIFF_NO, HTTP1_SNIFF_MAYBE, HTTP1_SNIFF_YES };
 
 /*

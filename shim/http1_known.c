@@ -76,6 +76,22 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 	return true;
 }
 
+bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len)
+{
+	return len == known->len + 2u && known->len > 0 && known->fields == 0 && known->after.kind == HTTP1_REQUEST &&
+	       known->after.body == HTTP1_BODY_NONE && in[len - 2] == '\r' && in[len - 1] == '\n' &&
+	       memcmp(in, known->head, known->len) == 0;
+}
+
+void http1_use_known(struct http1 *h, struct http1_known *known)
+{
+	known->unequal = 0;
+	*h = known->after;
+	h->head_bytes = known->len + 2u;
+	h->line_len = 0;
+	h->state = STATE_NO_BODY;
+}
+
 bool http1_known_pass(struct http1 *h, struct http1_input *in)
 {
 	struct http1_known *known = in->known;

@@ -47,7 +47,7 @@ struct generator {
 
 static __thread struct generator generator __attribute__((tls_model("initial-exec")));
 
-static uint64_t mix(uint64_t x)
+static inline __attribute__((always_inline)) uint64_t mix(uint64_t x)
 {
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
@@ -107,6 +107,20 @@ void ids_generate_span(uint8_t id[8])
 		word = draw(&count);
 	while (word == 0);
 	memcpy(id, &word, sizeof(word));
+}
+
+/* The span's word is another bijection of the same number, by the other half of the key. */
+void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
+{
+	uint64_t word[2], span, count;
+
+	do {
+		word[0] = draw(&count);
+		word[1] = mix(mix(generator.key[1] ^ word[0]) + count);
+		span = mix(generator.key[1] + count * 0x9e3779b97f4a7c15u);
+	} while ((word[0] | word[1]) == 0 || span == 0);
+	memcpy(trace_id, word, sizeof(word));
+	memcpy(span_id, &span, sizeof(span));
 }
 
 void ids_after_fork(void)

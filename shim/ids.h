@@ -14,6 +14,8 @@
  */
 void ids_generate_trace(uint8_t id[16]);
 void ids_generate_span(uint8_t id[8]);
+/* Both of a new request, sooner. */
+void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8]);
 
 /* Forget the calling thread's seed, in the child of a fork (or of a raw clone). Signal-safe. */
 void ids_after_fork(void);

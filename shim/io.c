@@ -89,13 +89,12 @@ void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, in
 	errno = saved;
 }
 
-static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
+static __attribute__((cold)) struct request *received_in_parts(struct conn *conn, const struct iovec *iov, int count,
+                                                               size_t len)
 {
 	struct request *request = NULL;
 	int i, parts = 0;
 
-	if (config.export_traces && (conn->mode != CONN_OPAQUE || config.raw))
-		(void)span_know_conn(conn, fd);
 	for (i = 0; i < count && len > 0; i++) {
 		size_t part = iov[i].iov_len < len ? iov[i].iov_len : len;
 
@@ -103,8 +102,20 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 		len -= part;
 		parts += part > 0;
 	}
-	if (__builtin_expect(parts > 1 && conn->mode == CONN_PROTOCOL, 0))
-		request = NULL; /* each part was looked at by itself */
+	/* Each part of another protocol was looked at by itself. */
+	return parts > 1 && conn->mode == CONN_PROTOCOL ? NULL : request;
+}
+
+static void received_served(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
+{
+	struct request *request;
+
+	if (config.export_traces && (conn->mode != CONN_OPAQUE || config.raw))
+		(void)span_know_conn(conn, fd);
+	if (__builtin_expect(count > 0 && len <= iov->iov_len, 1))
+		request = served_received(conn, iov->iov_base, len);
+	else
+		request = received_in_parts(conn, iov, count, len);
 	/* Borrowed: while the connection is locked, nobody takes it from there. */
 	if (request != NULL)
 		current_read_request(request, conn_is_blocking(conn, fd));

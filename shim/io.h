@@ -73,6 +73,15 @@ struct io_emitter {
 	bool goes_on; /* a part of the program's bytes is out: the call is a success, so no signal may come of what fails now */
 };
 
+/*
+ * The usual answer, in few steps: all of a message to a client, or its head and a part of its body, with a head like the last one's
+ * that gets the response header. `begin` true: make the real call with the `count` vectors of `v` (of IO_ANSWER_VECTORS), and return
+ * what `end` makes of its result. false: nothing was done; it is for io_send_begin. `word` is the descriptor's.
+ */
+#define IO_ANSWER_VECTORS 4
+bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v);
+ssize_t io_answer_end(struct io_send *io, ssize_t sent);
+
 /* The program is about to send `count` vectors (their bytes are borrowed until the end of the call). */
 enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count);
 void io_send_end(struct io_send *io, ssize_t sent);

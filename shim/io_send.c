@@ -26,6 +26,7 @@
 #include "ids.h"
 #include "os.h"
 #include "protocol.h"
+#include "record_digits.h"
 #include "ring.h"
 #include "span.h"
 #include "stream.h"
@@ -116,7 +117,7 @@ static size_t format_response_insertion(const struct request *request, const str
 		return 0;
 	memcpy(out, config.response_header.text, len);
 	memcpy(out + len, ": ", 2);
-	ids_hex(out + len + 2, request->ctx.trace_id, sizeof(request->ctx.trace_id));
+	record_put_hex(out + len + 2, request->ctx.trace_id, sizeof(request->ctx.trace_id));
 	memcpy(out + len + 34, "\r\n", 2);
 	return len + 36;
 }
@@ -649,9 +650,6 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 	return (ssize_t)done;
 }
 
-/* Vectors of the usual call: what is gathered of the first one, and pieces of body. */
-#define STRETCH_VECTORS 4
-
 /*
  * Is it one message, whose head lies in the first vector with an insertion for it, and all of that vector is known to be readable?
  * Then head, insertion and the vector's rest go out behind each other, in the insertion's block, and behind them the other vectors
@@ -664,7 +662,7 @@ static inline bool gather_all(const struct io_send *io, struct iovec *v)
 	int i;
 
 	/* With nothing before it, a part of the insertion could go out and nothing of the program's: then there is more to send. */
-	if (before == 0 || io->count > STRETCH_VECTORS || io->spot.end != io->total || first > INSERTION_GATHERS ||
+	if (before == 0 || io->count > IO_ANSWER_VECTORS || io->spot.end != io->total || first > INSERTION_GATHERS ||
 	    io->insertion->swallow > 0 || before + 2 > first || known_end(bytes, before + 2, first) != first)
 		return false;
 	v[0] = gather_around(io->insertion, bytes, before, first);
@@ -673,16 +671,12 @@ static inline bool gather_all(const struct io_send *io, struct iovec *v)
 	return true;
 }
 
-/* The same as send_pieces, for what was gathered. */
-static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, const struct iovec *v)
+/* What was gathered went out, `sent` of it; -1: errno says why not. Returns the program's bytes, or -1. */
+static ssize_t settle_gathered(struct io_send *io, ssize_t sent)
 {
 	struct insertion *ins = io->insertion;
 	size_t own = io->total;
-	ssize_t sent;
 
-	io->planned = false;
-	emitter->goes_on = false;
-	sent = emitter->emit(emitter, v, io->count);
 	if (__builtin_expect(sent == (ssize_t)(io->total + ins->len), 1)) {
 		settle_whole(io, ins);
 	} else {
@@ -697,9 +691,17 @@ static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, con
 	return (ssize_t)own;
 }
 
+/* The same as send_pieces, for what was gathered. */
+static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, const struct iovec *v)
+{
+	io->planned = false;
+	emitter->goes_on = false;
+	return settle_gathered(io, emitter->emit(emitter, v, io->count));
+}
+
 ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
-	struct iovec v[STRETCH_VECTORS];
+	struct iovec v[IO_ANSWER_VECTORS];
 	int saved = errno;
 	ssize_t sent;
 
@@ -717,6 +719,70 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	request_unref(io->caller);
 	errno = saved;
 	return sent;
+}
+
+/* ---- the usual answer ---- */
+
+/* Is it the first answer that is due, and begins with these bytes? Then its insertion and `v` are made. Locked. */
+static inline bool make_answer(struct io_send *io, const struct conn *conn, struct iovec *v)
+{
+	const struct exchange *ex = conn->first;
+
+	if (conn->mode != CONN_HTTP1 || conn->pending != NULL || ex == NULL || !ex->request_headed ||
+	    ex->response_done || ex->response_begun ||
+	    !served_find_known(ex, io->iov, io->count, io->total, &io->spot) || io->spot.own_response_header)
+		return false;
+	io->insertion = insertion_new();
+	if (io->insertion == NULL)
+		return false;
+	io->insertion->len = (uint32_t)format_response_insertion(ex->request, &io->spot, io->insertion->text);
+	if (io->insertion->len > 0 && gather_all(io, v))
+		return true;
+	insertion_free(io->insertion);
+	return false;
+}
+
+bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
+{
+	struct conn_handle handle = conn_of_word(fd, word);
+	struct conn *conn = handle.conn;
+	int saved;
+
+	if (conn == NULL || conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
+	    count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(conn, fd) ||
+	    !are_bytes(iov, count, false, &io->total) || io->total == 0)
+		return false;
+	saved = errno;
+	if (!conn_lock_to_look(handle))
+		return false;
+	io->handle = handle;
+	io->iov = iov;
+	io->count = count;
+	if (!make_answer(io, conn, v)) {
+		conn_unlock(conn);
+		errno = saved;
+		return false;
+	}
+	io->fd = fd;
+	io->word = word;
+	io->caller = NULL;
+	io->looked = io->found = true;
+	io->planned = io->was_injected = false;
+	io->from = 0;
+	io->sends = conn->sends;
+	current_begin_response(conn->first->request, conn_is_blocking(conn, fd));
+	conn_unlock(conn);
+	errno = saved;
+	return true;
+}
+
+ssize_t io_answer_end(struct io_send *io, ssize_t sent)
+{
+	int saved = errno;
+	ssize_t own = settle_gathered(io, sent);
+
+	errno = saved;
+	return own;
 }
 
 /* ---- plain text of TLS ---- */

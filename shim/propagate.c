@@ -457,8 +457,7 @@ static uint8_t decide_sampled(const struct propagate_in *in)
 
 static void name_fresh(struct trace_context *ctx)
 {
-	ids_generate_trace(ctx->trace_id);
-	ids_generate_span(ctx->span_id);
+	ids_generate_both(ctx->trace_id, ctx->span_id);
 	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
 }
 
@@ -494,6 +493,11 @@ void propagate_end(struct propagate_in *in, struct trace_context *ctx)
 void propagate_fresh(struct trace_context *ctx)
 {
 	empty_context(ctx);
+	name_fresh(ctx);
+}
+
+void propagate_fresh_new(struct trace_context *ctx)
+{
 	name_fresh(ctx);
 }
 

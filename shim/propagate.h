@@ -83,6 +83,8 @@ void propagate_end(struct propagate_in *in, struct trace_context *ctx);
 
 /* A context of its own, without any caller: fresh trace and span ids, sampled. `text` set up; it is emptied. */
 void propagate_fresh(struct trace_context *ctx);
+/* The same for a context that is empty already. */
+void propagate_fresh_new(struct trace_context *ctx);
 
 /* The context that the environment carries (config.traceparent, ...), with a span id of its own; `text` set up; it is
  * emptied. false: none or not valid; ctx is then unusable. */

@@ -193,10 +193,35 @@ static enum taken take_requests(struct conn *conn, const char *in, size_t len, s
 	return TAKEN;
 }
 
+/*
+ * What take_requests does with a whole request that is like the last one, is alone on its connection and says nothing of a trace:
+ * all of it at once.
+ */
+static struct request *take_known(struct conn *conn, struct http1_known *known)
+{
+	struct exchange *ex = conn_push(conn);
+
+	if (ex == NULL)
+		return NULL;
+	ex->request = request_new();
+	if (ex->request == NULL) {
+		conn_make_opaque(conn, true);
+		return NULL;
+	}
+	http1_use_known(&ex->up, known);
+	propagate_fresh_new(&ex->request->ctx);
+	ex->request_headed = ex->request_done = true;
+	request_advance(ex->request, REQUEST_LIVE);
+	request_begin_waiting(ex->request, false);
+	counters_count(requests);
+	return ex->request;
+}
+
 struct request *served_received(struct conn *conn, const char *in, size_t len)
 {
 	bool had_unanswered = conn->first != NULL;
 	struct stream_heads *heads;
+	struct http1_known *known;
 	enum taken taken;
 
 	if (conn->mode == CONN_FRESH)
@@ -204,7 +229,14 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 	if (conn->mode != CONN_HTTP1)
 		return received_otherwise(conn, in, len);
 	heads = stream_take_heads();
-	taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
+	known = stream_known(heads, STREAM_REQUEST_IN);
+	if (!had_unanswered && known != NULL && !config.export_traces && http1_is_known_request(known, in, len)) {
+		struct request *request = take_known(conn, known);
+
+		stream_give_heads(heads);
+		return request;
+	}
+	taken = take_requests(conn, in, len, known);
 	stream_give_heads(heads);
 	if (taken == TAKEN)
 		return only_unanswered(conn, had_unanswered);
