@@ -68,7 +68,7 @@ extern void *real_function[REAL_COUNT];
 void *real_bind(enum real_index index);
 void real_bind_all(void);
 
-static inline void *real_get(enum real_index index)
+static inline __attribute__((always_inline)) void *real_get(enum real_index index)
 {
 	void *found = __atomic_load_n(&real_function[index], __ATOMIC_RELAXED);
 

@@ -114,7 +114,7 @@ struct conn_handle {
 #define CONN_UNLOCKED_LOOK
 #endif
 
-static inline enum conn_role conn_role(const struct conn *conn)
+static inline __attribute__((always_inline)) enum conn_role conn_role(const struct conn *conn)
 {
 	return (enum conn_role)__atomic_load_n(&conn->role, __ATOMIC_RELAXED);
 }
@@ -157,7 +157,7 @@ extern uint32_t conn_epoch;
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
 void conn_bury(struct conn *conn) __attribute__((cold));
 
-static inline bool conn_lock_within(struct conn_handle handle, int attempts)
+static inline __attribute__((always_inline)) bool conn_lock_within(struct conn_handle handle, int attempts)
 {
 	struct conn *conn = handle.conn;
 	uint32_t nobody = 0;
@@ -176,7 +176,7 @@ static inline bool conn_lock(struct conn_handle handle)
 	return conn_lock_within(handle, 1);
 }
 
-static inline void conn_unlock(struct conn *conn)
+static inline __attribute__((always_inline)) void conn_unlock(struct conn *conn)
 {
 	if (__builtin_expect(__atomic_load_n(&conn->zombie, __ATOMIC_ACQUIRE), 0))
 		conn_bury(conn);

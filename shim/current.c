@@ -168,7 +168,7 @@ bool current_thread_is_watched(void)
 }
 
 /* Returns the old request, with the thread's reference to it. Threads that have one are counted. */
-static struct request *exchange(struct current *me, struct request *request)
+static inline __attribute__((always_inline)) struct request *exchange(struct current *me, struct request *request)
 {
 	struct request *old = own_swap(&me->held, request);
 

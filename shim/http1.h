@@ -237,6 +237,10 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len);
 void http1_use_known(struct http1 *h, struct http1_known *known);
 
+/* The same of a head that has none of the fields that the sink wants; false also where it has. */
+bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len, size_t total,
+                      struct http1_message *message);
+
 enum http1_sniff { HTTP1_SNIFF_NO, HTTP1_SNIFF_MAYBE, HTTP1_SNIFF_YES };
 
 /*

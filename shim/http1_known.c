@@ -39,10 +39,9 @@ static void give_fields(const struct http1_sink *sink, const struct http1_known 
 		            head + known->field[i].value, known->field[i].len);
 }
 
-bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
-                      size_t total, struct http1_message *message)
+static bool take(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len, size_t total,
+                 struct http1_message *message)
 {
-	struct http1_known *known = sink->known;
 	const struct http1 *after;
 	size_t blank_end;
 	uint64_t body;
@@ -57,7 +56,6 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 	known->unequal = 0;
 	*h = *after; /* with no line, and known->options */
 	h->head_bytes = (uint32_t)blank_end;
-	give_fields(sink, known, in);
 	(void)http1_leave_head(h);
 	body = total - blank_end;
 	message->head = known->len;
@@ -74,6 +72,21 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 		h->remaining -= after->body == HTTP1_BODY_LENGTH ? body : 0;
 	}
 	return true;
+}
+
+bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink *sink, const char *in, size_t len,
+                      size_t total, struct http1_message *message)
+{
+	if (!take(h, options, sink->known, in, len, total, message))
+		return false;
+	give_fields(sink, sink->known, in);
+	return true;
+}
+
+bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len, size_t total,
+                      struct http1_message *message)
+{
+	return known != NULL && known->fields == 0 && take(h, options, known, in, len, total, message);
 }
 
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len)

@@ -116,7 +116,7 @@ void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
 
 	do {
 		word[0] = draw(&count);
-		word[1] = mix(mix(generator.key[1] ^ word[0]) + count);
+		word[1] = mix((generator.key[1] ^ word[0]) + count);
 		span = mix(generator.key[1] + count * 0x9e3779b97f4a7c15u);
 	} while ((word[0] | word[1]) == 0 || span == 0);
 	memcpy(trace_id, word, sizeof(word));

@@ -27,7 +27,7 @@
 extern bool io_ready;
 extern __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
-static inline bool io_active(void)
+static inline __attribute__((always_inline)) bool io_active(void)
 {
 	return __builtin_expect(io_ready, 1) && !io_vfork_child;
 }

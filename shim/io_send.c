@@ -346,7 +346,7 @@ void io_send_commit(struct io_send *io, size_t offset, size_t len)
 		span_injected(conn, &io->injected);
 		io->was_injected = false;
 	}
-	if (is_as_foreseen(io, conn, offset, len)) {
+	if (__builtin_expect(is_as_foreseen(io, conn, offset, len), 1)) {
 		conn->sends++;
 		if (conn_role(conn) == CONN_SERVED)
 			served_sent_known(conn, &io->spot, len);
@@ -723,14 +723,30 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 
 /* ---- the usual answer ---- */
 
+/* are_bytes, of a few pieces that are not long. */
+static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum)
+{
+	size_t total = 0;
+	int i;
+
+	if (!os_readable(iov, (size_t)count * sizeof(*iov)))
+		return false;
+	for (i = 0; i < count; i++) {
+		if (iov[i].iov_len > LOOKED_AT_MAX || !os_readable(iov[i].iov_base, iov[i].iov_len))
+			return false;
+		total += iov[i].iov_len;
+	}
+	*sum = total;
+	return total > 0;
+}
+
 /* Is it the first answer that is due, and begins with these bytes? Then its insertion and `v` are made. Locked. */
 static inline bool make_answer(struct io_send *io, const struct conn *conn, struct iovec *v)
 {
 	const struct exchange *ex = conn->first;
 
 	if (conn->mode != CONN_HTTP1 || conn->pending != NULL || ex == NULL || !ex->request_headed ||
-	    ex->response_done || ex->response_begun ||
-	    !served_find_known(ex, io->iov, io->count, io->total, &io->spot) || io->spot.own_response_header)
+	    ex->response_done || ex->response_begun || !served_find_plain(ex, io->iov, io->total, &io->spot))
 		return false;
 	io->insertion = insertion_new();
 	if (io->insertion == NULL)
@@ -749,8 +765,7 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 	int saved;
 
 	if (conn == NULL || conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
-	    count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(conn, fd) ||
-	    !are_bytes(iov, count, false, &io->total) || io->total == 0)
+	    count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(conn, fd) || !are_few_bytes(iov, count, &io->total))
 		return false;
 	saved = errno;
 	if (!conn_lock_to_look(handle))
@@ -778,9 +793,24 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 {
+	struct conn *conn = io->handle.conn;
 	int saved = errno;
-	ssize_t own = settle_gathered(io, sent);
+	ssize_t own;
 
+	if (__builtin_expect(sent == (ssize_t)(io->total + io->insertion->len), 1) && conn_lock_to_look(io->handle)) {
+		/* As io_send_commit, if it is still so. */
+		if (conn->sends == io->sends && conn->mode == CONN_HTTP1) {
+			conn->sends++;
+			served_sent_known(conn, &io->spot, io->total);
+			conn_unlock(conn);
+			insertion_free(io->insertion);
+			counters_count(response_headers);
+			errno = saved;
+			return (ssize_t)io->total;
+		}
+		conn_unlock(conn);
+	}
+	own = settle_gathered(io, sent);
 	errno = saved;
 	return own;
 }

@@ -18,7 +18,7 @@ extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on 
 #endif
 
 /* Is this the process's only thread? False where nobody says so. */
-static inline bool own_alone(void)
+static inline __attribute__((always_inline)) bool own_alone(void)
 {
 #ifdef __x86_64__
 	return &__libc_single_threaded != NULL && __builtin_expect(__libc_single_threaded, 1);
@@ -28,7 +28,7 @@ static inline bool own_alone(void)
 }
 
 /* Add one; returns what it was before. */
-static inline uint64_t own_count(uint64_t *counter)
+static inline __attribute__((always_inline)) uint64_t own_count(uint64_t *counter)
 {
 #ifdef __x86_64__
 	uint64_t before = 1;
@@ -41,7 +41,7 @@ static inline uint64_t own_count(uint64_t *counter)
 }
 
 /* Put `pointer` there; returns what was there. (An exchange with memory would lock it unasked: x86's xchg always does.) */
-static inline void *own_swap(void **where, void *pointer)
+static inline __attribute__((always_inline)) void *own_swap(void **where, void *pointer)
 {
 #ifdef __x86_64__
 	void *before = *(void *volatile *)where;
@@ -58,7 +58,7 @@ static inline void *own_swap(void **where, void *pointer)
 }
 
 /* Add to a counter; relaxed. */
-static inline void own_add64(uint64_t *counter, uint64_t n)
+static inline __attribute__((always_inline)) void own_add64(uint64_t *counter, uint64_t n)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -69,7 +69,7 @@ static inline void own_add64(uint64_t *counter, uint64_t n)
 	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
-static inline void own_increase(uint32_t *counter)
+static inline __attribute__((always_inline)) void own_increase(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -81,7 +81,7 @@ static inline void own_increase(uint32_t *counter)
 }
 
 /* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
-static inline bool own_decrease(uint32_t *counter)
+static inline __attribute__((always_inline)) bool own_decrease(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -95,7 +95,7 @@ static inline bool own_decrease(uint32_t *counter)
 }
 
 /* Put `value` there if `*expected` is there; else the latter becomes what is. Acquires and releases. */
-static inline bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
+static inline __attribute__((always_inline)) bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -111,7 +111,7 @@ static inline bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t v
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static inline bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
+static inline __attribute__((always_inline)) bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
 {
 #ifdef __x86_64__
 	if (own_alone()) {

@@ -235,6 +235,8 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 {
 	size_t bound = 0, i;
 
+	if (ctx->text.len == 0)
+		return 0;
 	for (i = 0; i < config.field_count; i++) {
 		if (ctx->field[i].len)
 			bound += JSON_ESCAPE_BOUND((size_t)config.field[i].field.len + ctx->field[i].len) + 24;

@@ -79,14 +79,14 @@ void request_unref(struct request *r)
 	spare_give(SPARE_REQUEST, &requests, r);
 }
 
-static void count(uint16_t *where, uint32_t *counter)
+static inline __attribute__((always_inline)) void count(uint16_t *where, uint32_t *counter)
 {
 	__atomic_store_n(where, this_process(), __ATOMIC_RELAXED);
 	own_increase(counter);
 }
 
 /* What a child has inherited of its parent's requests was never counted there. */
-static void uncount(uint16_t *where, uint32_t *counter)
+static inline __attribute__((always_inline)) void uncount(uint16_t *where, uint32_t *counter)
 {
 	uint16_t in = __atomic_load_n(where, __ATOMIC_RELAXED);
 

@@ -112,6 +112,8 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
 /* The same for an exchange whose response begins with the vectors, if its head is known; else false, and nothing was looked at. */
 bool served_find_known(const struct exchange *ex, const struct iovec *iov, int count, size_t total,
                        struct stream_spot *spot);
+/* The same for a head without the response header; `total`: the bytes of all vectors. */
+bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
  * instead of reading the same bytes again. Only where spot->known.
