@@ -71,16 +71,21 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
 	return n;
 }
 
-EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
+static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t len, int flags)
 {
 	struct io_receive io;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+	if (!io_receive_begin(&io, fd))
 		return REAL(recv)(fd, buf, len, flags);
 	n = REAL(recv)(fd, buf, len, flags);
 	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
+}
+
+EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
+{
+	return io_uninvolved(fd) ? REAL(recv)(fd, buf, len, flags) : recv_watched(fd, buf, len, flags);
 }
 
 EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
@@ -236,18 +241,13 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
 	return write_watched(fd, buf, len, word);
 }
 
-EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
+static __attribute__((noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
-	uint64_t word = fds_word(fd);
-	struct iovec v[IO_ANSWER_VECTORS];
 	struct io_send io;
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (fds_kind(word) == FD_CONN && io_active() && io_answer_begin(&io, fd, word, iov, count, v))
-		return io_answer_end(&io, count == 1 ? REAL(write)(fd, v->iov_base, v->iov_len) :
-		                                       REAL(writev)(fd, v, count));
 	if (io_uninvolved(fd) || count > VECTORS_MAX || (verdict = io_send_begin(&io, fd, iov, count)) == IO_PLAIN)
 		return REAL(writev)(fd, iov, count);
 	if (verdict == IO_SPECIAL)
@@ -255,6 +255,17 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 	n = REAL(writev)(fd, iov, count);
 	io_send_end(&io, n);
 	return n;
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
+{
+	uint64_t word = fds_word(fd);
+	struct iovec v[IO_ANSWER_VECTORS];
+	struct io_send io;
+
+	if (fds_kind(word) != FD_CONN || !io_active() || !io_answer_begin(&io, fd, word, iov, count, v))
+		return writev_watched(fd, iov, count);
+	return io_answer_end(&io, count == 1 ? REAL(write)(fd, v->iov_base, v->iov_len) : REAL(writev)(fd, v, count));
 }
 
 /*
@@ -462,7 +473,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 	return n;
 }
 
-EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
+static __attribute__((noinline)) ssize_t sendfile_watched(int out, int in, off64_t *offset, size_t len)
 {
 	ssize_t n;
 
@@ -470,6 +481,18 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 		return REAL(sendfile64)(out, in, offset, len);
 	if (!begin_unseen(out, NULL, in, offset))
 		return -1;
+	n = REAL(sendfile64)(out, in, offset, len);
+	io_send_unseen_end(out, n);
+	return n;
+}
+
+EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
+{
+	ssize_t n;
+
+	/* The usual body, behind its head. */
+	if (fds_kind(fds_word(out)) != FD_CONN || !io_active() || !io_send_unseen_goes_on(out))
+		return sendfile_watched(out, in, offset, len);
 	n = REAL(sendfile64)(out, in, offset, len);
 	io_send_unseen_end(out, n);
 	return n;

@@ -344,6 +344,11 @@ struct request *current_known(void)
 	}
 }
 
+bool current_has_request(void)
+{
+	return self()->request != NULL;
+}
+
 void current_clear(void)
 {
 	if (self()->request != NULL)

@@ -25,6 +25,9 @@ bool current_is_blind(void);
  */
 struct request *current_known(void);
 
+/* Does this thread have any request, known or not? */
+bool current_has_request(void);
+
 /*
  * How often any thread took up another request so far. Two equal answers: nobody did in between. And how many threads are
  * working for a request now.

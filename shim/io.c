@@ -74,7 +74,7 @@ bool io_receive_begin(struct io_receive *io, int fd)
 	io->beside = tls_passes(io->handle.conn, fd);
 	if (io->beside && tls_mark.session != NULL)
 		return false;
-	if (conn_role(io->handle.conn) == CONN_SERVED)
+	if (conn_role(io->handle.conn) == CONN_SERVED && current_has_request())
 		before_served_read(io->handle.conn, fd);
 	return true;
 }

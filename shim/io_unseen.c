@@ -97,7 +97,7 @@ void io_send_unseen_begin(int fd)
 		request_unref(io.caller);
 }
 
-void io_send_unseen_plain(struct conn_handle handle, size_t sent)
+static inline __attribute__((always_inline)) void sent_unseen(struct conn_handle handle, size_t sent)
 {
 	if (!conn_lock(handle))
 		return;
@@ -106,6 +106,11 @@ void io_send_unseen_plain(struct conn_handle handle, size_t sent)
 	else
 		call_sent(handle.conn, NULL, sent, NULL);
 	conn_unlock(handle.conn);
+}
+
+void io_send_unseen_plain(struct conn_handle handle, size_t sent)
+{
+	sent_unseen(handle, sent);
 }
 
 void io_send_unseen_end(int fd, ssize_t sent)
@@ -117,7 +122,7 @@ void io_send_unseen_end(int fd, ssize_t sent)
 	if (sent > 0 && fds_kind(word) == FD_CONN && (handle = conn_of_word(fd, word)).conn != NULL &&
 	    conn_tls(handle.conn) == NULL) {
 		io_send_blank_line_left(handle);
-		io_send_unseen_plain(handle, (size_t)sent);
+		sent_unseen(handle, (size_t)sent);
 	}
 	if (config.export_traces)
 		ring_drop_held();

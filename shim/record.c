@@ -137,23 +137,26 @@ static inline struct record_memo *memo_of(const struct record_source *src)
 	return src->memo;
 }
 
-/* All up to the second's fraction, and the fraction. */
-static inline char *put_head(char *out, const struct record_source *src)
+static __attribute__((noinline)) char *make_head(char *out, const struct record_source *src, struct record_memo *memo)
 {
-	struct record_memo *memo = memo_of(src);
-	char *end;
-
-	if (memo && memo->head_len && src->time_ns - memo->second_ns < 1000000000u) {
-		memcpy(out, memo->head, RECORD_MEMO_HEAD);
-		return record_put_fraction(out + memo->head_len, (uint32_t)(src->time_ns - memo->second_ns));
-	}
-	end = record_put_time(put_part(out, &record_parts.open), src->time_ns);
+	char *end = record_put_time(put_part(out, &record_parts.open), src->time_ns);
 	if (memo && end - 9 - out <= RECORD_MEMO_HEAD) {
 		memo->head_len = (uint16_t)(end - 9 - out);
 		memcpy(memo->head, out, memo->head_len);
 		memo->second_ns = src->time_ns - src->time_ns % 1000000000u;
 	}
 	return end;
+}
+
+/* All up to the second's fraction, and the fraction. */
+static inline char *put_head(char *out, const struct record_source *src)
+{
+	struct record_memo *memo = memo_of(src);
+
+	if (__builtin_expect(!memo || !memo->head_len || src->time_ns - memo->second_ns >= 1000000000u, 0))
+		return make_head(out, src, memo);
+	memcpy(out, memo->head, RECORD_MEMO_HEAD);
+	return record_put_fraction(out + memo->head_len, (uint32_t)(src->time_ns - memo->second_ns));
 }
 
 /* Copied in steps of TAIL_STEP: `out` and `from` have room for whole ones. */
@@ -235,8 +238,6 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 {
 	size_t bound = 0, i;
 
-	if (ctx->text.len == 0)
-		return 0;
 	for (i = 0; i < config.field_count; i++) {
 		if (ctx->field[i].len)
 			bound += JSON_ESCAPE_BOUND((size_t)config.field[i].field.len + ctx->field[i].len) + 24;
