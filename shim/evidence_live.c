@@ -19,6 +19,11 @@
 /* How far above the words the calls that took the job may have had their frames; what was cleared below them. */
 #define ABOVE 4096u
 #define LARGEST_STACK (64u << 20)
+/*
+ * How far below the words a thread may be that works for the job. Further down it may be a coroutine on a stack of its own, which is
+ * somebody else's, while what led to the job still lies on the stack that it came from.
+ */
+#define BELOW (64u << 10)
 
 void live_begin(struct live *live, const struct words *words)
 {
@@ -120,7 +125,7 @@ __attribute__((noinline, no_sanitize("address"))) bool live_now(struct live *liv
 	__builtin_unwind_init();
 	here = (uintptr_t)__builtin_frame_address(0);
 	low = here - EVIDENCE_SAVED * sizeof(uintptr_t);
-	if (here >= end + ABOVE || here + LARGEST_STACK < live->at)
+	if (here >= end + ABOVE || here + BELOW < live->at)
 		return false;
 	if (low + EVIDENCE_WIPED < live->at)
 		low = live->at - EVIDENCE_WIPED;

@@ -621,6 +621,44 @@ CORE_TEST(what_was_found_on_one_stack_does_not_hold_on_another)
 	evidence_end_thread();
 }
 
+#define STACKS ((size_t)1 << 20)
+
+static void *answer_on_lower_stack(void *words)
+{
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+
+	start(words);
+	waits = somebody_waits();
+	for (i = 0; i < ENOUGH; i++) {
+		read_request(fd[i % 2], GET1);
+		take(BY_JOB, fd[i % 2]);
+		CHECK_NOTHING_KNOWN();
+		core_send_text(fd[i % 2], OK);
+	}
+	CHECK(counters_get(handoffs_named) > 0);
+	take_at(1, 0);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+	evidence_end_thread();
+	current_clear();
+	return NULL;
+}
+
+/* A worker that takes a job and goes on to a coroutine, whose stack lies below its own: what it left on its own is no sign. */
+CORE_TEST(nor_does_it_on_one_that_lies_below_it)
+{
+	char *stacks = mmap(NULL, STACKS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	CHECK(stacks != MAP_FAILED);
+	pthread_attr_init(&attr);
+	CHECK_INT(pthread_attr_setstack(&attr, stacks, STACKS / 2), 0);
+	CHECK_INT(pthread_create(&thread, &attr, answer_on_lower_stack, stacks + STACKS - 8192), 0);
+	pthread_join(thread, NULL);
+}
+
 /* Words of a stack may be anything: what they point to may be gone, or protected, or end within. */
 CORE_TEST(no_word_makes_it_fault)
 {
@@ -712,6 +750,7 @@ int main(void)
 		cmocka_unit_test(what_the_thread_has_not_at_hand_since_it_took_the_job_is_not_told),
 		cmocka_unit_test(what_two_requests_lead_over_is_at_hand_for_neither),
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
+		cmocka_unit_test(nor_does_it_on_one_that_lies_below_it),
 		cmocka_unit_test(no_word_makes_it_fault),
 		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
 		cmocka_unit_test(a_second_object_of_another_version_is_not_started_and_a_note_says_so),
