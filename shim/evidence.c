@@ -1,5 +1,6 @@
 /*
- * Evidence for hand-offs: which request does a worker take out of a queue?
+ * Evidence for hand-offs: which request does a worker take out of a queue? long: one life of a job and its site, of which each part
+ * rests on the others.
  *
  * A reader thread puts jobs into a queue, guarded by a mutex and a condition; a worker takes one out, unlocks, and works for its
  * request: it logs, calls others, and in the end writes the response. Nothing but the last of these says whose it was, and too
@@ -77,6 +78,7 @@ struct site {
 	uint8_t refining; /* jobs still to come; atomic */
 	uint16_t paths;
 	uint32_t strikes;
+	uint32_t changes;      /* of the paths; odd: they change just now; atomic */
 	uint32_t good[LEVELS]; /* jobs that were as expected, by how many waited */
 	struct claim claim;
 	struct path path[PATHS];
@@ -280,11 +282,37 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 }
 
 /*
+ * Whoever has the claim changes the paths while others follow them: these ask before and afterwards, and what they have found in
+ * between is worth nothing. A path that is skipped would be one that cannot disagree.
+ */
+static void begin_change(struct site *site)
+{
+	(void)__atomic_add_fetch(&site->changes, 1, __ATOMIC_SEQ_CST);
+}
+
+static void end_change(struct site *site)
+{
+	(void)__atomic_add_fetch(&site->changes, 1, __ATOMIC_RELEASE);
+}
+
+static uint32_t changes_before(const struct site *site)
+{
+	return __atomic_load_n(&site->changes, __ATOMIC_ACQUIRE);
+}
+
+/* By an exchange: what was loaded before it is not loaded behind it. */
+static bool has_changed(struct site *site, uint32_t before)
+{
+	return before % 2 != 0 || __atomic_fetch_or(&site->changes, 0, __ATOMIC_ACQ_REL) != before;
+}
+
+/*
  * The one descriptor that all ways lead to, or -1. Noted as live is where the number lies, and what led there as far as it is this job's
  * alone, which shows only while others wait.
  */
-static int agreed(const struct site *site, const struct words *words, struct paths_read *read, struct live *live)
+static int agreed(struct site *site, const struct words *words, struct paths_read *read, struct live *live)
 {
+	uint32_t before = changes_before(site);
 	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
 	int fd = -1, other;
 	unsigned i, back;
@@ -303,7 +331,7 @@ static int agreed(const struct site *site, const struct words *words, struct pat
 				live_add(live, read->pointer[back]);
 	}
 	live_add_number(live, fd);
-	return fd;
+	return has_changed(site, before) ? -1 : fd;
 }
 
 /* Does another request that waits lead over the same pointers? Returns whether that was not known yet. */
@@ -360,8 +388,8 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	me->named = id;
 	me->fd = fd;
-	if (look_for_shared(me, site, words, &read))
-		(void)agreed(site, words, &read, &me->live); /* without it */
+	if (look_for_shared(me, site, words, &read) && agreed(site, words, &read, &me->live) != fd) /* without it */
+		live_begin(&me->live, words);
 	live_end(&me->live, words);
 	if (me->believed && !me->loose) {
 		evidence_core.count(STATUS_handoffs_named);
@@ -451,10 +479,12 @@ static void end_exploring(struct site *site, uint64_t request)
 	if (!claim_take_again(&site->claim, 0)) /* somebody tests: it has paths already */
 		return;
 	if (state_of(site) == SITE_EXPLORED) {
+		begin_change(site);
 		for (i = 0; i < table->candidates && paths < PATHS; i++)
 			if (table->candidate[i].request == request)
 				site->path[paths++] = table->candidate[i].path;
 		site->paths = (uint16_t)paths;
+		end_change(site);
 		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED);
 		if (paths > 0)
 			set_state(site, SITE_TESTED);
@@ -468,10 +498,12 @@ static void end_refining(struct site *site, uint64_t request)
 {
 	unsigned i, paths = 0;
 
+	begin_change(site);
 	for (i = 0; i < site->paths; i++)
 		if (site->request[i] == request || site->request[i] == HANDOFF_UNSURE)
 			site->path[paths++] = site->path[i];
 	site->paths = (uint16_t)paths;
+	end_change(site);
 	if (paths == 0)
 		explored_in_vain(site);
 	else

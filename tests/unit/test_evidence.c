@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #include "core_fixture.h"
-#include "evidence.h"
+#include "evidence_internal.h"
 
 #define GET1 "GET /1 HTTP/1.1\r\n" CORE_PARENT "\r\n"
 #define GET2 "GET /2 HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n"
@@ -621,7 +621,7 @@ CORE_TEST(what_was_found_on_one_stack_does_not_hold_on_another)
 	evidence_end_thread();
 }
 
-#define STACKS ((size_t)1 << 20)
+#define STACKS ((size_t)16 << 20)
 
 static void *answer_on_lower_stack(void *words)
 {
@@ -657,6 +657,117 @@ CORE_TEST(nor_does_it_on_one_that_lies_below_it)
 	CHECK_INT(pthread_attr_setstack(&attr, stacks, STACKS / 2), 0);
 	CHECK_INT(pthread_create(&thread, &attr, answer_on_lower_stack, stacks + STACKS - 8192), 0);
 	pthread_join(thread, NULL);
+}
+
+/* Three ways to a connection, in this order: a number, and two jobs. Far from each other, as above. */
+static struct {
+	char before[1024];
+	struct job job;
+	char behind[1024];
+} other_block;
+
+struct three {
+	pthread_t thread;
+	sem_t go, done;
+	int fd[3], answers; /* descriptors, -1: end */
+	bool known;
+};
+
+static struct three between;
+static bool change_now;
+
+static __attribute__((noinline)) void take_three(const struct three *me, uintptr_t *words)
+{
+	words_ = words;
+	memset(words, 0, WORDS * sizeof(*words));
+	job->fd = me->fd[1];
+	other_block.job.fd = me->fd[2];
+	words[3] = (uintptr_t)me->fd[0];
+	words[SLOT] = (uintptr_t)job;
+	words[SLOT + 5] = (uintptr_t)&other_block.job;
+	evidence_note_queue(&queue);
+	evidence_unlocked(&queue, 1, words, WORDS);
+	words[HAND] = (uintptr_t)job;
+}
+
+static void *work_by_three(void *arg)
+{
+	struct three *me = arg;
+	uintptr_t words[WORDS];
+
+	while (sem_wait(&me->go) == 0 && me->answers >= 0) {
+		take_three(me, words);
+		me->known = current_known() != NULL;
+		core_send_text(me->answers, OK);
+		sem_post(&me->done);
+	}
+	evidence_end_thread();
+	current_clear();
+	return NULL;
+}
+
+static void tell_three(struct three *me, int by_number, int by_job, int by_other, int answers)
+{
+	me->fd[0] = by_number;
+	me->fd[1] = by_job;
+	me->fd[2] = by_other;
+	me->answers = answers;
+	if (answers >= 0)
+		read_request(answers, GET1);
+	sem_post(&me->go);
+	if (answers < 0)
+		pthread_join(me->thread, NULL);
+	else
+		sem_wait(&me->done);
+}
+
+static void start_three(struct three *me)
+{
+	sem_init(&me->go, 0, 0);
+	sem_init(&me->done, 0, 0);
+	CHECK_INT(pthread_create(&me->thread, NULL, work_by_three, me), 0);
+}
+
+/* Between two ways that one thread follows, another thread strikes one off: the first response says that one is false, the second which. */
+static long copy_and_change(void *to, const void *from, size_t len)
+{
+	if (change_now && from == &job->fd) {
+		int fd = job->fd, other = other_block.job.fd, served = core_accept(true), idle = core_accept(true), i;
+
+		change_now = false;
+		for (i = 0; i < 2; i++)
+			tell_three(&between, idle, served, served, served);
+		job->fd = fd;
+		other_block.job.fd = other;
+		core_close(served);
+		core_close(idle);
+	}
+	return os_copy(to, from, len);
+}
+
+CORE_TEST(ways_that_change_while_they_are_followed_tell_nothing)
+{
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+	struct three one;
+
+	start(NULL);
+	waits = somebody_waits();
+	start_three(&one);
+	start_three(&between);
+	evidence_core.copy = copy_and_change;
+	for (i = 0; i < ENOUGH; i++)
+		tell_three(&one, fd[i % 2], fd[i % 2], fd[i % 2], fd[i % 2]);
+	CHECK(one.known);
+	change_now = true;
+	tell_three(&one, fd[0], fd[0], fd[1], fd[0]); /* the last way disagrees */
+	CHECK(!change_now);
+	CHECK(!one.known);
+	tell_three(&one, -1, -1, -1, -1);
+	tell_three(&between, -1, -1, -1, -1);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+	evidence_end_thread();
 }
 
 /* Words of a stack may be anything: what they point to may be gone, or protected, or end within. */
@@ -751,6 +862,7 @@ int main(void)
 		cmocka_unit_test(what_two_requests_lead_over_is_at_hand_for_neither),
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(nor_does_it_on_one_that_lies_below_it),
+		cmocka_unit_test(ways_that_change_while_they_are_followed_tell_nothing),
 		cmocka_unit_test(no_word_makes_it_fault),
 		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
 		cmocka_unit_test(a_second_object_of_another_version_is_not_started_and_a_note_says_so),
