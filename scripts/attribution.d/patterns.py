@@ -90,7 +90,10 @@ LOOPS = "many requests on one thread"
 for kind, title, settings in (
         ("callbacks", "event loop, callbacks", {"short": True}), ("timers", "event loop, timers", {}),
         ("pool", "event loop, a pool of connections with a queue", {"short": True}),
-        ("queue", "event loop, a queue within the loop", {})):
+        ("queue", "event loop, a queue within the loop", {}),
+        ("ticks", "event loop, timers that log and do not answer", {}),
+        ("batch", "event loop, timers, answers at the end of the iteration", {}),
+        ("previous", "event loop, timers that answer the one before", {})):
     add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **C, **settings)
 for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
                     ("wander", "coroutines (ucontext) on three threads")):

@@ -8,6 +8,9 @@
  *       pool        four connections to the service; a request that finds none free waits until one is given back, and is
  *                   served in the handler of the reply that gave it back
  *       queue       what comes next is put into a queue, which is emptied at the end of the iteration
+ *       ticks       as timers, and a timer before that, which logs and does not answer
+ *       batch       as timers, but the answers of an iteration are sent at its end, the newest first
+ *       previous    as timers, but each one sends the answer of the one before it
  *
  * What requests leave to be done in the background is done ten times a second, for all.
  */
@@ -34,6 +37,7 @@ struct work {
 	long n;
 	long due_us;
 	void (*next)(struct work *);
+	struct work *behind;
 };
 
 static int epoll_fd;
@@ -107,11 +111,11 @@ static void finish_later(struct work *work)
 	left[left_count++] = work;
 }
 
-static void answer(struct work *work)
+/* What is next in the buffer of a connection that is kept is read here. */
+static void send_answer(struct work *work)
 {
 	struct source *client = work->client;
 
-	say("before", work->n);
 	peer_answer(client->peer);
 	say("after", work->n);
 	client->peer->queued = false;
@@ -124,10 +128,72 @@ static void answer(struct work *work)
 	}
 }
 
-static void go_on(struct work *work)
+static void answer(struct work *work)
+{
+	say("before", work->n);
+	send_answer(work);
+}
+
+/* ---- timers that do not answer their own request: what is answered next says nothing of whose line it was ---- */
+
+static struct work *last; /* of those that are not answered yet; ->behind: the one before it */
+
+static void answer_at_end(struct work *work)
+{
+	say("before", work->n);
+	work->behind = last;
+	last = work;
+}
+
+static void answer_batch(void)
+{
+	struct work *work;
+
+	while ((work = last) != NULL) {
+		last = work->behind;
+		send_answer(work);
+	}
+}
+
+static void answer_last(struct work *none)
+{
+	free(none);
+	if (last != NULL)
+		send_answer(last);
+	last = NULL;
+}
+
+/* The last one of all is answered by a timer of its own. */
+static void answer_previous(struct work *work)
+{
+	struct work *previous = last;
+
+	say("before", work->n);
+	last = work;
+	if (previous != NULL)
+		send_answer(previous);
+	else
+		do_at(calloc(1, sizeof(*work)), 5000, answer_last);
+}
+
+static void tick(struct work *work)
 {
 	say("middle", work->n);
-	if (is("timers"))
+	do_at(work, 1000, answer);
+}
+
+static void go_on(struct work *work)
+{
+	if (is("ticks")) {
+		do_at(work, 1000 + work->n % 4 * 1000, tick);
+		return;
+	}
+	say("middle", work->n);
+	if (is("batch"))
+		do_at(work, 1000 + work->n % 4 * 1000, answer_at_end);
+	else if (is("previous"))
+		do_at(work, 1000 + work->n % 4 * 1000, answer_previous);
+	else if (is("timers"))
 		do_at(work, 1000 + work->n % 4 * 1000, answer);
 	else if (is("queue"))
 		do_later(work, answer);
@@ -303,6 +369,8 @@ int main(int argc, char **argv)
 				read_reply(source);
 		}
 		run_timers();
+		if (is("batch"))
+			answer_batch();
 		run_queue();
 	}
 }
