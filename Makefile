@@ -310,6 +310,7 @@ $(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/
 
 # Guests know nothing of us: no flag of ours, no include path. One that needs a library or a flag gets a line here:
 # LIBS_<name> = -lcurl, or FLAGS_<name> = -D_FORTIFY_SOURCE=2
+LIBS_bench_load = -lssl -lcrypto
 LIBS_tls_torture = -lssl -lcrypto
 LIBS_tls_errors = -lssl -lcrypto
 LIBS_tls_states = -lssl -lcrypto

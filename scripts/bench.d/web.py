@@ -79,6 +79,7 @@ class Nginx:
                  main="worker_processes 1;", more=None, longer=None, certificate=None):
         self.bench = bench
         self.port = free_port()
+        self.tls = certificate is not None
         self.dir = bench.dir / name
         (self.dir / "files").mkdir(parents=True)
         (self.dir / "files" / "tiny").write_text("hello\n", encoding="ascii")
@@ -114,9 +115,10 @@ class Load:
     def __init__(self, bench, server, path, close):
         self.bench = bench
         self.server = server
+        kind = [*(["-c"] if close else []), *(["-s"] if server.tls else [])]
         end = "Connection: close\r\n" if close else ""
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{end}\r\n"
-        args = [bench.program("bench_load"), *(["-c"] if close else []), str(server.port), str(CONNECTIONS), request]
+        args = [bench.program("bench_load"), *kind, str(server.port), str(CONNECTIONS), request]
         self.process = bench.start(args, cpu=3, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, count):
@@ -152,13 +154,14 @@ class Load:
         self.bench.stop(self.process)
 
 
-def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, more=None, again=False):
+def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, more=None, again=False, certificate=None):
     """Some lines of the table: servers side by side, loaded in turns. `again`: the bare one twice, as two."""
     folder = re.sub(r"\W+", "-", name)
     loads = {}
 
     def start(side, preloaded, longer=None):
-        server = Nginx(bench, f"{folder}-{side}", preloaded, log, upstream, more=more, longer=longer)
+        server = Nginx(bench, f"{folder}-{side}", preloaded, log, upstream, more=more, longer=longer,
+                       certificate=certificate)
         loads[side] = Load(bench, server, path, close)
 
     try:
@@ -182,7 +185,7 @@ def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, mor
         for place, row, unit in ((0, label, "req/s"), (1, "       processor time of it", "us/req")):
             pairs = [(turn[first][place], turn[second][place]) for turn in turns]
             bench.report(row, unit, pairs, "ratio", goals[place], (first, second))
-    report(name, "bare", "preloaded", (GOAL, CPU_GOAL))
+    report(name, "bare", "preloaded", (TLS_GOAL, None) if certificate else (GOAL, CPU_GOAL))
     if "longer" in loads:
         report("  bare, writing as many bytes", "bare", "longer")
         report("  beyond that", "longer", "preloaded")
@@ -190,49 +193,16 @@ def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, mor
         report("  bare against bare", "bare", "again")
 
 
-def run_wrk(bench, server):
-    """A round of two seconds inside TLS, over kept connections. Returns what Load.run does; the handshakes are in it."""
-    args = [bench.tool("wrk"), "-t1", f"-c{CONNECTIONS}", "-d2s", f"https://127.0.0.1:{server.port}/tiny"]
-    for _ in range(5):
-        before_ns = server.cpu_ns()
-        process = bench.start(args, cpu=3, stdout=subprocess.PIPE, text=True)
-        out = process.communicate()[0]
-        bench.stop(process)
-        if "Non-2xx" in out or "Requests/sec" not in out:
-            raise RuntimeError(f"wrk: {out}")
-        if server.log.exists():
-            os.truncate(server.log, 0)
-        requests = int(re.search(r"(\d+) requests in", out)[1])
-        if requests > 0:  # else the machine gave it no time
-            rate = float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1])
-            return rate, (server.cpu_ns() - before_ns) / requests / 1000
-    raise RuntimeError("nginx answered nothing inside TLS")
-
-
 def measure_tls(bench):
     """What is inside TLS costs more to begin with, so that what we add is less of it: hence a goal of its own."""
-    bench.tool("wrk")
     certificate = bench.dir / "certificate.pem"
     subprocess.run([bench.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-keyout", certificate, "-out", bench.dir / "public.pem", "-days", "3", "-subj", "/CN=localhost"],
                    check=True, stderr=subprocess.DEVNULL)
     with open(certificate, "a", encoding="ascii") as both:
         both.write((bench.dir / "public.pem").read_text(encoding="ascii"))
-    for name, log in (("nginx: TLS, log as it is", "file"), ("nginx: TLS, everything on", "/dev/stdout")):
-        servers = {}
-        try:
-            for side in ("bare", "preloaded"):
-                servers[side] = Nginx(bench, f"tls-{log.strip('/').replace('/', '-')}-{side}", side == "preloaded", log,
-                                      certificate=certificate)
-            bench.assert_preloaded(servers["preloaded"].process)
-            run_wrk(bench, servers["bare"])  # finds cold caches
-            turns = take_turns(bench.pick(20, 4), list(servers), lambda side: run_wrk(bench, servers[side]))
-        finally:
-            for server in servers.values():
-                server.stop()
-        for place, row, unit in ((0, name, "req/s"), (1, "       processor time of it", "us/req")):
-            pairs = [(turn["bare"][place], turn["preloaded"][place]) for turn in turns]
-            bench.report(row, unit, pairs, "ratio", TLS_GOAL if place == 0 else None)
+    measure_variant(bench, "nginx: TLS, log as it is", "file", again=True, certificate=certificate)
+    measure_variant(bench, "nginx: TLS, everything on", "/dev/stdout", certificate=certificate)
 
 
 def measure_nginx(bench):

@@ -2,14 +2,17 @@
  * Load for an HTTP/1.1 server, in exact amounts: CONNECTIONS kept-alive connections, each with one request under way.
  * For every number read from standard input that many requests are made, and the nanoseconds that they took are
  * printed. The connections stay: so a round can be short, and rounds of several servers can alternate quickly.
- * With -c each request has a connection of its own, which the server has to close; CONNECTIONS are open at a time.
+ * With -c each request has a connection of its own, which the server has to close; CONNECTIONS are open at a time. With -s
+ * they are inside TLS; no certificate is looked at.
  *
- * Usage: bench_load [-c] PORT CONNECTIONS REQUEST [REQUEST...]
+ * Usage: bench_load [-c] [-s] PORT CONNECTIONS REQUEST [REQUEST...]
  * The requests are whole messages, sent in turns. Exit status 1 when any answer is not a 200.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -26,6 +29,7 @@
 
 struct client {
 	int fd;
+	SSL *ssl; /* NULL: plain */
 	size_t got;
 	const char *request;
 	char response[RESPONSE_MAX + 1];
@@ -38,6 +42,7 @@ struct load {
 	long request_count;
 	long client_count;
 	struct client *clients;
+	SSL_CTX *tls; /* NULL: plain */
 	long begun, done, wanted, reconnected;
 	bool close; /* a connection a request: an answer ends where the server closes */
 };
@@ -66,6 +71,39 @@ static void connect_client(struct load *load, struct client *client)
 	setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	if (epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, client->fd, &event))
 		fail("epoll_ctl");
+	if (load->tls) {
+		client->ssl = SSL_new(load->tls);
+		if (!client->ssl || SSL_set_fd(client->ssl, client->fd) != 1 || SSL_connect(client->ssl) != 1)
+			fail("TLS");
+	}
+}
+
+static void disconnect_client(struct client *client)
+{
+	SSL_free(client->ssl);
+	client->ssl = NULL;
+	close(client->fd);
+	client->fd = -1;
+}
+
+static bool send_all(const struct client *client, const char *bytes, size_t length)
+{
+	if (client->ssl)
+		return SSL_write(client->ssl, bytes, (int)length) == (int)length;
+	return send(client->fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* -1 and EAGAIN: there was none of the answer in what came (a session ticket). */
+static ssize_t receive(const struct client *client, char *to, size_t room)
+{
+	int n;
+
+	if (!client->ssl)
+		return recv(client->fd, to, room, 0);
+	n = SSL_read(client->ssl, to, (int)room);
+	if (n <= 0)
+		errno = SSL_get_error(client->ssl, n) == SSL_ERROR_WANT_READ ? EAGAIN : ECONNRESET;
+	return n > 0 ? n : -1;
 }
 
 /* Servers close connections that were idle for a while, as they are between two rounds. */
@@ -73,7 +111,7 @@ static void reconnect_client(struct load *load, struct client *client)
 {
 	if (++load->reconnected > 8 * load->client_count)
 		fail("the server closes connections without an answer");
-	close(client->fd);
+	disconnect_client(client);
 	connect_client(load, client);
 }
 
@@ -82,10 +120,10 @@ static void send_request(struct load *load, struct client *client)
 	size_t length = strlen(client->request);
 
 	client->got = 0;
-	if (send(client->fd, client->request, length, MSG_NOSIGNAL) == (ssize_t)length)
+	if (send_all(client, client->request, length))
 		return;
 	reconnect_client(load, client);
-	if (send(client->fd, client->request, length, MSG_NOSIGNAL) != (ssize_t)length)
+	if (!send_all(client, client->request, length))
 		fail("send");
 }
 
@@ -121,10 +159,8 @@ static void end_request(struct load *load, struct client *client)
 	client->request = NULL;
 	client->got = 0;
 	load->done++;
-	if (load->close) {
-		close(client->fd);
-		client->fd = -1;
-	}
+	if (load->close)
+		disconnect_client(client);
 	if (load->begun < load->wanted)
 		begin_request(load, client);
 }
@@ -144,8 +180,10 @@ static void end_of_stream(struct load *load, struct client *client)
 
 static void receive_response(struct load *load, struct client *client)
 {
-	ssize_t n = recv(client->fd, client->response + client->got, RESPONSE_MAX - client->got, 0);
+	ssize_t n = receive(client, client->response + client->got, RESPONSE_MAX - client->got);
 
+	if (n < 0 && client->ssl && errno == EAGAIN)
+		return;
 	if (n <= 0) {
 		end_of_stream(load, client);
 		return;
@@ -174,8 +212,13 @@ static uint64_t run_round(struct load *load, long wanted)
 			errno = ETIMEDOUT;
 		if (count <= 0)
 			fail("epoll_wait");
-		for (int i = 0; i < count; i++)
-			receive_response(load, events[i].data.ptr);
+		for (int i = 0; i < count; i++) {
+			struct client *client = events[i].data.ptr;
+
+			do
+				receive_response(load, client);
+			while (client->ssl && SSL_pending(client->ssl) > 0);
+		}
 	}
 	return now_ns() - start;
 }
@@ -185,15 +228,20 @@ int main(int argc, char **argv)
 	struct load load = { .address.sin_family = AF_INET };
 	char line[64];
 
-	if (argc > 1 && strcmp(argv[1], "-c") == 0) {
-		load.close = true;
-		argv++;
-		argc--;
+	for (; argc > 1 && argv[1][0] == '-'; argv++, argc--) {
+		load.close |= strcmp(argv[1], "-c") == 0;
+		if (strcmp(argv[1], "-s") == 0 && !load.tls) {
+			load.tls = SSL_CTX_new(TLS_client_method());
+			if (!load.tls)
+				fail("TLS");
+			SSL_CTX_clear_mode(load.tls, SSL_MODE_AUTO_RETRY);
+		}
 	}
 	if (argc < 4 || (load.client_count = strtol(argv[2], NULL, 10)) < 1 || load.client_count > CONNECTIONS_MAX) {
-		fprintf(stderr, "usage: bench_load [-c] PORT CONNECTIONS REQUEST [REQUEST...]\n");
+		fprintf(stderr, "usage: bench_load [-c] [-s] PORT CONNECTIONS REQUEST [REQUEST...]\n");
 		return 2;
 	}
+	signal(SIGPIPE, SIG_IGN); /* libssl writes as it likes */
 	load.address.sin_port = htons((uint16_t)strtol(argv[1], NULL, 10));
 	load.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	load.requests = argv + 3;
