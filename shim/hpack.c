@@ -507,3 +507,46 @@ bool hpack_change_table_size(struct hpack *h, uint32_t size)
 
 	return !h->dead && call(h, &s);
 }
+
+/* An integer with a prefix of the bits of `mask`. Returns what is behind it; NULL: it goes on behind the end, or is longer than anything. */
+static const unsigned char *take_integer(const unsigned char *in, const unsigned char *end, unsigned mask, size_t *n)
+{
+	unsigned shift = 0;
+
+	if (in == end)
+		return NULL;
+	*n = *in & mask;
+	if (*n < mask)
+		return in + 1;
+	do {
+		if (++in == end || shift > 21)
+			return NULL;
+		*n += (size_t)(*in & 127) << shift;
+		shift += 7;
+	} while (*in & 128);
+	return in + 1;
+}
+
+bool hpack_leaves_table(const char *block, size_t len)
+{
+	const unsigned char *in = (const unsigned char *)block, *end = in + len;
+	size_t n;
+
+	while (in < end) {
+		bool indexed = *in & 0x80;
+		int strings;
+
+		if (!indexed && *in & 0x60)
+			return false;
+		in = take_integer(in, end, indexed ? 0x7f : 0x0f, &n);
+		strings = indexed ? 0 : n == 0 ? 2 : 1;
+		for (; in != NULL && strings > 0; strings--) {
+			in = take_integer(in, end, 0x7f, &n);
+			if (in != NULL)
+				in = n > (size_t)(end - in) ? NULL : in + n;
+		}
+		if (in == NULL)
+			return false;
+	}
+	return true;
+}

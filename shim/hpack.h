@@ -45,6 +45,12 @@ typedef bool (*hpack_field)(void *owner, const char *name, size_t name_len, cons
 bool hpack_feed(struct hpack *h, const char *in, size_t len, bool last, hpack_field field, void *owner);
 
 /*
+ * Does this block, which was decoded, leave the table as it was? It has neither a field that is entered (RFC 7541 6.2.1) nor a new size
+ * (6.3). Pure.
+ */
+bool hpack_leaves_table(const char *in, size_t len);
+
+/*
  * From the next block on the sender may use a table of `size` bytes, and must say first that its table is smaller if it
  * was larger (RFC 7541 4.2). Between blocks only. False: as above.
  */

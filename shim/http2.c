@@ -290,8 +290,11 @@ static bool pass_field(void *owner, const char *name, size_t name_len, const cha
 
 	if (!http2_block_field(in->half, in->from, name, name_len, value, value_len))
 		return false;
-	if (in->sink != NULL && in->sink->field != NULL)
-		in->sink->field(in->sink->owner, &in->half->block, name, name_len, value, value_len);
+	if (in->sink == NULL || in->sink->field == NULL ||
+	    (in->sink->wants != NULL && !in->sink->wants(name, name_len)))
+		return true;
+	in->half->wanted = true;
+	in->sink->field(in->sink->owner, &in->half->block, name, name_len, value, value_len);
 	return true;
 }
 
@@ -314,11 +317,13 @@ static enum http2_status take_fragment(struct input *in)
 	struct http2_half *half = in->half;
 	const char *fragment = in->p;
 	size_t n = take_rest(in);
+	bool whole = half->block_bytes == 0 && half->remaining == half->pad && half->type == TYPE_HEADERS &&
+	             half->flags & FLAG_END_HEADERS;
 
 	if (n > LIMIT_HEAD_BYTES - half->block_bytes)
 		return HTTP2_ALIEN;
 	half->block_bytes += (uint32_t)n;
-	if (half->undecoded)
+	if (half->undecoded || (whole && http2_block_repeats(half, fragment, n)))
 		return HTTP2_MORE;
 	return http2_decoder(half) != NULL && hpack_feed(half->hpack, fragment, n, false, pass_field, in) ? HTTP2_MORE :
 	                                                                                                    HTTP2_ALIEN;
@@ -359,8 +364,11 @@ static enum http2_status finish_block(struct input *in)
 		half->block.kind = half->block.promised != 0 ? HTTP2_PROMISE : HTTP2_RESPONSE;
 		return HTTP2_BLOCK;
 	}
-	if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, NULL, 0, true, pass_field, in))
-		return HTTP2_ALIEN;
+	if (!half->known) {
+		if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, NULL, 0, true, pass_field, in))
+			return HTTP2_ALIEN;
+		http2_block_remember(half);
+	}
 	http2_block_end(half, in->from);
 	return HTTP2_BLOCK;
 }

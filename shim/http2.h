@@ -85,6 +85,11 @@ struct http2_block {
 
 struct http2_sink {
 	/*
+	 * Which fields are to be told of. The answer must be the same for as long as the connection lives: of a block that comes
+	 * again, and had none of them, nothing is decoded. NULL: all of them.
+	 */
+	bool (*wants)(const char *name, size_t name_len);
+	/*
 	 * A field of a block, as it is decoded: also those of blocks that turn out unsound. The name is in lower case
 	 * if the block is sound. Name and value live until the callback returns; no NUL at the end; 0..HPACK_STRING_MAX
 	 * bytes. NULL: not wanted.
@@ -116,6 +121,20 @@ struct http2_settings {
 
 struct hpack;
 
+/*
+ * A block that may come again: most requests of a client differ in nothing, or in what they have in HPACK's table. While that is
+ * not changed, the same bytes mean the same.
+ */
+#define HTTP2_REPEATED_MAX 64
+struct http2_repeated {
+	uint8_t len; /* of its bytes; 0: none */
+	bool grpc;
+	uint8_t grpc_status;
+	uint16_t seen, status, fields; /* as of the block */
+	uint32_t list_bytes;
+	char bytes[HTTP2_REPEATED_MAX];
+};
+
 /* One direction. Fields are the scanner's own but for those marked 'result', which the statuses above make valid. */
 struct http2_half {
 	uint64_t taken;           /* result, always: bytes fed and skipped so far */
@@ -131,6 +150,8 @@ struct http2_half {
 	uint8_t part_len;         /* bytes kept in `part` */
 	uint8_t continuations;    /* of the block */
 	bool begun, in_block;     /* the first frame was there; more frames of a block are due */
+	bool known, wanted;       /* the block is the repeated one; the sink was told of a field of it */
+	uint8_t kept_len;         /* bytes of the block in repeated.bytes, where these may be what comes again */
 	/*
 	 * The owner's, before the direction's first byte: its blocks are of no interest, and are not decoded. No field of theirs is
 	 * reported, and each is said to be HTTP2_RESPONSE (or HTTP2_PROMISE), unsound, of status 0.
@@ -142,6 +163,7 @@ struct http2_half {
 	uint32_t max_list;
 	struct http2_settings announced[HTTP2_SETTINGS_PENDING];
 	struct http2_settings said; /* by this side's SETTINGS frame that is being read */
+	struct http2_repeated repeated;
 };
 
 struct http2 {

@@ -32,6 +32,17 @@ static struct http2_stream *begin_call(struct conn *conn, const struct http2_blo
 	return s;
 }
 
+static bool names_host(const char *name, size_t name_len)
+{
+	return IS(name, name_len, ":authority") || IS(name, name_len, "host");
+}
+
+bool http2_call_wants(const char *name, size_t name_len)
+{
+	return config.export_traces || (config.propagate_hosts.len > 0 && names_host(name, name_len)) ||
+	       propagate_own_header(name, name_len) != 0;
+}
+
 void http2_call_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
                       const char *value, size_t value_len)
 {
@@ -41,10 +52,8 @@ void http2_call_field(void *owner, const struct http2_block *block, const char *
 		return;
 	if (s->ex.span != NULL)
 		span_take_http2_field(s->ex.span, name, name_len, value, value_len);
-	if (IS(name, name_len, ":authority") || IS(name, name_len, "host"))
+	if (names_host(name, name_len))
 		s->ex.host_allowed = config_host_allowed(value, value_len);
-	else if (IS(name, name_len, "content-type") && value_len >= 16 && memcmp(value, "application/grpc", 16) == 0)
-		http2_of(owner)->shared |= !own_alone(); /* also before a second thread is seen to send */
 	else
 		s->ex.own |= propagate_own_header(name, name_len);
 }
@@ -76,8 +85,12 @@ static void take_call(struct conn *conn, const struct http2_block *block)
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
 
+	if (s == NULL && block->kind == HTTP2_REQUEST && block->sound)
+		s = begin_call(conn, block);
 	if (s == NULL)
 		return;
+	if (block->grpc)
+		c->shared |= !own_alone(); /* also before a second thread is seen to send */
 	if (s->ex.span != NULL) {
 		span_count_up(&s->ex, block->frame_len + HTTP2_FRAME_HEAD);
 		if (!s->ex.request_headed)

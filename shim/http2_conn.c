@@ -90,10 +90,12 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 	take_event *event;
 
 	if (served) {
+		sink.wants = sending ? http2_answer_wants : http2_served_wants;
 		sink.field = sending ? config.response_header.len > 0 ? http2_answer_field : NULL : http2_served_field;
 		sink.data = sending ? http2_answer_data : http2_served_data;
 		event = sending ? http2_answer_event : http2_served_event;
 	} else {
+		sink.wants = http2_call_wants;
 		sink.field = sending ? http2_call_field : NULL;
 		sink.data = sending ? http2_call_data : http2_reply_data;
 		event = sending ? http2_call_event : http2_reply_event;

@@ -112,15 +112,18 @@ bool http2_scan_ahead(struct conn *conn, const struct iovec *iov, int count, siz
 
 /* ---- http2_served.c, http2_call.c: what the scanner said. Never opaque by these. ---- */
 
+bool http2_served_wants(const char *name, size_t name_len);
 void http2_served_field(void *conn, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len);
 void http2_served_data(void *conn, uint32_t stream, size_t len);
 void http2_served_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+bool http2_answer_wants(const char *name, size_t name_len);
 void http2_answer_field(void *conn, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len);
 void http2_answer_data(void *conn, uint32_t stream, size_t len);
 void http2_answer_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
 
+bool http2_call_wants(const char *name, size_t name_len);
 void http2_call_field(void *conn, const struct http2_block *block, const char *name, size_t name_len, const char *value,
                       size_t value_len);
 void http2_call_data(void *conn, uint32_t stream, size_t len);

@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "hpack.h"
 #include "http1_head.h"
 
 /* Bits of struct http2_half, `seen`. */
@@ -141,6 +142,47 @@ void http2_block_begin(struct http2_half *half)
 	half->block.grpc = false;
 	half->block.grpc_status = HTTP2_NO_GRPC_STATUS;
 	half->block.sound = false;
+	half->known = half->wanted = false;
+	half->kept_len = 0;
+}
+
+bool http2_block_repeats(struct http2_half *half, const char *in, size_t len)
+{
+	struct http2_repeated *before = &half->repeated;
+	struct http2_block *block = &half->block;
+
+	if (len == 0 || len > sizeof(before->bytes))
+		return false;
+	if (before->len != len || memcmp(before->bytes, in, len) != 0) {
+		before->len = 0;
+		memcpy(before->bytes, in, len);
+		half->kept_len = (uint8_t)len;
+		return false;
+	}
+	half->seen = before->seen;
+	block->fields = before->fields;
+	block->list_bytes = before->list_bytes;
+	block->status = before->status;
+	block->grpc = before->grpc;
+	block->grpc_status = before->grpc_status;
+	half->known = true;
+	return true;
+}
+
+void http2_block_remember(struct http2_half *half)
+{
+	struct http2_repeated *block = &half->repeated;
+
+	block->len = 0;
+	if (half->wanted || half->kept_len == 0 || !hpack_leaves_table(block->bytes, half->kept_len))
+		return;
+	block->seen = half->seen;
+	block->fields = half->block.fields;
+	block->list_bytes = half->block.list_bytes;
+	block->status = half->block.status;
+	block->grpc = half->block.grpc;
+	block->grpc_status = half->block.grpc_status;
+	block->len = half->kept_len;
 }
 
 bool http2_block_field(struct http2_half *half, enum http2_side from, const char *name, size_t name_len,

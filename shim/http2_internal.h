@@ -47,6 +47,13 @@ bool http2_block_field(struct http2_half *half, enum http2_side from, const char
 void http2_block_end(struct http2_half *half, enum http2_side from);
 
 /*
+ * Of a block that is `in` and nothing else: is it the one that was there before? Then its fields have been taken. Else it is kept, and
+ * when it was decoded, http2_block_remember makes it the one that may come again, where that can be.
+ */
+bool http2_block_repeats(struct http2_half *half, const char *in, size_t len);
+void http2_block_remember(struct http2_half *half);
+
+/*
  * http2_settings.c. An entry of a SETTINGS frame (false: its value is an error), and the whole of it, for the direction
  * of the side that is to keep to it (false: too many); its acknowledgement by that side (false: of nothing, or HPACK
  * fails).

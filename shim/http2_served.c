@@ -1,7 +1,7 @@
 /*
  * HTTP/2, served: each stream of the client is a request, as on a connection of its own; see served.c.
  *
- * A request begins with the first field of its head. It becomes the reading thread's when it is the only one in hand on the
+ * A request begins with the first field of its head that is wanted, or where that ends. It becomes the reading thread's when it is the only one in hand on the
  * connection (http2_conn.c). It ends when the last frame of its response was handed to the kernel, or either side reset the stream.
  * Streams that the server opened (PUSH_PROMISE) are nobody's requests.
  *
@@ -37,6 +37,11 @@ static struct http2_stream *begin_request(struct http2_conn *c, const struct htt
 	if (config.export_traces)
 		span_begin_served(&s->ex);
 	return s;
+}
+
+bool http2_served_wants(const char *name, size_t name_len)
+{
+	return config.export_traces || propagate_wants(name, name_len);
 }
 
 void http2_served_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
@@ -80,6 +85,8 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
 
+	if (s == NULL && block->kind == HTTP2_REQUEST && block->sound)
+		s = begin_request(c, block);
 	if (s == NULL)
 		return;
 	if (s->ex.span != NULL) {
@@ -129,14 +136,18 @@ void http2_served_event(struct conn *conn, enum http2_status status, const struc
 
 /* ---- answers ---- */
 
+bool http2_answer_wants(const char *name, size_t name_len)
+{
+	return name_len == config.response_header.len && memcmp(name, config.response_header.text, name_len) == 0;
+}
+
 void http2_answer_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len)
 {
 	struct http2_stream *s = http2_find_stream(http2_of(owner), block->stream);
 
-	(void)value, (void)value_len;
-	if (s != NULL && name_len == config.response_header.len &&
-	    memcmp(name, config.response_header.text, name_len) == 0)
+	(void)name, (void)name_len, (void)value, (void)value_len;
+	if (s != NULL)
 		s->ex.own_response_header = true;
 }
 

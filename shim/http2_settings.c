@@ -74,6 +74,7 @@ static bool resize_table(struct http2_half *half, const struct http2_settings *n
 {
 	struct hpack *decoder = half->undecoded ? NULL : http2_decoder(half);
 
+	half->repeated.len = 0;
 	if (half->undecoded)
 		return true;
 	if (decoder == NULL || (now->table_low < now->table && !hpack_change_table_size(decoder, now->table_low)))

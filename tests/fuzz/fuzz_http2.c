@@ -1,6 +1,6 @@
 /*
  * The HTTP/2 scanner: what it says of a connection is the same whether its bytes come whole, one by one or split at
- * random; and with fields inserted into the client's blocks it is what it was before, but for these.
+ * random, and whether its owner wants to be told of fields (else blocks that come again are not decoded); and with fields inserted into the client's blocks it is what it was before, but for these.
  *
  * The input is what both sides said, in order: pieces of a header of two bytes, which is the side (the highest bit; 1:
  * the server) and the length, and as many bytes. The first byte of the input says whether the connection was upgraded.
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 			abort();                                                                                       \
 	} while (0)
 
-enum split { WHOLE, BYTES, RANDOM, INSERTING };
+enum split { WHOLE, BYTES, RANDOM, INSERTING, UNWANTING };
 
 #define NAME "traceparent"
 #define VALUE "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -29,6 +29,7 @@ struct run {
 	struct http2 h;
 	enum split split;
 	uint64_t digest; /* of all events of both sides */
+	uint64_t blocks; /* of what was said of blocks when they were over */
 	uint64_t data;   /* bytes of DATA since the last event */
 	uint64_t events;
 	uint64_t random;
@@ -66,6 +67,12 @@ static void field(void *owner, const struct http2_block *block, const char *name
 	note(r, value, value_len);
 }
 
+static bool want_none(const char *name, size_t name_len)
+{
+	(void)name, (void)name_len;
+	return false;
+}
+
 static void data(void *owner, uint32_t stream, size_t len)
 {
 	REQUIRE(stream != 0 && len > 0);
@@ -78,6 +85,9 @@ static void note_block(struct run *r, const struct http2_block *b)
 	uint32_t said[] = { b->stream, b->promised, b->opens, b->end_stream, b->kind, b->sound, b->status, fields };
 
 	note(r, said, sizeof(said));
+	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		r->blocks = (r->blocks ^ said[i]) * 0x100000001b3u;
+	r->blocks = (r->blocks ^ b->list_bytes ^ (uint64_t)b->grpc << 32 ^ (uint64_t)b->grpc_status << 40) * 0x100000001b3u;
 	REQUIRE(!b->sound || b->kind == HTTP2_TRAILERS || b->fields > r->inserted);
 	r->inserted = 0;
 }
@@ -101,7 +111,9 @@ static void note_event(struct run *r, enum http2_side from, enum http2_status st
 /* One piece of exact size, so that the sanitizer sees every step over its ends. */
 static void feed(struct run *r, enum http2_side from, const uint8_t *in, size_t len)
 {
-	const struct http2_sink sink = { .field = field, .data = data, .owner = r };
+	const struct http2_sink sink = {
+		.wants = r->split == UNWANTING ? want_none : NULL, .field = field, .data = data, .owner = r
+	};
 	char *piece = malloc(len ? len : 1), *p = piece;
 
 	memcpy(piece, in, len);
@@ -216,6 +228,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
 		other = run(split, in, len);
 		REQUIRE(other.events == whole.events && other.digest == whole.digest && other.h.alien == whole.h.alien);
 	}
+	other = run(UNWANTING, in, len);
+	REQUIRE(other.events == whole.events && other.blocks == whole.blocks && other.h.alien == whole.h.alien);
 	/*
 	 * A block that is at a limit may go beyond it with more in it; and what is not sound may be so in another way.
 	 */

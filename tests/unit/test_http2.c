@@ -852,6 +852,119 @@ static void what_hpack_cannot_decode_is_alien(void **state)
 	expect_alien(client_with(HEADERS, LAST, 5, "\x3f\xe2\x1f", 3)); /* a table of 4,097 bytes */
 }
 
+static bool want_named(const char *name, size_t name_len)
+{
+	return name_len == 6 && memcmp(name, "wanted", 6) == 0;
+}
+
+/* One request in a frame of its own, to an owner that wants only fields "wanted". Returns whether it was known. */
+static bool ask_again(struct run *r, const char *block, size_t len)
+{
+	const struct http2_sink sink = { .wants = want_named, .field = field, .owner = r };
+	const struct http2_half *half = &r->h.half[HTTP2_CLIENT];
+	struct bytes in = { 0 };
+	size_t used;
+
+	add_frame(&in, HEADERS, LAST | END, half->last + 2, block, len);
+	assert_int_equal(http2_feed(&r->h, HTTP2_CLIENT, &sink, in.at, in.len, &used), HTTP2_BLOCK);
+	assert_int_equal(half->block.kind, HTTP2_REQUEST);
+	assert_true(half->block.sound);
+	free(in.at);
+	return half->known;
+}
+
+#define ASK(r, block) ask_again(r, block, sizeof(block) - 1)
+#define GET_ROOT "\x82\x86\x84" /* :method GET, :scheme http, :path / */
+
+static void begin_asking(struct run *r)
+{
+	struct bytes in = client();
+
+	begin(r);
+	feed_quietly(r, HTTP2_CLIENT, &in);
+	r->h.half[HTTP2_CLIENT].last = 1;
+	free(in.at);
+}
+
+static void a_block_that_comes_again_is_known(void **state)
+{
+	static struct run r;
+	const struct http2_block *block = &r.h.half[HTTP2_CLIENT].block;
+
+	(void)state;
+	begin_asking(&r);
+	assert_false(ASK(&r, GET_ROOT "\x01\x01" "a"));
+	assert_true(ASK(&r, GET_ROOT "\x01\x01" "a"));
+	assert_int_equal(block->fields, 4);
+	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 10 + 1 + 4 * 32);
+	assert_true(ASK(&r, GET_ROOT "\x01\x01" "a"));
+	assert_false(ASK(&r, GET_ROOT "\x01\x01" "b"));
+	assert_false(ASK(&r, GET_ROOT));
+	assert_true(ASK(&r, GET_ROOT));
+	assert_int_equal(block->fields, 3);
+	assert_false(ASK(&r, GET_ROOT "\x10\x01" "n\x01" "v")); /* never indexed, of a new name */
+	assert_true(ASK(&r, GET_ROOT "\x10\x01" "n\x01" "v"));
+	assert_string_equal(r.trace, "");
+	end(&r);
+}
+
+static void a_block_with_a_wanted_field_is_read_each_time(void **state)
+{
+	static struct run r;
+
+	(void)state;
+	begin_asking(&r);
+	assert_false(ASK(&r, GET_ROOT "\x00\x06" "wanted\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\x00\x06" "wanted\x01" "v"));
+	assert_string_equal(r.trace, "wanted=v;wanted=v;");
+	end(&r);
+}
+
+static void a_block_that_changes_the_table_is_read_each_time(void **state)
+{
+	static struct run r;
+	const struct http2_block *block = &r.h.half[HTTP2_CLIENT].block;
+
+	(void)state;
+	begin_asking(&r);
+	assert_false(ASK(&r, GET_ROOT "\x40\x01" "n\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\x40\x01" "n\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\xbf")); /* so there are two */
+	assert_true(ASK(&r, GET_ROOT "\xbf"));
+	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 1 + 4 * 32);
+	assert_false(ASK(&r, GET_ROOT "\x7e\x02" "vv")); /* now the second one is the first one of before */
+	assert_false(ASK(&r, GET_ROOT "\xbe"));
+	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 2 + 4 * 32);
+	assert_true(ASK(&r, GET_ROOT "\xbe"));
+	assert_false(ASK(&r, "\x20" GET_ROOT)); /* emptied */
+	assert_false(ASK(&r, "\x20" GET_ROOT));
+	end(&r);
+}
+
+static void a_block_is_read_again_after_settings_of_the_table(void **state)
+{
+	const struct http2_sink sink = { .wants = want_named, .field = field };
+	static const char smaller[] = { 0, 1, 0, 0, 0, 0 };
+	static struct run r;
+	struct bytes server = { 0 }, in = { 0 };
+	size_t used;
+
+	(void)state;
+	begin_asking(&r);
+	assert_false(ASK(&r, GET_ROOT));
+	assert_true(ASK(&r, GET_ROOT));
+	add_frame(&server, SETTINGS, 0, 0, smaller, sizeof(smaller));
+	feed_quietly(&r, HTTP2_SERVER, &server);
+	add_frame(&in, SETTINGS, ACK, 0, NULL, 0);
+	feed_quietly(&r, HTTP2_CLIENT, &in);
+	in.len = 0;
+	add_frame(&in, HEADERS, LAST | END, 101, GET_ROOT, 3); /* it has to say that its table is smaller */
+	assert_int_equal(http2_feed(&r.h, HTTP2_CLIENT, &sink, in.at, in.len, &used), HTTP2_ALIEN);
+	free(server.at);
+	free(in.at);
+	end(&r);
+}
+
 static void skipped_bytes_are_data_or_alien(void **state)
 {
 	static struct run r;
@@ -1035,6 +1148,10 @@ int main(void)
 		cmocka_unit_test(a_block_that_swells_is_alien),
 		cmocka_unit_test(a_block_that_is_too_long_is_alien),
 		cmocka_unit_test(what_hpack_cannot_decode_is_alien),
+		cmocka_unit_test(a_block_that_comes_again_is_known),
+		cmocka_unit_test(a_block_with_a_wanted_field_is_read_each_time),
+		cmocka_unit_test(a_block_that_changes_the_table_is_read_each_time),
+		cmocka_unit_test(a_block_is_read_again_after_settings_of_the_table),
 		cmocka_unit_test(skipped_bytes_are_data_or_alien),
 		cmocka_unit_test(an_upgraded_connection_has_its_first_stream),
 		cmocka_unit_test(the_preface_is_told_from_other_beginnings),

@@ -124,7 +124,7 @@ static void hear_data(void *owner, uint32_t stream, size_t len)
 static void hear(struct heard *heard, enum http2_side from, const char *bytes, size_t len)
 {
 	struct http2 scanner;
-	struct http2_sink sink = { hear_field, hear_data, heard };
+	struct http2_sink sink = { .field = hear_field, .data = hear_data, .owner = heard };
 	size_t used;
 
 	memset(heard, 0, sizeof(*heard));

@@ -2,7 +2,8 @@
  * The scanner between two real peers: nghttp2 talks to nghttp2, requests, responses, trailers, promises, resets and
  * SETTINGS at random, over a wire that we read in pieces, and on which fields are inserted into the client's blocks.
  * What the scanner says of each block must be what the peer at the other end is told of it, field by field and in
- * order; and both peers must go on understanding each other. FULL=1: a million blocks.
+ * order; and both peers must go on understanding each other. A second scanner, whose owner wants no field, does not
+ * decode what comes again, and must say the same of it. FULL=1: a million blocks.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,24 +33,32 @@ static uint32_t pick(uint32_t below)
 /* What one direction said: by the scanner, and by the peer that received it. */
 struct said {
 	uint64_t hash; /* of the block */
+	uint64_t names;
 	bool begun;
 };
 
-static void say(struct said *s, const void *bytes, size_t len)
+static uint64_t hash(uint64_t h, const void *bytes, size_t len)
 {
 	const unsigned char *p = bytes;
 
 	while (len--)
-		s->hash = (s->hash ^ *p++) * 0x100000001b3u;
-	s->hash = (s->hash ^ 0x1ff) * 0x100000001b3u;
+		h = (h ^ *p++) * 0x100000001b3u;
+	return (h ^ 0x1ff) * 0x100000001b3u;
+}
+
+static void say(struct said *s, const void *bytes, size_t len)
+{
+	s->hash = hash(s->hash, bytes, len);
 }
 
 struct wire {
 	struct http2 scanner;
+	struct http2 unwanting;
 	struct said scanned[2], told[2]; /* by who sent it */
+	uint64_t names[2];               /* of the block, to the one that wants none */
 	size_t inserted, found;
 	size_t events[HTTP2_ALIEN + 1];
-	size_t blocks, ignored;
+	size_t blocks, ignored, repeated[2];
 };
 
 static struct wire wire;
@@ -98,6 +107,12 @@ static size_t random_fields(nghttp2_nv *fields, size_t count, char *at)
 	static const char *const names[] = { "cookie", "accept", "x-a", "x-b", "etag", "date", "grpc-status" };
 	size_t more = pick(8), i;
 
+	if (pick(4) == 0) { /* as many others: from the second time on they are in the table */
+		for (i = count; i < count + more % 3; i++)
+			fields[i] = (nghttp2_nv){ (uint8_t *)names[i % 3], (uint8_t *)"the same", strlen(names[i % 3]), 8,
+				                  NGHTTP2_NV_FLAG_NONE };
+		return i;
+	}
 	for (i = count; i < count + more; i++) {
 		size_t len = pick(40) == 0 ? pick(3000) : pick(30);
 		const char *name = names[pick(sizeof(names) / sizeof(names[0]))];
@@ -147,8 +162,9 @@ static void ask(void)
 	fields[count++] = field_of(":path", paths[pick(4)]);
 	fields[count++] = field_of(":authority", "peer.example");
 	count = random_fields(fields, count, text);
-	assert_true(nghttp2_submit_request(sessions[HTTP2_CLIENT], NULL, fields, count, pick(3) ? NULL : &body, NULL) >
-	            0);
+	for (uint32_t n = pick(4) ? 1 : 3; n > 0; n--)
+		assert_true(nghttp2_submit_request(sessions[HTTP2_CLIENT], NULL, fields, count, pick(3) ? NULL : &body,
+		                                   NULL) > 0);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -216,8 +232,56 @@ static void on_scanned(void *owner, const struct http2_block *block, const char 
 	if (!s->begun)
 		say(s, &block->stream, 4);
 	s->begun = true;
+	s->names = hash(s->names, name, name_len);
 	say(s, name, name_len);
 	say(s, value, value_len);
+}
+
+static enum http2_side unwanting_side;
+
+static bool want_none(const char *name, size_t name_len)
+{
+	wire.names[unwanting_side] = hash(wire.names[unwanting_side], name, name_len);
+	return false;
+}
+
+static void on_unwanted(void *owner, const struct http2_block *block, const char *name, size_t name_len,
+                        const char *value, size_t value_len)
+{
+	(void)owner, (void)block, (void)name, (void)name_len, (void)value, (void)value_len;
+	fail();
+}
+
+/* What the scanner that wants nothing says of these bytes, of which the other one has taken `used`. */
+static void compare_unwanting(enum http2_side from, const char *piece, size_t used, enum http2_status status)
+{
+	const struct http2_sink sink = { .wants = want_none, .field = on_unwanted };
+	const struct http2_half *half = &wire.unwanting.half[from];
+	const struct http2_block *one = &half->block, *other = &wire.scanner.half[from].block;
+	size_t taken;
+
+	unwanting_side = from;
+	assert_int_equal(http2_feed(&wire.unwanting, from, &sink, piece, used, &taken), status);
+	assert_int_equal(taken, used);
+	if (status != HTTP2_BLOCK)
+		return;
+	assert_int_equal(one->stream, other->stream);
+	assert_int_equal(one->promised, other->promised);
+	assert_int_equal(one->opens, other->opens);
+	assert_int_equal(one->end_stream, other->end_stream);
+	assert_int_equal(one->kind, other->kind);
+	assert_int_equal(one->sound, other->sound);
+	assert_int_equal(one->status, other->status);
+	assert_int_equal(one->grpc, other->grpc);
+	assert_int_equal(one->grpc_status, other->grpc_status);
+	assert_int_equal(one->fields, other->fields);
+	assert_int_equal(one->list_bytes, other->list_bytes);
+	assert_int_equal(one->frame_at, other->frame_at);
+	if (half->known)
+		wire.repeated[from]++;
+	else
+		assert_true(wire.names[from] == wire.scanned[from].names);
+	wire.names[from] = 0;
 }
 
 struct buffer {
@@ -281,6 +345,7 @@ static void carry(enum http2_side from, const char *piece, size_t len)
 
 		assert_int_not_equal(status, HTTP2_ALIEN);
 		wire.events[status]++;
+		compare_unwanting(from, piece, used, status);
 		memcpy(out.bytes, piece, used);
 		out.len = used;
 		if (status == HTTP2_BLOCK)
@@ -338,6 +403,8 @@ static void converse(int rounds)
 {
 	memset(&wire.scanner, 0, sizeof(wire.scanner));
 	http2_init(&wire.scanner, false);
+	memset(&wire.unwanting, 0, sizeof(wire.unwanting));
+	http2_init(&wire.unwanting, false);
 	open_sessions();
 	say_settings(HTTP2_CLIENT);
 	say_settings(HTTP2_SERVER);
@@ -358,6 +425,7 @@ static void converse(int rounds)
 	}
 	assert_int_equal(wire.inserted, wire.found);
 	http2_free(&wire.scanner);
+	http2_free(&wire.unwanting);
 }
 
 static void what_the_scanner_says_is_what_the_peer_is_told(void **state)
@@ -371,6 +439,8 @@ static void what_the_scanner_says_is_what_the_peer_is_told(void **state)
 		converse(40);
 	assert_true(wire.ignored < blocks / 10);
 	assert_true(wire.inserted > blocks / 8);
+	assert_true(wire.repeated[HTTP2_CLIENT] > blocks / 200);
+	assert_true(wire.repeated[HTTP2_SERVER] > blocks / 200);
 	assert_true(wire.events[HTTP2_RESET] > 100);
 	assert_true(wire.events[HTTP2_END] > 100);
 	assert_true(wire.events[HTTP2_SETTINGS_ACK] > 100);
