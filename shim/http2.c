@@ -72,19 +72,21 @@ static size_t available(const struct input *in)
 	return (size_t)(in->end - in->p);
 }
 
-/* Put an element together that has `size` bytes. NULL: not all of it is here yet. */
+/* An element that has `size` bytes, put together where it is in pieces; there is at least one byte. NULL: not all of it is here yet. */
 static const unsigned char *take_element(struct input *in, size_t size)
 {
 	struct http2_half *half = in->half;
 	size_t n = size - half->part_len;
+	const char *element = in->p;
 
 	n = n < available(in) ? n : available(in);
-	if (n > 0)
-		memcpy(half->part + half->part_len, in->p, n);
 	in->p += n;
-	half->part_len = (uint8_t)(half->part_len + n);
 	if (half->state != STATE_HEADER)
 		half->remaining -= (uint32_t)n;
+	if (n == size)
+		return (const unsigned char *)element;
+	memcpy(half->part + half->part_len, element, n);
+	half->part_len = (uint8_t)(half->part_len + n);
 	if (half->part_len < size)
 		return NULL;
 	half->part_len = 0;
@@ -227,12 +229,12 @@ static enum http2_status take_header(struct input *in)
 
 	if (element == NULL)
 		return HTTP2_MORE;
-	half->remaining = http2_read_number(element, 3);
+	half->remaining = http2_read_length(element);
 	half->type = element[3];
 	half->flags = element[4];
 	half->pad = 0;
 	half->state = STATE_PASS;
-	stream = http2_read_number(element + 5, 4) & INT32_MAX;
+	stream = http2_read_32(element + 5) & INT32_MAX;
 	if (half->remaining > http2_settings_longest_frame(half))
 		return HTTP2_ALIEN;
 	if (!half->begun && (half->type != TYPE_SETTINGS || half->flags & FLAG_ACK))
@@ -275,7 +277,7 @@ static enum http2_status take_promised(struct input *in)
 
 	if (element == NULL)
 		return HTTP2_MORE;
-	promised = http2_read_number(element, 4) & INT32_MAX;
+	promised = http2_read_32(element) & INT32_MAX;
 	if (promised & 1 || promised <= half->last)
 		return HTTP2_ALIEN;
 	half->last = promised;
@@ -347,8 +349,8 @@ static enum http2_status take_codes(struct input *in, size_t size)
 	if (element == NULL)
 		return HTTP2_MORE;
 	if (size == 8)
-		half->stream = http2_read_number(element, 4) & INT32_MAX;
-	half->code = http2_read_number(element + size - 4, 4);
+		half->stream = http2_read_32(element) & INT32_MAX;
+	half->code = http2_read_32(element + size - 4);
 	half->state = STATE_PASS;
 	return HTTP2_MORE;
 }

@@ -27,10 +27,19 @@ POOL(http2_conns, sizeof(struct http2_conn), 4);
 
 /* ---- frames ---- */
 
+static void take_head(struct http2_walk *w, const char *bytes)
+{
+	const unsigned char *head = (const unsigned char *)bytes;
+
+	w->left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
+	w->type = head[3];
+	w->stream = ((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & 0x7fffffff;
+	w->head_len = 0;
+}
+
 /* Take bytes up to the end of the frame at hand, or of its head. Returns how many. */
 static size_t walk_on(struct http2_walk *w, const char *in, size_t len)
 {
-	const unsigned char *head = (const unsigned char *)w->head;
 	size_t part;
 
 	if (w->left > 0) {
@@ -38,17 +47,16 @@ static size_t walk_on(struct http2_walk *w, const char *in, size_t len)
 		w->left -= (uint32_t)part;
 		return part;
 	}
+	if (w->head_len == 0 && len >= HTTP2_FRAME_HEAD) {
+		take_head(w, in);
+		return HTTP2_FRAME_HEAD;
+	}
 	part = HTTP2_FRAME_HEAD - w->head_len;
 	part = len < part ? len : part;
 	memcpy(w->head + w->head_len, in, part);
 	w->head_len = (uint8_t)(w->head_len + part);
-	if (w->head_len == HTTP2_FRAME_HEAD) {
-		w->left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
-		w->type = head[3];
-		w->stream = ((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) &
-		            0x7fffffff;
-		w->head_len = 0;
-	}
+	if (w->head_len == HTTP2_FRAME_HEAD)
+		take_head(w, w->head);
 	return part;
 }
 

@@ -93,7 +93,7 @@ size_t http2_extend_frame(char *out, size_t room, const char *frame, size_t fram
 
 	if (frame_len < FRAME_HEADER || fields_len == 0 || max_frame == 0)
 		return 0;
-	len = http2_read_number(head, 3);
+	len = http2_read_length(head);
 	if (len != frame_len - FRAME_HEADER || (head[3] != TYPE_HEADERS && head[3] != TYPE_CONTINUATION) ||
 	    !(head[4] & FLAG_END_HEADERS))
 		return 0;

@@ -28,13 +28,20 @@ enum http2_type {
 
 #define FRAME_HEADER 9u
 
-static inline uint32_t http2_read_number(const unsigned char *bytes, int len)
+static inline uint32_t http2_read_16(const unsigned char *bytes)
 {
-	uint32_t n = 0;
+	return (uint32_t)bytes[0] << 8 | bytes[1];
+}
 
-	while (len-- > 0)
-		n = n << 8 | *bytes++;
-	return n;
+static inline uint32_t http2_read_32(const unsigned char *bytes)
+{
+	return http2_read_16(bytes) << 16 | http2_read_16(bytes + 2);
+}
+
+/* The length of a frame, of its header's first bytes. */
+static inline uint32_t http2_read_length(const unsigned char *header)
+{
+	return http2_read_32(header) >> 8;
 }
 
 /*

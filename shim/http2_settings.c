@@ -29,7 +29,7 @@ enum setting {
 
 bool http2_settings_say(struct http2_settings *said, enum http2_side from, const unsigned char element[6])
 {
-	uint32_t identifier = http2_read_number(element, 2), value = http2_read_number(element + 2, 4);
+	uint32_t identifier = http2_read_16(element), value = http2_read_32(element + 2);
 
 	switch (identifier) {
 	case SETTING_HEADER_TABLE_SIZE:
