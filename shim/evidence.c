@@ -455,8 +455,8 @@ void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, u
 	if (site != NULL && waited)
 		__atomic_store_n(&site->waits, true, __ATOMIC_RELAXED);
 	/* In the midst of a job something is put into a queue. (What is taken there would have been waited for one day.) */
-	if (me->site != NULL && me->named != 0 && me->answered == 0 &&
-	    (site == NULL || !__atomic_load_n(&site->waits, __ATOMIC_RELAXED)))
+	if (me->site != NULL && me->named != 0 && me->answered == 0 && site != NULL &&
+	    !__atomic_load_n(&site->waits, __ATOMIC_RELAXED))
 		return;
 	me->loose = end_episode(me);
 	if (!evidence_core.begin_job() || site == NULL || state_of(site) == SITE_OFF)

@@ -231,6 +231,30 @@ CORE_TEST(a_job_that_is_put_into_a_queue_in_between_changes_nothing)
 	evidence_end_thread();
 }
 
+/* Where the table has no room for a place, nobody can say what is done there. */
+CORE_TEST(what_may_be_taken_where_nothing_is_learned_ends_a_job)
+{
+	uintptr_t words[WORDS], others[WORDS] = { 0 }, site = 1;
+	int fd[2], waits;
+
+	start(words);
+	waits = somebody_waits();
+	learn(BY_JOB, fd);
+	while (counters_get(handoffs_skipped) == 0)
+		evidence_unlocked(&queue, ++site, others, WORDS);
+	read_request(fd[0], GET1);
+	take(BY_JOB, fd[0]);
+	CHECK_KNOWN(CORE_TRACE);
+	evidence_unlocked(&queue, site, others, WORDS);
+	CHECK_INT(counters_get(handoffs_skipped), 2);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd[0], OK);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+	evidence_end_thread();
+}
+
 CORE_TEST(the_first_response_that_says_otherwise_ends_it_for_good)
 {
 	uintptr_t words[WORDS];
@@ -847,6 +871,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_told_before_a_thousand_jobs_were_as_expected),
 		cmocka_unit_test(what_is_known_lasts_past_the_response_until_the_thread_waits_or_takes_something_else),
 		cmocka_unit_test(a_job_that_is_put_into_a_queue_in_between_changes_nothing),
+		cmocka_unit_test(what_may_be_taken_where_nothing_is_learned_ends_a_job),
 		cmocka_unit_test(the_first_response_that_says_otherwise_ends_it_for_good),
 		cmocka_unit_test(two_responses_for_one_job_end_it),
 		cmocka_unit_test(a_job_for_a_connection_without_a_request_ends_it),
