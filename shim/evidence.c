@@ -575,6 +575,19 @@ void evidence_note_queue(const void *mutex)
 		__atomic_store_n(place, 1, __ATOMIC_RELAXED);
 }
 
+/* Whoever was learning is not here, and what it was about to change may be half done. */
+static void after_fork(void)
+{
+	unsigned i;
+
+	claim_end(&table->exploring);
+	for (i = 0; i < SITES; i++) {
+		claim_end(&table->site[i].claim);
+		if (table->site[i].changes % 2 != 0)
+			switch_off(&table->site[i]);
+	}
+}
+
 /*
  * The caller's frame and what lies above it, up to the end of its page: the next one may be no stack any more. Beyond, only what
  * the kernel copies.
@@ -613,5 +626,6 @@ __attribute__((visibility("default"))) const struct handoff traceshim_handoff = 
 	.answers = answers,
 	.leave = evidence_leave,
 	.end_thread = evidence_end_thread,
+	.after_fork = after_fork,
 	.holds = holds,
 };

@@ -65,6 +65,8 @@ struct handoff {
 	/* What the thread does from now on has nothing to do with what it took out of a queue: it reads requests itself; or ends. */
 	void (*leave)(void);
 	void (*end_thread)(void);
+	/* This process is a forked child, in which only this thread is left. */
+	void (*after_fork)(void);
 	/* Has the thread at hand what it needs to answer the job that it took? See evidence_live.c. Signal-safe. */
 	bool (*holds)(void);
 };

@@ -794,6 +794,69 @@ CORE_TEST(ways_that_change_while_they_are_followed_tell_nothing)
 	evidence_end_thread();
 }
 
+/* A thread that learns, and is not there in a child of a fork. */
+static sem_t is_learning, may_go_on;
+static bool stop_now;
+
+static long copy_and_stop(void *to, const void *from, size_t len)
+{
+	if (stop_now) {
+		stop_now = false;
+		sem_post(&is_learning);
+		sem_wait(&may_go_on);
+	}
+	return os_copy(to, from, len);
+}
+
+static void *learn_and_stop(void *fd)
+{
+	uintptr_t words[WORDS];
+	int i;
+
+	words_ = words;
+	for (i = 0; i < 20; i++) {
+		stop_now = i == 4; /* it explores */
+		read_request(*(int *)fd, GET1);
+		take(BY_JOB, *(int *)fd);
+		core_send_text(*(int *)fd, OK);
+	}
+	evidence_end_thread();
+	return NULL;
+}
+
+CORE_TEST(a_forked_child_learns_though_a_thread_of_its_parent_was_learning)
+{
+	int fd = core_accept(true), two[2], waits, status;
+	uintptr_t words[WORDS];
+	pthread_t thread;
+	pid_t pid;
+
+	start(NULL);
+	waits = somebody_waits();
+	sem_init(&is_learning, 0, 0);
+	sem_init(&may_go_on, 0, 0);
+	evidence_core.copy = copy_and_stop;
+	CHECK_INT(pthread_create(&thread, NULL, learn_and_stop, &fd), 0);
+	sem_wait(&is_learning);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		io_after_fork();
+		words_ = words;
+		waits = somebody_waits();
+		learn(BY_JOB, two);
+		CHECK(knows(BY_JOB, two[0]));
+		_exit(0);
+	}
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
+	sem_post(&may_go_on);
+	pthread_join(thread, NULL);
+	core_close(waits);
+	core_close(fd);
+	evidence_end_thread();
+}
+
 /* Words of a stack may be anything: what they point to may be gone, or protected, or end within. */
 CORE_TEST(no_word_makes_it_fault)
 {
@@ -888,6 +951,7 @@ int main(void)
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(nor_does_it_on_one_that_lies_below_it),
 		cmocka_unit_test(ways_that_change_while_they_are_followed_tell_nothing),
+		cmocka_unit_test(a_forked_child_learns_though_a_thread_of_its_parent_was_learning),
 		cmocka_unit_test(no_word_makes_it_fault),
 		cmocka_unit_test(without_the_object_that_sees_queues_nothing_is_done_and_a_note_says_so),
 		cmocka_unit_test(a_second_object_of_another_version_is_not_started_and_a_note_says_so),
