@@ -428,6 +428,64 @@ static enum http2_status take_payload(struct input *in)
 	}
 }
 
+/* A block that is one frame, all of which is here. */
+static enum http2_status take_block(struct input *in, uint32_t len)
+{
+	struct http2_half *half = in->half;
+	const char *fragment = in->p + FRAME_HEADER;
+
+	half->remaining = len;
+	in->p = fragment;
+	if (enter_block(in) != HTTP2_MORE || len > LIMIT_HEAD_BYTES)
+		return HTTP2_ALIEN;
+	half->state = STATE_HEADER;
+	half->remaining = 0;
+	half->block_bytes = len;
+	in->p += len;
+	if (half->undecoded || http2_block_repeats(half, fragment, len))
+		return finish_block(in);
+	if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, fragment, len, false, pass_field, in))
+		return HTTP2_ALIEN;
+	return finish_block(in);
+}
+
+/*
+ * What most frames are: HEADERS and DATA with nothing in them but a whole block, or data, and all of it here. false: it is something
+ * else (which may be an error), and goes through the states.
+ */
+static bool take_usual_frame(struct input *in, enum http2_status *status)
+{
+	const unsigned char *header = (const unsigned char *)in->p;
+	struct http2_half *half = in->half;
+	uint32_t len, stream;
+	unsigned flags;
+
+	if (half->part_len > 0 || available(in) <= FRAME_HEADER || header[3] > TYPE_HEADERS || half->in_block || !half->begun)
+		return false;
+	len = http2_read_length(header);
+	flags = header[4];
+	stream = http2_read_32(header + 5) & INT32_MAX;
+	if (len == 0 || len > available(in) - FRAME_HEADER || len > half->max_frame || stream == 0 ||
+	    flags & (FLAG_PADDED | FLAG_PRIORITY))
+		return false;
+	if (header[3] == TYPE_HEADERS ? !(flags & FLAG_END_HEADERS) :
+	                                is_idle(in->h, stream) || (in->from == HTTP2_CLIENT && !(stream & 1)))
+		return false;
+	half->type = header[3];
+	half->flags = (uint8_t)flags;
+	half->stream = stream;
+	half->pad = 0;
+	if (half->type == TYPE_HEADERS) {
+		*status = take_block(in, len);
+		return true;
+	}
+	in->p += FRAME_HEADER + len;
+	if (in->sink != NULL && in->sink->data != NULL)
+		in->sink->data(in->sink->owner, stream, len);
+	*status = flags & FLAG_END_STREAM ? HTTP2_END : HTTP2_MORE;
+	return true;
+}
+
 /* One element. A frame is over with its last byte, which is its header's where it has no payload. */
 static enum http2_status take_step(struct input *in)
 {
@@ -437,6 +495,8 @@ static enum http2_status take_step(struct input *in)
 	if (half->state == STATE_PREFACE)
 		return take_preface(in);
 	if (half->state == STATE_HEADER) {
+		if (take_usual_frame(in, &status))
+			return status;
 		status = take_header(in);
 		if (status != HTTP2_MORE || half->state == STATE_HEADER)
 			return status;

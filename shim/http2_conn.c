@@ -37,7 +37,7 @@ static void take_head(struct http2_walk *w, const char *bytes)
 	w->head_len = 0;
 }
 
-/* Take bytes up to the end of the frame at hand, or of its head. Returns how many. */
+/* Take bytes up to the end of the frame at hand, or of the head of one that is not all here. Returns how many. */
 static size_t walk_on(struct http2_walk *w, const char *in, size_t len)
 {
 	size_t part;
@@ -49,7 +49,9 @@ static size_t walk_on(struct http2_walk *w, const char *in, size_t len)
 	}
 	if (w->head_len == 0 && len >= HTTP2_FRAME_HEAD) {
 		take_head(w, in);
-		return HTTP2_FRAME_HEAD;
+		part = w->left <= len - HTTP2_FRAME_HEAD ? w->left : 0;
+		w->left -= (uint32_t)part;
+		return HTTP2_FRAME_HEAD + part;
 	}
 	part = HTTP2_FRAME_HEAD - w->head_len;
 	part = len < part ? len : part;
@@ -100,14 +102,16 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 	if (served) {
 		sink.wants = sending ? http2_answer_wants : http2_served_wants;
 		sink.field = sending ? config.response_header.len > 0 ? http2_answer_field : NULL : http2_served_field;
-		sink.data = sending ? http2_answer_data : http2_served_data;
 		event = sending ? http2_answer_event : http2_served_event;
 	} else {
 		sink.wants = http2_call_wants;
 		sink.field = sending ? http2_call_field : NULL;
-		sink.data = sending ? http2_call_data : http2_reply_data;
 		event = sending ? http2_call_event : http2_reply_event;
 	}
+	if (config.export_traces)
+		sink.data = served ? sending ? http2_answer_data : http2_served_data :
+		            sending ? http2_call_data :
+		                      http2_reply_data;
 	while (len > 0) {
 		enum http2_status status;
 		uint64_t skipped = 0;
