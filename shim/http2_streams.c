@@ -44,7 +44,7 @@ struct http2_stream *http2_open_stream(struct http2_conn *c, uint32_t id)
 		counters_count(streams_skipped);
 		return NULL;
 	}
-	memset(s, 0, sizeof(*s));
+	memset(s, 0, offsetof(struct http2_stream, ex.in)); /* which propagate_begin sees to */
 	s->id = id;
 	s->next = c->bucket[bucket_of(id)];
 	c->bucket[bucket_of(id)] = s;
