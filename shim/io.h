@@ -124,9 +124,11 @@ void io_receive_unseen(int fd, ssize_t received);
 
 /*
  * As above, for what a library of TLS takes from the program or gives to it: the connection is the session's, `fd` the
- * descriptor below (-1: not known). io_receive_end and io_send_end go with them.
+ * descriptor below (-1: not known). io_receive_end, io_answer_end and io_send_end go with them; `iov` and `v` are one each. What
+ * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent: io_answer_end is for all of it.
  */
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
+bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov, struct iovec *v);
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);
 /* IO_SPECIAL is then done by the caller: what comes next of the program's bytes, from `from` on. */
 struct io_plan {

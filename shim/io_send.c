@@ -302,18 +302,22 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 	io->word = word;
 	io->caller = NULL;
 	io->looked = io->planned = io->was_injected = false;
+	if (fds_kind(word) == FD_CONN) {
+		io->handle = conn_of_word(fd, word);
+		if (io->handle.conn != NULL && conn_tls(io->handle.conn) != NULL)
+			return IO_PLAIN; /* cipher text */
+	}
 	if ((fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN) &&
 	    !are_bytes(iov, count, fds_kind(word) == FD_LOG, &io->total)) {
 		/* What the kernel takes of them, nobody sees. */
 		if (fds_kind(word) == FD_CONN)
-			conn_miss(conn_of_word(fd, word));
+			conn_miss(io->handle);
 		errno = saved;
 		return IO_PLAIN;
 	}
 	if (fds_kind(word) == FD_LOG) {
 		verdict = io->total == 0 ? IO_PLAIN : config.log_mode == LOG_OFF ? IO_WATCH : IO_SPECIAL;
 	} else if (fds_kind(word) == FD_CONN) {
-		io->handle = conn_of_word(fd, word);
 		conn = io->handle.conn;
 		if (conn != NULL && !tls_passes(conn, fd)) {
 			if (conn_role(conn) == CONN_UNDECIDED)
@@ -758,37 +762,46 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	return false;
 }
 
-bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
+/* With handle, fd, word, iov and count set. */
+static bool begin_answer(struct io_send *io, struct iovec *v)
 {
-	struct conn_handle handle = conn_of_word(fd, word);
-	struct conn *conn = handle.conn;
+	struct conn *conn = io->handle.conn;
 	int saved;
 
-	if (conn == NULL || conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
-	    count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(conn, fd) || !are_few_bytes(iov, count, &io->total))
+	if (conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
+	    !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
 	saved = errno;
-	if (!conn_lock_to_look(handle))
+	if (!conn_lock_to_look(io->handle))
 		return false;
-	io->handle = handle;
-	io->iov = iov;
-	io->count = count;
 	if (!make_answer(io, conn, v)) {
 		conn_unlock(conn);
 		errno = saved;
 		return false;
 	}
-	io->fd = fd;
-	io->word = word;
 	io->caller = NULL;
 	io->looked = io->found = true;
 	io->planned = io->was_injected = false;
 	io->from = 0;
 	io->sends = conn->sends;
-	current_begin_response(conn->first->request, conn_is_blocking(conn, fd));
+	current_begin_response(conn->first->request, conn_is_blocking(conn, io->fd));
 	conn_unlock(conn);
 	errno = saved;
 	return true;
+}
+
+bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
+{
+	struct conn_handle handle = conn_of_word(fd, word);
+
+	if (handle.conn == NULL || count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(handle.conn, fd))
+		return false;
+	io->handle = handle;
+	io->iov = iov;
+	io->count = count;
+	io->fd = fd;
+	io->word = word;
+	return begin_answer(io, v);
 }
 
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
@@ -816,6 +829,16 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 }
 
 /* ---- plain text of TLS ---- */
+
+bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov, struct iovec *v)
+{
+	io->handle = handle;
+	io->iov = iov;
+	io->count = 1;
+	io->fd = fd;
+	io->word = fds_word(fd);
+	return begin_answer(io, v);
+}
 
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov)
 {

@@ -28,7 +28,8 @@ struct tls {
 	 * library, or an insertion with what is around it, which lies in the insertion's block from `start` on.
 	 */
 	struct insertion *insertion;
-	uint32_t start, before, after; /* program's bytes in front of the insertion's text, and behind it */
+	const char *start;
+	uint32_t before, after; /* program's bytes in front of the insertion's text, and behind it */
 	size_t piece;
 	size_t done, total; /* the program's bytes of this call: that are through, and all */
 	struct request *caller;

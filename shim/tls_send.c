@@ -47,7 +47,7 @@ static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes,
 
 	if (before == 0 && 2 * (size_t)ins->len + 2 > sizeof(ins->text)) {
 		after = 0; /* by itself: it lies there already */
-		t->start = 0;
+		t->start = ins->text;
 	} else if (2 * (size_t)ins->len + before > sizeof(ins->text) - 2) {
 		return false;
 	} else {
@@ -56,7 +56,7 @@ static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes,
 		memcpy(to, bytes + done, before);
 		memcpy(to + before, ins->text, ins->len);
 		memcpy(to + before + ins->len, bytes + behind, after);
-		t->start = ins->len;
+		t->start = ins->text + ins->len;
 	}
 	t->before = (uint32_t)before;
 	t->after = (uint32_t)after;
@@ -105,14 +105,12 @@ static size_t own_left(const struct tls *t)
 	                              t->before + t->insertion->swallow + t->after - own_part(t, t->insertion->sent);
 }
 
-static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
+/* The library took `n` more bytes of the block. */
+static void settle_insertion(struct tls *t, struct io_send *io, long n, size_t *done)
 {
 	struct insertion *ins = t->insertion;
 	size_t all = t->before + ins->len + t->after, was = ins->sent, own;
-	long n = emitter->emit(emitter, ins->text + t->start + was, all - was);
 
-	if (n <= 0)
-		return n;
 	ins->sent = (uint32_t)((size_t)n < all - was ? was + (size_t)n : all);
 	if (was < t->before + ins->len && ins->sent >= t->before + ins->len && config.export_traces &&
 	    conn_role(io->handle.conn) == CONN_OUTGOING) {
@@ -134,6 +132,16 @@ static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter
 		insertion_free(ins);
 		t->insertion = NULL;
 	}
+}
+
+static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
+{
+	struct insertion *ins = t->insertion;
+	size_t all = t->before + ins->len + t->after;
+	long n = emitter->emit(emitter, t->start + ins->sent, all - ins->sent);
+
+	if (n > 0)
+		settle_insertion(t, io, n, done);
 	return n;
 }
 
@@ -227,13 +235,35 @@ static long resume(struct tls *t, struct tls_emitter *emitter, const struct iove
 	return push(t, &io, emitter, done);
 }
 
+/* The usual answer, whose block was made. */
+static long answer(struct tls *t, struct tls_emitter *emitter, struct io_send *io, const struct iovec *v)
+{
+	long n = emitter->emit(emitter, v->iov_base, v->iov_len);
+	size_t done = 0;
+
+	if (__builtin_expect(n == (long)v->iov_len, 1))
+		return io_answer_end(io, n);
+	io->insertion->sent = 0;
+	t->insertion = io->insertion;
+	t->start = v->iov_base;
+	t->before = (uint32_t)io->spot.at;
+	t->after = (uint32_t)(io->total - io->spot.at);
+	if (n <= 0)
+		return stop(t, io, emitter, n, 0);
+	settle_insertion(t, io, n, &done);
+	return push(t, io, emitter, done);
+}
+
 static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec *iov)
 {
 	enum io_verdict verdict;
 	struct io_send io;
+	struct iovec v;
 	int saved;
 	long n;
 
+	if (!t->stuck && emitter->insert && io_answer_begin_plain(&io, t->handle, t->fd, iov, &v))
+		return answer(t, emitter, &io, &v);
 	verdict = io_send_begin_plain(&io, t->handle, t->fd, iov);
 	if (verdict == IO_SPECIAL && !t->stuck && emitter->insert)
 		return push(t, &io, emitter, 0);
