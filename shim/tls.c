@@ -263,25 +263,28 @@ struct conn *tls_settle(struct tls_call *call)
 
 /* ---- calls ---- */
 
-bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
-                  bool moves)
+static void mark(struct tls_call *call, struct tls *t, const struct tls_library *library)
 {
-	int saved = errno;
-	struct tls *t;
+	call->session = t;
+	call->library = library;
+	call->outer = tls_mark;
+	tls_mark = (struct tls_mark){ .session = t, .fd = -1 };
+}
 
-	if (session == NULL || library->descriptor == NULL || !io_active() || current_is_blind())
-		return false;
-	t = find(session);
+/* One that is not tied yet, or not any more; or an event of it that moves nothing. */
+static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *session, const struct tls_library *library,
+                                                   enum conn_role role, bool moves)
+{
+	struct tls *t = find(session);
+	int saved = errno;
+
 	if (t == NULL && (t = enter(session)) == NULL)
 		return false;
 	if (tls_mark.session == t && tls_mark.quiet)
 		return false;
-	call->session = t;
-	call->library = library;
 	if (t->tie != TLS_UNTIED && !is_alive(t))
 		let_go(t);
-	call->outer = tls_mark;
-	tls_mark = (struct tls_mark){ .session = t, .fd = -1 };
+	mark(call, t, library);
 	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
 	if (t->tie == TLS_UNTIED && t->noted < 0)
 		tie(call, role);
@@ -294,25 +297,48 @@ bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library
 	return true;
 }
 
+bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
+                  bool moves)
+{
+	struct tls *t;
+
+	if (session == NULL || library->descriptor == NULL || !io_active() || current_is_blind())
+		return false;
+	t = find(session);
+	if (t == NULL || t->tie == TLS_UNTIED || !moves || !is_alive(t))
+		return begin_seldom(call, session, library, role, moves);
+	if (tls_mark.session == t && tls_mark.quiet)
+		return false;
+	mark(call, t, library);
+	return true;
+}
+
 bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role)
 {
 	return tls_begin_as(call, session, library, role, false);
 }
 
-void tls_end(struct tls_call *call, enum conn_role role)
+static __attribute__((noinline)) void note(struct tls_call *call, struct tls_mark mark, enum conn_role role)
 {
-	struct tls_mark mark = tls_mark;
 	struct tls *t = call->session;
 	int saved = errno;
 
-	tls_mark = call->outer;
-	if (tls_mark.session != NULL)
-		tls_mark.other_session = true;
-	if (t->tie == TLS_UNTIED && mark.session == t && mark.fd >= 0 && !mark.several && !mark.other_session) {
+	if (mark.session == t && mark.fd >= 0 && !mark.several && !mark.other_session) {
 		t->noted = mark.fd;
 		tie(call, role);
 	}
 	errno = saved;
+}
+
+void tls_end(struct tls_call *call, enum conn_role role)
+{
+	struct tls_mark inner = tls_mark;
+
+	tls_mark = call->outer;
+	if (tls_mark.session != NULL)
+		tls_mark.other_session = true;
+	if (call->session->tie == TLS_UNTIED)
+		note(call, inner, role);
 }
 
 bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library)
@@ -334,7 +360,9 @@ void tls_receive_end(struct tls_call *call, void *buf, size_t room, long receive
 	tls_end(call, CONN_UNDECIDED);
 	if (call->receive.handle.conn == NULL && received > 0 && tls_settle(call) != NULL)
 		io_receive_begin_plain(&call->receive, t->handle, t->fd);
-	if (call->receive.handle.conn != NULL) {
+	/* That nothing came is told of calls only, but where all is: what the library says of it need not be asked. */
+	if (call->receive.handle.conn != NULL &&
+	    (received > 0 || config.export_traces || conn_role(call->receive.handle.conn) == CONN_OUTGOING)) {
 		ssize_t as_read = received;
 
 		/* Told as a socket would: to be tried again, the end, or an error. */
