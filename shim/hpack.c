@@ -231,7 +231,7 @@ static void *reallocate(void *block, size_t size, void *user)
 	return NULL;
 }
 
-/* Where the library was called, while it runs. Five words: gcc's manual, 'Nonlocal Gotos'. */
+/* Where the library was called, while it runs (and the owner of fields, who does not call it). Five words: gcc's manual, 'Nonlocal Gotos'. */
 static __thread void **escape;
 
 void hpack_assert_fail(void)
@@ -402,17 +402,40 @@ static bool fill_tables(void)
 	return true;
 }
 
-/* One call of the library. */
+/* What the library is called for. */
 struct step {
-	enum { STEP_NEW, STEP_FREE, STEP_RESIZE, STEP_DECODE, STEP_END } kind;
+	enum { STEP_NEW, STEP_FREE, STEP_RESIZE, STEP_DECODE } kind;
 	uint32_t size;
 	const char *in;
 	size_t len;
 	bool last;
+	hpack_field field;
+	void *owner;
 	ssize_t result;
-	int flags;
-	nghttp2_nv field;
 };
+
+/* All fields that are there. Returns what the library does, or a number below 0 where the owner says stop. */
+static ssize_t decode(struct hpack *h, struct step *s)
+{
+	for (;;) {
+		int flags = 0;
+		nghttp2_nv nv;
+		ssize_t n = hpack_nghttp2_hd_inflate_hd2(h->inflater, &nv, &flags, (const uint8_t *)s->in, s->len, s->last);
+
+		if (n < 0)
+			return n;
+		s->in += n;
+		s->len -= (size_t)n;
+		if (flags & NGHTTP2_HD_INFLATE_EMIT) {
+			if (!s->field(s->owner, (const char *)nv.name, nv.namelen, (const char *)nv.value, nv.valuelen))
+				return -1;
+		} else if (flags & NGHTTP2_HD_INFLATE_FINAL) {
+			return hpack_nghttp2_hd_inflate_end_headers(h->inflater);
+		} else if (s->len == 0) {
+			return 0;
+		}
+	}
+}
 
 static void call_library(struct hpack *h, struct step *s)
 {
@@ -420,11 +443,7 @@ static void call_library(struct hpack *h, struct step *s)
 	case STEP_NEW: s->result = hpack_nghttp2_hd_inflate_new2(&h->inflater, &h->mem); break;
 	case STEP_FREE: hpack_nghttp2_hd_inflate_del(h->inflater); break;
 	case STEP_RESIZE: s->result = hpack_nghttp2_hd_inflate_change_table_size(h->inflater, s->size); break;
-	case STEP_DECODE:
-		s->result = hpack_nghttp2_hd_inflate_hd2(h->inflater, &s->field, &s->flags, (const uint8_t *)s->in,
-		                                         s->len, s->last);
-		break;
-	case STEP_END: s->result = hpack_nghttp2_hd_inflate_end_headers(h->inflater); break;
+	case STEP_DECODE: s->result = decode(h, s); break;
 	}
 }
 
@@ -476,29 +495,11 @@ void hpack_free(struct hpack *h)
 
 bool hpack_feed(struct hpack *h, const char *in, size_t len, bool last, hpack_field field, void *owner)
 {
-	struct step s = { .kind = STEP_DECODE, .in = len > 0 ? in : "", .len = len, .last = last };
+	struct step s = {
+		.kind = STEP_DECODE, .in = len > 0 ? in : "", .len = len, .last = last, .field = field, .owner = owner
+	};
 
-	if (h->dead)
-		return false;
-	for (;;) {
-		s.flags = 0;
-		if (!call(h, &s))
-			return false;
-		s.in += s.result;
-		s.len -= (size_t)s.result;
-		if (s.flags & NGHTTP2_HD_INFLATE_EMIT) {
-			if (!field(owner, (const char *)s.field.name, s.field.namelen, (const char *)s.field.value,
-			           s.field.valuelen)) {
-				h->dead = true;
-				return false;
-			}
-		} else if (s.flags & NGHTTP2_HD_INFLATE_FINAL) {
-			s.kind = STEP_END;
-			return call(h, &s);
-		} else if (s.len == 0) {
-			return true;
-		}
-	}
+	return !h->dead && call(h, &s);
 }
 
 bool hpack_change_table_size(struct hpack *h, uint32_t size)
