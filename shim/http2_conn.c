@@ -165,7 +165,11 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 	 * its window or an answer to send. And one whose answer was read ahead to its end may be in hand still.
 	 */
 	only = before + c->begun == 1 && bytes_ahead(conn, c) == 0 ? http2_only_unanswered(c) : NULL;
-	return only != NULL && only->ex.request_headed ? only->ex.request : NULL;
+	if (only != NULL && only->ex.request_headed)
+		return only->ex.request;
+	/* Nor is what it reads next, before it waits: it may end then what was reset now. */
+	current_mixes();
+	return NULL;
 }
 
 /* ---- what the program sends ---- */

@@ -737,6 +737,26 @@ CORE_TEST_FOR(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_sever
 	core_close(fd);
 }
 
+CORE_TEST_FOR(in_an_inline_loop_what_is_read_behind_a_reset_is_nobodys_until_it_waits, "nginx")
+{
+	static struct bytes reset, next;
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	add_frame(&reset, HTTP2_FRAME_RST_STREAM, 0, 1, "\0\0\0\10", 4);
+	add_request_of(&next, 3, END_STREAM, OTHER_PARENT);
+	wait_in_loop();
+	core_receive(fd, reset.at, reset.len);
+	CHECK_NOTHING_KNOWN();
+	core_receive(fd, next.at, next.len);
+	CHECK_NOTHING_KNOWN();
+	answer(fd, 3, END_STREAM);
+	CHECK_NOTHING_KNOWN();
+	ask(fd, 5, END_STREAM, PARENT);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time, "nginx")
 {
 	static struct bytes b;
@@ -949,6 +969,7 @@ int main(void)
 		cmocka_unit_test(a_thread_that_reads_for_others_works_for_nobody),
 		cmocka_unit_test(in_an_inline_loop_a_frame_of_one_stream_says_nothing_of_several_in_hand),
 		cmocka_unit_test(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_several_in_hand),
+		cmocka_unit_test(in_an_inline_loop_what_is_read_behind_a_reset_is_nobodys_until_it_waits),
 		cmocka_unit_test(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time),
 		cmocka_unit_test(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
