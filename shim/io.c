@@ -281,13 +281,31 @@ static __attribute__((cold)) bool is_asked(struct conn *conn)
 	return conn->mode == CONN_PROTOCOL && conn->protocol->reads(conn, &request) != PROTOCOL_NOBODY;
 }
 
+/* nginx looks so why a client went away, and logs that before it does anything else on the connection. */
+static void asked_served(struct conn_handle handle, int fd)
+{
+	struct request *request = NULL;
+	bool mine = conn_lock_to_look(handle);
+
+	if (mine && handle.conn->mode == CONN_HTTP1 && handle.conn->depth == 1)
+		request = served_answering(handle.conn);
+	current_read_reply(request, conn_is_blocking(handle.conn, fd));
+	if (mine)
+		conn_unlock(handle.conn);
+}
+
 void io_asked(int fd)
 {
 	struct conn_handle handle;
 	int saved = errno;
 
-	if (fds_kind(fds_word(fd)) == FD_CONN && (handle = conn_find(fd)).conn != NULL &&
-	    conn_role(handle.conn) == CONN_OUTGOING && conn_lock(handle)) {
+	if (fds_kind(fds_word(fd)) != FD_CONN || (handle = conn_find(fd)).conn == NULL) {
+		errno = saved;
+		return;
+	}
+	if (conn_role(handle.conn) == CONN_SERVED) {
+		asked_served(handle, fd);
+	} else if (conn_role(handle.conn) == CONN_OUTGOING && conn_lock(handle)) {
 		/*
 		 * Between two calls it is a look whether a kept connection still works, and no event. Of one that is not HTTP
 		 * nobody can say whether it is between two.

@@ -150,7 +150,7 @@ void io_accepted(int listener, int fd, bool nonblocking);
 /* Around connect: `begin` before the real call, true when `end` must hear how it went. */
 bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len);
 void io_connect_end(int fd, int result, int error);
-/* The program asks how a connect went (SO_ERROR): an event of that connection is being handled. */
+/* The program asks how a connect went, or what became of a connection (SO_ERROR): an event of that one is being handled. */
 void io_asked(int fd);
 void io_listening(int fd);
 void io_shut(int fd, int how);

@@ -865,6 +865,49 @@ CORE_TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree)
 	core_close(call);
 }
 
+CORE_TEST_FOR(in_an_inline_loop_who_asks_what_became_of_a_client_works_for_its_request, "nginx")
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING), idle = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	loop(-1, 3);
+	core_receive_text(b, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	io_asked(a);
+	CHECK_KNOWN(CORE_TRACE);
+	io_asked(b);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	io_asked(idle);
+	CHECK_NOTHING_KNOWN();
+	core_close(a);
+	core_close(b);
+	core_close(idle);
+}
+
+CORE_TEST(a_loop_that_asks_what_became_of_another_client_is_at_that_one)
+{
+	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING);
+
+	loop(-1, 1);
+	core_receive_text(a, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	io_asked(b);
+	CHECK_NOTHING_KNOWN();
+	core_close(a);
+	core_close(b);
+}
+
+CORE_TEST(a_thread_that_asks_what_became_of_its_client_works_for_it_still)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	io_asked(fd);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(in_an_inline_loop_the_connection_names_the_event, "lighttpd")
 {
 	struct wire w = { 0 };
@@ -1020,6 +1063,9 @@ int main(void)
 		TEST(a_program_known_to_be_inline_is_believed_event_by_event),
 		TEST(the_configuration_decides_how_far_loops_are_trusted),
 		TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree),
+		TEST(in_an_inline_loop_who_asks_what_became_of_a_client_works_for_its_request),
+		TEST(a_loop_that_asks_what_became_of_another_client_is_at_that_one),
+		TEST(a_thread_that_asks_what_became_of_its_client_works_for_it_still),
 		TEST(in_an_inline_loop_the_connection_names_the_event),
 		TEST(node_is_left_to_its_own_context),
 		TEST(a_runtime_with_a_scheduler_is_never_believed_beyond_one_event),
