@@ -168,7 +168,8 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 	if (only != NULL && only->ex.request_headed)
 		return only->ex.request;
 	/* Nor is what it reads next, before it waits: it may end then what was reset now. */
-	current_mixes();
+	if (before + c->begun > 0)
+		current_mixes();
 	return NULL;
 }
 
