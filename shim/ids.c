@@ -109,16 +109,25 @@ void ids_generate_span(uint8_t id[8])
 	memcpy(id, &word, sizeof(word));
 }
 
+static __attribute__((noinline, cold)) void generate_otherwise(uint8_t trace_id[16], uint8_t span_id[8])
+{
+	ids_generate_trace(trace_id);
+	ids_generate_span(span_id);
+}
+
 /* The span's word is another bijection of the same number, by the other half of the key. */
 void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
 {
-	uint64_t word[2], span, count;
+	uint64_t count = own_count(&generator.counter) + 1, step = count * 0x9e3779b97f4a7c15u;
+	uint64_t word[2] = { mix(generator.key[0] + step), 0 }, span = mix(generator.key[1] + step);
 
-	do {
-		word[0] = draw(&count);
-		word[1] = mix((generator.key[1] ^ word[0]) + count);
-		span = mix(generator.key[1] + count * 0x9e3779b97f4a7c15u);
-	} while ((word[0] | word[1]) == 0 || span == 0);
+	word[1] = mix((generator.key[1] ^ word[0]) + count);
+	/* Not seeded yet, or a zero, which is no id. */
+	if (__builtin_expect(__atomic_load_n(&generator.ready, __ATOMIC_RELAXED) == 0 || word[0] == 0 || span == 0,
+	                     0)) {
+		generate_otherwise(trace_id, span_id);
+		return;
+	}
 	memcpy(trace_id, word, sizeof(word));
 	memcpy(span_id, &span, sizeof(span));
 }

@@ -333,6 +333,17 @@ bool os_ask_readable(uintptr_t first, uintptr_t last)
 	return true;
 }
 
+bool os_look_readable(const void *bytes, size_t len)
+{
+	uintptr_t at = (uintptr_t)bytes, first = at >> OS_PAGE_SHIFT, last = (at + len - 1) >> OS_PAGE_SHIFT;
+
+	if (len == 0)
+		return true;
+	if (at < OS_LOWEST_ADDRESS || len > (size_t)PTRDIFF_MAX || last < first)
+		return false;
+	return os_ask_readable(first, last);
+}
+
 void os_forget_readable(const void *pages, size_t len)
 {
 	uintptr_t first = ((uintptr_t)pages >> OS_PAGE_SHIFT) / 32, count = (len >> OS_PAGE_SHIFT) / 32 + 2, i;

@@ -96,17 +96,18 @@ static inline __attribute__((always_inline)) bool os_page_is_known(uintptr_t pag
 	return ((word >> 32 == group / OS_READABLE_GROUPS) & (word >> page % 32)) != 0;
 }
 
-static inline bool os_readable(const void *bytes, size_t len)
-{
-	uintptr_t at = (uintptr_t)bytes, first = at >> OS_PAGE_SHIFT, last = (at + len - 1) >> OS_PAGE_SHIFT;
+bool os_look_readable(const void *bytes, size_t len);
 
-	if (len == 0)
+static inline __attribute__((always_inline)) bool os_readable(const void *bytes, size_t len)
+{
+	uintptr_t at = (uintptr_t)bytes, page = at >> OS_PAGE_SHIFT;
+
+	/* Within one page that is known, which is then no address that cannot be. */
+	if (__builtin_expect(len - 1 < 1u << OS_PAGE_SHIFT && (at + len - 1) >> OS_PAGE_SHIFT == page &&
+	                             os_page_is_known(page),
+	                     1))
 		return true;
-	if (__builtin_expect(at < OS_LOWEST_ADDRESS || len > (size_t)PTRDIFF_MAX || last < first, 0))
-		return false;
-	if (__builtin_expect(first == last && os_page_is_known(first), 1))
-		return true;
-	return os_ask_readable(first, last);
+	return os_look_readable(bytes, len);
 }
 
 /* The same of a string, or of as much of it as a look at its first `len` bytes may need. */

@@ -162,11 +162,11 @@ static inline char *put_head(char *out, const struct record_source *src)
 /* Copied in steps of TAIL_STEP: `out` and `from` have room for whole ones. */
 static inline char *put_steps(char *out, const char *from, uint32_t len)
 {
-	uint32_t i;
+	char *end = out + len;
 
-	for (i = 0; i < len; i += TAIL_STEP)
-		memcpy(out + i, from + i, TAIL_STEP);
-	return out + len;
+	for (; out < end; out += TAIL_STEP, from += TAIL_STEP)
+		memcpy(out, from, TAIL_STEP);
+	return end;
 }
 
 /* From behind the ids to the stream. */

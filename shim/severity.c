@@ -552,9 +552,11 @@ static inline bool is_alike(const struct severity_memo *memo, const char *line)
 	unsigned i;
 
 	for (i = 0; i < memo->room; i += 16) {
-		__m128i same = _mm_cmpeq_epi8(without_digits(load(line + i)), load(memo->front + i));
+		__m128i same = _mm_cmpeq_epi8(without_digits(load(line + i)),
+		                              *(const __m128i *)(const void *)(memo->front + i));
 
-		differs = _mm_or_si128(differs, _mm_andnot_si128(same, load(memo->looked + i)));
+		differs = _mm_or_si128(differs,
+		                       _mm_andnot_si128(same, *(const __m128i *)(const void *)(memo->looked + i)));
 	}
 	return _mm_movemask_epi8(differs) == 0;
 }

@@ -32,11 +32,11 @@ enum severity severity_detect(const char *line, size_t len);
 /* What lines of one writer have in common at their front, and the level that follows from it. All zero: nothing. */
 #define SEVERITY_MEMO 64
 struct severity_memo {
-	uint8_t room;               /* bytes of `front`, a multiple of 16; 0: not known */
-	uint8_t level;              /* enum severity */
-	uint8_t unlike;             /* lines since the last one that was like it */
-	char front[SEVERITY_MEMO];  /* with zeros for digits */
-	char looked[SEVERITY_MEMO]; /* 0xff: a byte that counts */
+	uint8_t room;                                           /* bytes of `front`, a multiple of 16; 0: not known */
+	uint8_t level;                                          /* enum severity */
+	uint8_t unlike;                                         /* lines since the last one that was like it */
+	char front[SEVERITY_MEMO] __attribute__((aligned(16))); /* with zeros for digits */
+	char looked[SEVERITY_MEMO];                             /* 0xff: a byte that counts */
 };
 
 /* The same, sooner where lines begin alike but for digits. Of one caller at a time. */
