@@ -36,6 +36,7 @@
 #include <unistd.h>
 #include <utmp.h>
 
+#include "layout.h"
 #include "io.h"
 
 /* What is visible to other objects: the hooks, and nothing else. */

@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "layout.h"
 #include "fds.h"
 #include "http1.h"
 #include "os.h"
@@ -114,7 +115,7 @@ struct conn_handle {
 #define CONN_UNLOCKED_LOOK
 #endif
 
-static inline __attribute__((always_inline)) enum conn_role conn_role(const struct conn *conn)
+static LAYOUT_INLINE enum conn_role conn_role(const struct conn *conn)
 {
 	return (enum conn_role)__atomic_load_n(&conn->role, __ATOMIC_RELAXED);
 }
@@ -134,7 +135,7 @@ bool conn_share(struct conn *conn);
 struct conn_handle conn_find(int fd);
 
 /* The same by a word that was just read (fds_word, fds_learn). */
-static inline __attribute__((always_inline)) struct conn_handle conn_of_word(int fd, uint64_t word)
+static LAYOUT_INLINE struct conn_handle conn_of_word(int fd, uint64_t word)
 {
 	struct conn_handle handle = { fds_conn(word), 0 };
 
@@ -157,7 +158,7 @@ extern uint32_t conn_epoch;
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
 void conn_bury(struct conn *conn) __attribute__((cold));
 
-static inline __attribute__((always_inline)) bool conn_lock_within(struct conn_handle handle, int attempts)
+static LAYOUT_INLINE bool conn_lock_within(struct conn_handle handle, int attempts)
 {
 	struct conn *conn = handle.conn;
 	uint32_t nobody = 0;
@@ -176,7 +177,7 @@ static inline bool conn_lock(struct conn_handle handle)
 	return conn_lock_within(handle, 1);
 }
 
-static inline __attribute__((always_inline)) void conn_unlock(struct conn *conn)
+static LAYOUT_INLINE void conn_unlock(struct conn *conn)
 {
 	if (__builtin_expect(__atomic_load_n(&conn->zombie, __ATOMIC_ACQUIRE), 0))
 		conn_bury(conn);

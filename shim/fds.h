@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout.h"
 #include "limits.h"
 #include "record.h"
 
@@ -36,7 +37,7 @@ extern uint64_t fds_first[FDS_FIRST];
 /* The word of a descriptor; 0 (FD_UNKNOWN) where there is none. Any int is allowed. Signal-safe. */
 uint64_t fds_word_beyond(int fd);
 
-static inline __attribute__((always_inline)) uint64_t fds_word(int fd)
+static LAYOUT_INLINE uint64_t fds_word(int fd)
 {
 	if (__builtin_expect((unsigned)fd < FDS_FIRST, 1))
 		return __atomic_load_n(&fds_first[(unsigned)fd], __ATOMIC_ACQUIRE);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "layout.h"
 #include "conn.h"
 #include "fds.h"
 #include "logline.h"

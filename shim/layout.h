@@ -15,4 +15,14 @@
 /* Code that every start runs: beside the constants, in front of the rest (hooks/object.ld). */
 #define LAYOUT_START __attribute__((section(".text.startup")))
 
+/*
+ * Of a few instructions, and run many times a request: part of whatever calls it, which gcc does not see by itself while it keeps
+ * the object small. Not where all is built for size (OBJECT_SMALL in the Makefile).
+ */
+#ifdef __OPTIMIZE_SIZE__
+#define LAYOUT_INLINE inline
+#else
+#define LAYOUT_INLINE inline __attribute__((always_inline))
+#endif
+
 #endif

@@ -14,6 +14,8 @@
 #include <sys/uio.h>
 #include <stdint.h>
 
+#include "layout.h"
+
 struct os {
 	ssize_t (*write)(int fd, const void *buf, size_t len);
 	ssize_t (*writev)(int fd, const struct iovec *iov, int count);
@@ -43,7 +45,7 @@ void os_after_fork(void);
 extern __thread int32_t os_cached_tid __attribute__((tls_model("initial-exec")));
 int32_t os_ask_tid(void);
 
-static inline __attribute__((always_inline)) int32_t os_tid(void)
+static LAYOUT_INLINE int32_t os_tid(void)
 {
 	return __builtin_expect(os_cached_tid != 0, 1) ? os_cached_tid : os_ask_tid();
 }
@@ -88,7 +90,7 @@ bool os_ask_readable(uintptr_t first, uintptr_t last);
 void os_forget_readable(const void *pages, size_t len);
 
 /* Was this page read, and not forgotten? */
-static inline __attribute__((always_inline)) bool os_page_is_known(uintptr_t page)
+static LAYOUT_INLINE bool os_page_is_known(uintptr_t page)
 {
 	uintptr_t group = page / 32;
 	uint64_t word = __atomic_load_n(&os_readable_pages[group % OS_READABLE_GROUPS], __ATOMIC_RELAXED);
@@ -98,7 +100,7 @@ static inline __attribute__((always_inline)) bool os_page_is_known(uintptr_t pag
 
 bool os_look_readable(const void *bytes, size_t len);
 
-static inline __attribute__((always_inline)) bool os_readable(const void *bytes, size_t len)
+static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)
 {
 	uintptr_t at = (uintptr_t)bytes, page = at >> OS_PAGE_SHIFT;
 

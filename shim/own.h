@@ -13,12 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "layout.h"
+
 #ifdef __x86_64__
 extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on */
 #endif
 
 /* Is this the process's only thread? False where nobody says so. */
-static inline __attribute__((always_inline)) bool own_alone(void)
+static LAYOUT_INLINE bool own_alone(void)
 {
 #ifdef __x86_64__
 	return &__libc_single_threaded != NULL && __builtin_expect(__libc_single_threaded, 1);
@@ -28,7 +30,7 @@ static inline __attribute__((always_inline)) bool own_alone(void)
 }
 
 /* Add one; returns what it was before. */
-static inline __attribute__((always_inline)) uint64_t own_count(uint64_t *counter)
+static LAYOUT_INLINE uint64_t own_count(uint64_t *counter)
 {
 #ifdef __x86_64__
 	uint64_t before = 1;
@@ -41,7 +43,7 @@ static inline __attribute__((always_inline)) uint64_t own_count(uint64_t *counte
 }
 
 /* Put `pointer` there; returns what was there. (An exchange with memory would lock it unasked: x86's xchg always does.) */
-static inline __attribute__((always_inline)) void *own_swap(void **where, void *pointer)
+static LAYOUT_INLINE void *own_swap(void **where, void *pointer)
 {
 #ifdef __x86_64__
 	void *before = *(void *volatile *)where;
@@ -58,7 +60,7 @@ static inline __attribute__((always_inline)) void *own_swap(void **where, void *
 }
 
 /* Add to a counter; relaxed. */
-static inline __attribute__((always_inline)) void own_add64(uint64_t *counter, uint64_t n)
+static LAYOUT_INLINE void own_add64(uint64_t *counter, uint64_t n)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -69,7 +71,7 @@ static inline __attribute__((always_inline)) void own_add64(uint64_t *counter, u
 	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
-static inline __attribute__((always_inline)) void own_increase(uint32_t *counter)
+static LAYOUT_INLINE void own_increase(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -81,7 +83,7 @@ static inline __attribute__((always_inline)) void own_increase(uint32_t *counter
 }
 
 /* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
-static inline __attribute__((always_inline)) bool own_decrease(uint32_t *counter)
+static LAYOUT_INLINE bool own_decrease(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -95,7 +97,7 @@ static inline __attribute__((always_inline)) bool own_decrease(uint32_t *counter
 }
 
 /* Put `value` there if `*expected` is there; else the latter becomes what is. Acquires and releases. */
-static inline __attribute__((always_inline)) bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
+static LAYOUT_INLINE bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -111,7 +113,7 @@ static inline __attribute__((always_inline)) bool own_replace32(uint32_t *where,
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static inline __attribute__((always_inline)) bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
+static LAYOUT_INLINE bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
