@@ -87,9 +87,13 @@ static __attribute__((noinline)) void note_print(const FILE *stream, size_t len)
 {
 	int saved = errno;
 
-	if (is_log(stream->_fileno))
-		marks_note((uintptr_t)stream, (size_t)(stream->_IO_write_ptr - stream->_IO_write_base), len,
-		           current_known());
+	if (is_log(stream->_fileno)) {
+		size_t buffered = (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
+
+		/* A printf comes here with each of its pieces. */
+		marks_note((uintptr_t)stream, buffered, len, current_known(),
+		           buffered > 0 && stream->_IO_write_ptr[-1] != '\n');
+	}
 	errno = saved;
 }
 

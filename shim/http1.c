@@ -252,6 +252,15 @@ static enum http1_status poison(struct http1 *h)
 	return HTTP1_ALIEN;
 }
 
+bool http1_skip_rest(struct http1 *h, uint64_t len)
+{
+	if (h->state != STATE_BODY || h->remaining != len)
+		return false;
+	h->remaining = 0;
+	(void)finish_message(h);
+	return true;
+}
+
 enum http1_status http1_skip(struct http1 *h, uint64_t len, uint64_t *used)
 {
 	*used = 0;

@@ -202,6 +202,9 @@ enum http1_status http1_feed_blank(struct http1 *h, const struct http1_sink *sin
  */
 enum http1_status http1_skip(struct http1 *h, uint64_t len, uint64_t *used);
 
+/* The same, sooner, of all that is left of a body of known length; false, and nothing done, if it is anything else. */
+bool http1_skip_rest(struct http1 *h, uint64_t len);
+
 /*
  * The direction ended. HTTP1_DONE when the message is complete with that (body until close, or everything was there),
  * HTTP1_TUNNEL after that, else HTTP1_ALIEN (an untouched scanner included: ask http1_untouched first).
@@ -238,8 +241,8 @@ bool http1_is_known_request(const struct http1_known *known, const char *in, siz
 void http1_use_known(struct http1 *h, struct http1_known *known);
 
 /* The same of a head that has none of the fields that the sink wants; false also where it has. */
-bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len, size_t total,
-                      struct http1_message *message);
+bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,
+                      size_t total, struct http1_message *message);
 
 enum http1_sniff { HTTP1_SNIFF_NO, HTTP1_SNIFF_MAYBE, HTTP1_SNIFF_YES };
 

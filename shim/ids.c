@@ -179,6 +179,8 @@ char *ids_hex(char *out, const uint8_t *bytes, size_t n)
 #ifdef __SSE2__
 	for (; n >= 8; out += 16, bytes += 8, n -= 8)
 		hex_eight(out, bytes);
+	if (n == 0)
+		return out;
 #endif
 	for (; IN_WORDS && n >= 4; out += 8, bytes += 4, n -= 4)
 		hex_four(out, bytes);

@@ -2,7 +2,7 @@
  * Who printed which bytes of a buffered stream; see marks.h.
  *
  * A stream has a list of ranges [start, end) in the order of printing. A range is extended when the same thread goes on for
- * the same request, within a tick of the coarse clock and with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
+ * the same request, in the same line or within a tick of the coarse clock, and with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
  * line. Bytes in no range say nothing (inlined putc), and a line of which no byte is in a range has no request.
  * Memory: a block a stream that was ever used as a log while block-buffered, at most MARKS_STREAMS.
  */
@@ -96,16 +96,16 @@ static void leave(struct stream *s)
  * Lines outside of requests are not timed: a program that serves nobody prints by the million, and the time of the flush
  * is what it had before.
  */
-static bool goes_on(const struct mark *last, uint64_t start, const struct request *request, uint64_t tick_ms)
+static bool goes_on(const struct mark *last, uint64_t start, const struct request *request, bool in_line)
 {
-	return last->request == request && start >= last->end && start - last->end <= 1 && last->tid == os_tid() &&
-	       last->tick_ms == tick_ms;
+	return last->request == request && start - last->end <= 1 && last->tid == os_tid() &&
+	       (in_line || request == NULL || last->tick_ms == os_monotonic_ms());
 }
 
-void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request)
+void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
 {
-	uint64_t tick_ms = request == NULL ? 0 : os_monotonic_ms();
 	struct stream *s = find(key, true);
+
 	struct mark *last;
 	uint64_t start;
 
@@ -118,14 +118,14 @@ void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *requ
 	if (s->count > 0 && s->mark[s->count - 1].end > start)
 		s->mark[s->count - 1].end = start;
 	last = s->count > 0 ? &s->mark[s->count - 1] : NULL;
-	if (last != NULL && goes_on(last, start, request, tick_ms))
+	if (last != NULL && goes_on(last, start, request, in_line))
 		last->end = start + len;
 	else if (s->count < MARKS_PER_STREAM)
 		s->mark[s->count++] = (struct mark){ .start = start,
 			                             .end = start + len,
 			                             .request = request_ref(request),
 			                             .time_ns = request == NULL ? 0 : os_realtime_ns(),
-			                             .tick_ms = tick_ms,
+			                             .tick_ms = request == NULL ? 0 : os_monotonic_ms(),
 			                             .tid = os_tid() };
 	leave(s);
 }

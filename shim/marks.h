@@ -23,9 +23,10 @@ struct request;
 
 /*
  * `len` bytes were printed for `request` (borrowed; NULL: none known) at `buffered` bytes behind the stream's last flush.
- * stream: the FILE's address. Any thread; signal-safe; drops the newest range when full: its bytes say nothing.
+ * stream: the FILE's address; in_line: a line goes on with them. Any thread; signal-safe; drops the newest range when full: its bytes
+ * say nothing.
  */
-void marks_note(uintptr_t stream, size_t buffered, size_t len, struct request *request);
+void marks_note(uintptr_t stream, size_t buffered, size_t len, struct request *request, bool in_line);
 
 /* Who printed the bytes of one flush. Too big for a host's stack: from a pool. */
 #define MARKS_SEGMENTS (MARKS_PER_STREAM + 6)

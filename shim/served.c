@@ -398,10 +398,20 @@ void served_sent(struct conn *conn, const char *out, size_t len)
 
 void served_sent_unseen(struct conn *conn, size_t len)
 {
+	struct exchange *first = conn->first;
+
 	if (conn->mode != CONN_HTTP1) {
 		sent_otherwise(conn, NULL, len);
 		return;
 	}
+	/* A file, whole, as a rule. */
+	if (first != NULL && first->response_begun && !first->response_done && http1_skip_rest(&first->down, len)) {
+		if (first->span != NULL)
+			span_count_down(first, len);
+		finish_response(conn, first);
+		return;
+	}
+
 	while (len > 0) {
 		struct exchange *ex = sending(conn);
 		enum http1_status status;
@@ -482,8 +492,8 @@ bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_
 {
 	struct stream_heads *heads = stream_take_heads();
 	struct http1_message message;
-	bool found = http1_take_plain(&spot->after, response_options(ex), stream_known(heads, STREAM_RESPONSE_OUT), iov->iov_base,
-	                              iov->iov_len, total, &message);
+	bool found = http1_take_plain(&spot->after, response_options(ex), stream_known(heads, STREAM_RESPONSE_OUT),
+	                              iov->iov_base, iov->iov_len, total, &message);
 
 	stream_give_heads(heads);
 	if (!found)

@@ -65,9 +65,9 @@ static const char *taken(uintptr_t stream, size_t len)
 CORE_TEST(each_range_is_its_printers)
 {
 	two_requests();
-	marks_note(1, 0, 5, a);
-	marks_note(1, 5, 3, b);
-	marks_note(1, 8, 2, NULL);
+	marks_note(1, 0, 5, a, false);
+	marks_note(1, 5, 3, b, false);
+	marks_note(1, 8, 2, NULL, false);
 	CHECK_TAKEN(1, 10, "a5 b3 -2");
 	marks_forget(1);
 	let_go();
@@ -76,12 +76,12 @@ CORE_TEST(each_range_is_its_printers)
 CORE_TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline)
 {
 	two_requests();
-	marks_note(1, 0, 5, a);
-	marks_note(1, 5, 5, a);
-	marks_note(1, 11, 4, a);
+	marks_note(1, 0, 5, a, false);
+	marks_note(1, 5, 5, a, false);
+	marks_note(1, 11, 4, a, false);
 	CHECK_TAKEN(1, 15, "a15");
-	marks_note(1, 0, 4, a);
-	marks_note(1, 5, 4, b);
+	marks_note(1, 0, 4, a, false);
+	marks_note(1, 5, 4, b, false);
 	CHECK_TAKEN(1, 10, "a5 b5");
 	marks_forget(1);
 	let_go();
@@ -90,8 +90,8 @@ CORE_TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline
 CORE_TEST(a_gap_says_nothing)
 {
 	two_requests();
-	marks_note(1, 3, 4, a);
-	marks_note(1, 10, 2, b);
+	marks_note(1, 3, 4, a, false);
+	marks_note(1, 10, 2, b, false);
 	CHECK_TAKEN(1, 16, "?3 a4 ?3 b2 ?4");
 	CHECK_TAKEN(1, 7, "?7");
 	marks_forget(1);
@@ -114,8 +114,8 @@ CORE_TEST(a_flush_of_a_part_leaves_the_rest)
 		size_t in_a = first < 6 ? first : 6;
 
 		two_requests();
-		marks_note(1, 0, 6, a);
-		marks_note(1, 6, 6, b);
+		marks_note(1, 0, 6, a, false);
+		marks_note(1, 6, 6, b, false);
 		if (first <= 6)
 			snprintf(expected[0], 40, "a%zu", in_a);
 		else
@@ -135,12 +135,12 @@ CORE_TEST(a_flush_of_a_part_leaves_the_rest)
 CORE_TEST(bytes_that_an_error_lost_leave_no_mark)
 {
 	two_requests();
-	marks_note(1, 0, 100, a);
-	marks_note(1, 100, 100, a);
-	marks_note(1, 0, 10, b);
+	marks_note(1, 0, 100, a, false);
+	marks_note(1, 100, 100, a, false);
+	marks_note(1, 0, 10, b, false);
 	CHECK_TAKEN(1, 20, "b10 ?10");
-	marks_note(1, 0, 10, a);
-	marks_note(1, 6, 10, b); /* ... or back a little */
+	marks_note(1, 0, 10, a, false);
+	marks_note(1, 6, 10, b, false); /* ... or back a little */
 	CHECK_TAKEN(1, 16, "a6 b10");
 	marks_forget(1);
 	let_go();
@@ -152,11 +152,11 @@ CORE_TEST(more_ranges_than_there_is_room_for_say_nothing)
 
 	two_requests();
 	for (i = 0; i < MARKS_PER_STREAM + 50; i++, at += 4)
-		marks_note(1, at, 4, i % 2 ? a : b);
+		marks_note(1, at, 4, i % 2 ? a : b, false);
 	for (i = 0; i < MARKS_PER_STREAM; i++)
 		CHECK_TAKEN(1, 4, i % 2 ? "a4" : "b4");
 	CHECK_TAKEN(1, 200, "?200");
-	marks_note(1, 0, 4, a);
+	marks_note(1, 0, 4, a, false);
 	CHECK_TAKEN(1, 4, "a4");
 	marks_forget(1);
 	let_go();
@@ -169,7 +169,7 @@ CORE_TEST(a_flush_with_more_segments_than_fit_is_told_in_parts)
 
 	two_requests();
 	for (i = 0; i < MARKS_PER_STREAM; i++, at += 6)
-		marks_note(1, at + 2, 4, i % 2 ? a : b);
+		marks_note(1, at + 2, 4, i % 2 ? a : b, false);
 	while (done < at) {
 		uint32_t s;
 
@@ -193,10 +193,10 @@ CORE_TEST(a_flush_with_more_segments_than_fit_is_told_in_parts)
 CORE_TEST(a_stream_keeps_its_marks_when_an_older_one_is_forgotten)
 {
 	two_requests();
-	marks_note(1, 0, 4, a);
-	marks_note(2, 0, 4, b);
+	marks_note(1, 0, 4, a, false);
+	marks_note(2, 0, 4, b, false);
 	marks_forget(1);
-	marks_note(2, 4, 4, a);
+	marks_note(2, 4, 4, a, false);
 	CHECK_TAKEN(2, 8, "b4 a4");
 	marks_forget(2);
 	let_go();
@@ -206,14 +206,14 @@ CORE_TEST(a_stream_keeps_its_marks_when_an_older_one_is_forgotten)
 CORE_TEST(a_forgotten_stream_leaves_nothing_to_the_next_of_its_address)
 {
 	two_requests();
-	marks_note(1, 0, 4, a);
-	marks_note(2, 0, 64, a);
+	marks_note(1, 0, 4, a, false);
+	marks_note(2, 0, 64, a, false);
 	marks_forget(1);
-	marks_note(2, 64, 4, a);
+	marks_note(2, 64, 4, a, false);
 	marks_forget(2);
-	marks_note(3, 0, 4, b);
+	marks_note(3, 0, 4, b, false);
 	CHECK_TAKEN(2, 4, "-4");
-	marks_note(2, 32, 4, b);
+	marks_note(2, 32, 4, b, false);
 	CHECK_TAKEN(2, 36, "?32 b4");
 	marks_forget(2);
 	marks_forget(3);
@@ -226,11 +226,11 @@ CORE_TEST(streams_beyond_the_limit_are_nobodys_until_another_goes)
 
 	two_requests();
 	for (s = 1; s <= MARKS_STREAMS + 1; s++)
-		marks_note(s, 0, 4, a);
+		marks_note(s, 0, 4, a, false);
 	CHECK_TAKEN(MARKS_STREAMS, 4, "a4");
 	CHECK_TAKEN(MARKS_STREAMS + 1, 4, "-4");
 	marks_forget(3);
-	marks_note(MARKS_STREAMS + 1, 0, 4, b);
+	marks_note(MARKS_STREAMS + 1, 0, 4, b, false);
 	CHECK_TAKEN(MARKS_STREAMS + 1, 4, "b4");
 	for (s = 1; s <= MARKS_STREAMS + 1; s++)
 		marks_forget(s);
@@ -241,9 +241,9 @@ CORE_TEST(streams_beyond_the_limit_are_nobodys_until_another_goes)
 CORE_TEST(nothing_printed_is_no_range)
 {
 	two_requests();
-	marks_note(1, 0, 0, a);
-	marks_note(1, 0, 3, b);
-	marks_note(1, 3, 0, a);
+	marks_note(1, 0, 0, a, false);
+	marks_note(1, 0, 3, b, false);
+	marks_note(1, 3, 0, a, false);
 	CHECK_TAKEN(1, 3, "b3");
 	marks_forget(1);
 	let_go();
@@ -253,15 +253,15 @@ CORE_TEST(without_memory_nothing_is_said)
 {
 	two_requests();
 	core_fail_takes(1, 1);
-	marks_note(1, 0, 4, a);
+	marks_note(1, 0, 4, a, false);
 	core_fail_takes(0, 0);
 	CHECK_TAKEN(1, 4, "-4");
-	marks_note(1, 0, 4, a);
+	marks_note(1, 0, 4, a, false);
 	core_fail_takes(1, 1);
 	CHECK(marks_take(1, 4) == NULL);
 	core_fail_takes(0, 0);
 	/* The bytes of the flush that could not be told are gone: none of the next ones are theirs. */
-	marks_note(1, 3, 2, b);
+	marks_note(1, 3, 2, b, false);
 	CHECK_TAKEN(1, 5, "?3 b2");
 	marks_forget(1);
 	let_go();
