@@ -124,6 +124,11 @@ void fds_epoll_add(int epoll, uint64_t what)
 
 void fds_death(int fd)
 {
+	uint64_t file = FD_NOTHING;
+
+	/* Files, as most are. */
+	if ((unsigned)fd < FDS_FIRST && own_replace64(&fds_first[fd], &file, FD_UNKNOWN))
+		return;
 	replace(fd, FD_UNKNOWN);
 }
 

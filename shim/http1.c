@@ -19,6 +19,7 @@
  *
  * Sources: RFC 9112 2.2, 6.3 (length of a body), 7.1 (chunked), 8 (incomplete messages), 11 (attacks).
  */
+#include "layout.h"
 #include "http1_head.h"
 
 #include <string.h>
@@ -252,7 +253,7 @@ static enum http1_status poison(struct http1 *h)
 	return HTTP1_ALIEN;
 }
 
-bool http1_skip_rest(struct http1 *h, uint64_t len)
+LAYOUT_BUILT_IN bool http1_skip_rest(struct http1 *h, uint64_t len)
 {
 	if (h->state != STATE_BODY || h->remaining != len)
 		return false;

@@ -116,7 +116,7 @@ static __attribute__((noinline, cold)) void generate_otherwise(uint8_t trace_id[
 }
 
 /* The span's word is another bijection of the same number, by the other half of the key. */
-void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
+LAYOUT_BUILT_IN void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
 {
 	uint64_t count = own_count(&generator.counter) + 1, step = count * 0x9e3779b97f4a7c15u;
 	uint64_t word[2] = { mix(generator.key[0] + step), 0 }, span = mix(generator.key[1] + step);

@@ -511,7 +511,10 @@ static inline struct iovec gather_around(struct insertion *ins, const char *byte
 	char *head = ins->before + sizeof(ins->before) - before;
 
 	memcpy(head, bytes, before);
-	memcpy(ins->text + ins->len, bytes + before, to - before);
+	if (to - before == 2) /* the blank line alone, where the body comes by another call */
+		memcpy(ins->text + ins->len, bytes + before, 2);
+	else
+		memcpy(ins->text + ins->len, bytes + before, to - before);
 	return (struct iovec){ head, to + ins->len };
 }
 
@@ -766,17 +769,14 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 static bool begin_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
-	int saved;
 
 	if (conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
 	    !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
-	saved = errno;
 	if (!conn_lock_to_look(io->handle))
 		return false;
 	if (!make_answer(io, conn, v)) {
 		conn_unlock(conn);
-		errno = saved;
 		return false;
 	}
 	io->caller = NULL;
@@ -786,7 +786,6 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 	io->sends = conn->sends;
 	current_begin_response(conn->first->request, conn_is_blocking(conn, io->fd));
 	conn_unlock(conn);
-	errno = saved;
 	return true;
 }
 
@@ -807,7 +806,7 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
-	int saved = errno;
+	int saved;
 	ssize_t own;
 
 	if (__builtin_expect(sent == (ssize_t)(io->total + io->insertion->len), 1) && conn_lock_to_look(io->handle)) {
@@ -818,11 +817,11 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 			conn_unlock(conn);
 			insertion_free(io->insertion);
 			counters_count(response_headers);
-			errno = saved;
 			return (ssize_t)io->total;
 		}
 		conn_unlock(conn);
 	}
+	saved = errno;
 	own = settle_gathered(io, sent);
 	errno = saved;
 	return own;

@@ -354,7 +354,7 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 	const char *end = in + len, *last; /* last: the last place at which enough bytes are there */
 	char rest[4 * STEP];
 	bool at_rest = false;
-	size_t plain = copy_plain(out, in, len);
+	size_t plain = len >= 8 * STEP ? copy_plain(out, in, len) : 0; /* pays from there on */
 
 	in += plain;
 	out += plain;

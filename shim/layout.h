@@ -25,4 +25,11 @@
 #define LAYOUT_INLINE inline __attribute__((always_inline))
 #endif
 
+/* The same of a function in a .c file, which the linker builds into its callers in other files: the object is optimized as one. */
+#ifdef TRACESHIM_OBJECT
+#define LAYOUT_BUILT_IN inline __attribute__((always_inline))
+#else
+#define LAYOUT_BUILT_IN
+#endif
+
 #endif

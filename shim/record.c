@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "ids.h"
+#include "layout.h"
 #include "record_digits.h"
 #include "record_internal.h"
 
@@ -249,7 +250,7 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 	return bound;
 }
 
-size_t record_bound(struct record_source *src, size_t len)
+LAYOUT_BUILT_IN size_t record_bound(struct record_source *src, size_t len)
 {
 	size_t fields = src->ctx ? fields_bound(src->ctx) : 0;
 

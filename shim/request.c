@@ -97,7 +97,7 @@ static inline __attribute__((always_inline)) void uncount(uint16_t *where, uint3
 		(void)own_decrease(counter);
 }
 
-void request_begin_waiting(struct request *r, bool is_behind)
+LAYOUT_BUILT_IN void request_begin_waiting(struct request *r, bool is_behind)
 {
 	count(&r->waiting, &waiting);
 	if (is_behind)

@@ -12,27 +12,21 @@
 #include <stddef.h>
 
 #include "current.h"
+#include "layout.h"
 #include "own.h"
 
 static __thread void *kept[SPARE_KINDS] __attribute__((tls_model("initial-exec")));
 
 static const struct pool *pools[SPARE_KINDS]; /* where they go in the end; known from the first one given back */
 
-/* Built into what calls it, in the object: six instructions, ten times a request. */
-#ifdef TRACESHIM_OBJECT
-#define BUILT_IN inline __attribute__((always_inline))
-#else
-#define BUILT_IN
-#endif
-
-BUILT_IN void *spare_take(enum spare_kind kind, const struct pool *pool)
+LAYOUT_BUILT_IN void *spare_take(enum spare_kind kind, const struct pool *pool)
 {
 	void *block = kept[kind] != NULL ? own_swap(&kept[kind], NULL) : NULL;
 
 	return __builtin_expect(block != NULL, 1) ? block : pool_take(pool);
 }
 
-BUILT_IN void spare_give(enum spare_kind kind, const struct pool *pool, void *block)
+LAYOUT_BUILT_IN void spare_give(enum spare_kind kind, const struct pool *pool, void *block)
 {
 	if (__builtin_expect(current_thread_is_watched(), 1)) {
 		__atomic_store_n(&pools[kind], pool, __ATOMIC_RELAXED);

@@ -17,6 +17,7 @@ enum stream_prepared { STREAM_UNPREPARED, STREAM_PREPARING, STREAM_PREPARED };
 extern uint8_t stream_prepared; /* atomic */
 void stream_prepare(void);
 void served_prepare(void);
+
 void call_prepare(void);
 
 static inline const struct http1_filter *stream_filter(const struct http1_filter *filter)
