@@ -299,12 +299,12 @@ static inline size_t copy_plain(char *out, const char *in, size_t len)
  * caller believes them; as many can be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
  * again, and where the next one is does not wait for it. Returns how many backslashes were put in.
  */
-static inline unsigned put_backslashes(char *out, const char *in, unsigned stop)
+static inline size_t put_backslashes(char *out, const char *in, unsigned stop)
 {
-	unsigned count = 0;
+	size_t count = 0;
 
 	do {
-		unsigned k = (unsigned)__builtin_ctz(stop);
+		size_t k = (size_t)__builtin_ctzll(stop); /* of 64 bits, as a place is */
 
 		out[k + count] = '\\';
 		count++;
@@ -387,12 +387,12 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		others = stop & ~find_quotes(v);
 		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
 		if (quotes) {                           /* access logs are full of them */
-			k = (unsigned)__builtin_ctz(others | 1u << STEP);
+			k = (size_t)__builtin_ctzll(others | 1u << STEP);
 			out += put_backslashes(out, in, quotes) + k;
 			in += k;
 			continue;
 		}
-		k = (unsigned)__builtin_ctz(stop);
+		k = (size_t)__builtin_ctzll(stop);
 		if (line && in[k] == '\n')
 			return NULL;
 		k = step_text(v, stop);
