@@ -63,7 +63,7 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/hpack% shim/http2% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
 	shim/managed% shim/propagate% shim/record_parts% shim/run_files% shim/span_text% shim/stream% shim/tls% shim/uwsgi% \
-	hooks/clone% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
+	hooks/clone% hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
 	hooks/poll% hooks/process% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.

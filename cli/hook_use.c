@@ -28,7 +28,7 @@ static const struct {
 	  " fork vfork _Fork clone exec* fexecve posix_spawn* daemon system popen pclose exit _exit _Exit quick_exit"
 	  " wait* clearenv setenv unsetenv putenv " },
 	{ "TLS libraries", " SSL_* gnutls_* PR_* " },
-	{ "loader and raw system calls", " dlopen dlmopen dlsym syscall " },
+	{ "loader and raw system calls", " dlopen dlmopen dlsym dlerror syscall " },
 	{ "other", NULL },
 };
 

@@ -48,7 +48,7 @@ void forks_watch_now(void)
 
 	if (gnu_get_libc_version != NULL)
 		error = REAL(__register_atfork)(before, NULL, in_child, (void *)(uintptr_t)&dso_handle);
-	else if (dlsym != NULL && (atfork = (__typeof__(atfork))dlsym(RTLD_DEFAULT, "pthread_atfork")) != NULL)
+	else if ((atfork = (__typeof__(atfork))real_symbol(RTLD_DEFAULT, "pthread_atfork")) != NULL)
 		error = atfork(before, NULL, in_child);
 	if (error == 0)
 		__atomic_store_n(&forks_watched, 1, __ATOMIC_RELAXED);

@@ -17,6 +17,7 @@
 #include "layout.h"
 #include "lookup.h"
 #include "tls.h"
+#include "tls_functions.h"
 
 #define FUNCTIONS(X)                                                                                                   \
 	X(gnutls_record_recv)                                                                                          \
@@ -101,6 +102,17 @@ static void *function_at(enum function at)
 		errno = saved;
 	}
 	return function[at];
+}
+
+bool gnutls_has(const void *wanted)
+{
+	unsigned i = 0;
+
+	if (lookup_next("gnutls_record_recv") == NULL || function_at(AT_gnutls_init) == NULL)
+		return false;
+	while (i < FUNCTION_COUNT && function[i] != wanted)
+		i++;
+	return i < FUNCTION_COUNT;
 }
 
 #define THE(name) ((__typeof__(&name))function_at(AT_##name))

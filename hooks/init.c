@@ -248,7 +248,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 		current_init(program, find_runtime);
 		current_watch_threads(io_end_thread);
 		if (config.attribution == ATTRIBUTION_VALIDATED)
-			handoff_init(dlsym != NULL ? dlsym(RTLD_DEFAULT, "traceshim_handoff") : NULL);
+			handoff_init(real_symbol(RTLD_DEFAULT, "traceshim_handoff"));
 		environment_remember(environ);
 		leave_children_alone();
 		if (forks_unseen())

@@ -22,6 +22,7 @@ static __attribute__((noinline)) void *open_addon(const char *path, int flags)
 
 EXPORT void *dlopen(const char *path, int flags)
 {
+	real_error_kept = true;
 	forks_watch();
 	if (__builtin_expect(current_is_blind(), 0) && node_is_addon(path) && io_active())
 		return open_addon(path, flags);

@@ -30,7 +30,8 @@ struct tables {
 
 struct search {
 	const char *name;
-	bool behind; /* we are past our own object */
+	bool own;    /* ours is meant */
+	bool behind; /* we are past our own object, or in it */
 	void *found;
 };
 
@@ -126,22 +127,31 @@ static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
 	(void)size;
 	if (!search->behind) {
 		search->behind = (const char *)info->dlpi_addr == &__ehdr_start;
-		return 0;
+		if (!search->behind || !search->own)
+			return 0;
 	}
 	if (!read_tables(info, &t))
 		return 0;
 	index = find_in(&t, search->name);
 	if (index != 0)
 		search->found = (void *)(info->dlpi_addr + t.symbols[index].st_value);
-	return index != 0;
+	return search->own || index != 0;
+}
+
+static void *look_for(struct search search)
+{
+	(void)dl_iterate_phdr(look_into, &search);
+	return search.found;
 }
 
 void *lookup_next(const char *name)
 {
-	struct search search = { .name = name };
+	return look_for((struct search){ .name = name });
+}
 
-	(void)dl_iterate_phdr(look_into, &search);
-	return search.found;
+void *lookup_own(const char *name)
+{
+	return look_for((struct search){ .name = name, .own = true });
 }
 
 /* Which object is meant, and what is wanted of it. */

@@ -11,6 +11,9 @@
 /* As dlsym(RTLD_NEXT, name), with the default version; NULL: none has it. Functions only, none that its library chooses (IFUNC). */
 void *lookup_next(const char *name);
 
+/* The hook of that name, if there is one: an export of this object. */
+void *lookup_own(const char *name);
+
 /* Where an object lies, and the loader's name of it, which is empty for the program itself. */
 struct lookup_object {
 	uintptr_t first, last;

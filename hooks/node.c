@@ -57,7 +57,7 @@ static const char *refused_by(int argc, char **argv, const char *options)
 	int i;
 
 	/* Only glibc gives main's arguments to a constructor. */
-	if (dlsym(RTLD_DEFAULT, "gnu_get_libc_version") == NULL)
+	if (real_symbol(RTLD_DEFAULT, "gnu_get_libc_version") == NULL)
 		return found;
 	/* Options of Node end at the script. */
 	for (i = 1; i < argc && found == NULL && argv[i] != NULL && argv[i][0] == '-'; i++)
@@ -136,10 +136,10 @@ void node_invite(int argc, char **argv)
 
 	if (refusal != NULL)
 		counters_note("node: started with %s: lines and calls get no ids", refusal);
-	else if (dlsym(RTLD_DEFAULT, "_ZN4node5StartEiPPc") == NULL) /* node::Start */
+	else if (real_symbol(RTLD_DEFAULT, "_ZN4node5StartEiPPc") == NULL) /* node::Start */
 		counters_note(
 			"node: an engine with Node's add-ons that is not Node (Bun, Deno): lines and calls get no ids");
-	else if (dlsym(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
+	else if (real_symbol(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
 		counters_note("node: older than 16.15: lines and calls get no ids");
 	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL &&
 	         strchr(info.dli_fname, '/') != NULL)

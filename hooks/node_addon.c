@@ -36,7 +36,7 @@ POOL(rooms, sizeof(struct room), 1);
 bool node_addon_bind(void)
 {
 #define X(result, name, parameters)                                                                                    \
-	napi.name = (__typeof__(napi.name))dlsym(RTLD_DEFAULT, #name);                                                 \
+	napi.name = (__typeof__(napi.name))real_symbol(RTLD_DEFAULT, #name);                                           \
 	if (napi.name == NULL)                                                                                         \
 		return false;
 	NAPI_FUNCTIONS(X)

@@ -21,6 +21,7 @@
 #include "openssl.h"
 #include "os.h"
 #include "tls.h"
+#include "tls_functions.h"
 
 /* What is called of the library; the first one is what it is known by. */
 #define FUNCTIONS(X)                                                                                                   \
@@ -212,6 +213,20 @@ static inline const struct openssl *of(const void *object)
 	const struct openssl *library = object != NULL ? known(object, WORDS) : NULL;
 
 	return __builtin_expect(library != NULL, 1) ? library : find(object);
+}
+
+bool openssl_has(const void *function)
+{
+	const struct openssl *library = known(&function, 1);
+	unsigned i = 0;
+
+	if (library == NULL)
+		library = learn(&function, 1);
+	if (library == NULL || library->core.descriptor == NULL)
+		return false;
+	while (i < FUNCTION_COUNT && library->function[i] != function)
+		i++;
+	return i < FUNCTION_COUNT;
 }
 
 /* ---- sessions ---- */

@@ -36,11 +36,36 @@ static const uint16_t real_name_at[REAL_COUNT] = {
 #undef REAL_ENTRY
 };
 
-/* Stands in for what this libc does not have. All our functions return int, ssize_t or a pointer: -1 says 'failed'. */
+/* Stands in for what this libc does not have. Our functions return int or ssize_t: -1 says 'failed'. Those of the loader, which a libc may have elsewhere, a pointer. */
 static long missing(void)
 {
 	errno = ENOSYS;
 	return -1;
+}
+
+bool real_error_kept LAYOUT_LATER;
+
+static void *nothing(void)
+{
+	return NULL;
+}
+
+/* libc's own, though there be another one behind us: that one would call it for itself. dlvsym is not interposed, and finds it. */
+static __typeof__(&dlsym) libc_dlsym; /* atomic */
+
+void *real_symbol(void *handle, const char *name)
+{
+	__typeof__(&dlsym) ask = __atomic_load_n(&libc_dlsym, __ATOMIC_RELAXED);
+
+	if (ask == NULL) {
+		ask = dlvsym != NULL ? (__typeof__(ask))dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.2.5") : NULL;
+		if (ask == NULL)
+			ask = (__typeof__(ask))lookup_next("dlsym");
+		if (ask == NULL)
+			return NULL;
+		__atomic_store_n(&libc_dlsym, ask, __ATOMIC_RELAXED);
+	}
+	return ask(handle, name);
 }
 
 /*
@@ -51,11 +76,13 @@ static void *find_newest(const char *name)
 {
 	void *found = NULL;
 
-	if (dlsym == NULL)
-		return lookup_next(name);
-	if (strncmp(name, "pthread_cond_", 13) == 0 && dlvsym != NULL)
+	if (real_error_kept)
+		found = lookup_next(name);
+	else if (strncmp(name, "pthread_cond_", 13) == 0 && dlvsym != NULL)
 		found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
-	return found != NULL ? found : dlsym(RTLD_NEXT, name);
+	if (found == NULL)
+		found = real_symbol(RTLD_NEXT, name);
+	return found != NULL || libc_dlsym != NULL ? found : lookup_next(name);
 }
 
 static void find_and_store(enum real_index index)
@@ -64,7 +91,8 @@ static void find_and_store(enum real_index index)
 
 	if (found == NULL) {
 		counters_count(symbols_missing);
-		found = (void *)missing;
+		found = index == REAL_dlsym || index == REAL_dlerror || index == REAL_dlopen ? (void *)nothing :
+		                                                                               (void *)missing;
 	}
 	__atomic_store_n(&real_function[index], found, __ATOMIC_RELAXED);
 }

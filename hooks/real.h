@@ -32,6 +32,7 @@
 #include <threads.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <utmp.h>
@@ -68,6 +69,17 @@ extern void *real_function[REAL_COUNT];
 /* Bind one entry, now. Never NULL: a function that does not exist becomes one that fails with ENOSYS (and is counted). */
 void *real_bind(enum real_index index);
 void real_bind_all(void);
+
+/*
+ * The program asks the loader for things: an error may be kept that it has not read (dlerror), and dlsym clears it though it succeeds. So
+ * what is bound from now on is looked for in another way. Set by the hooks for the loader, never cleared.
+ */
+extern bool real_error_kept;
+
+/*
+ * libc's own dlsym, as if asked by this object: RTLD_NEXT is what comes behind it. NULL: not found (dlerror says so), or there is no dlsym.
+ */
+void *real_symbol(void *handle, const char *name);
 
 static inline __attribute__((always_inline)) void *real_get(enum real_index index)
 {

@@ -11,14 +11,12 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
-#pragma weak dlsym
 #pragma weak dlvsym /* musl has none, and no versions */
 #pragma weak dladdr
 #pragma weak pthread_key_create
 #pragma weak pthread_setspecific
 
 #if defined(TRACESHIM_OBJECT) && defined(__x86_64__) && defined(__GLIBC__)
-__asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
 __asm__(".symver dlvsym, dlvsym@GLIBC_2.2.5");
 __asm__(".symver dladdr, dladdr@GLIBC_2.2.5");
 __asm__(".symver pthread_key_create, pthread_key_create@GLIBC_2.2.5");

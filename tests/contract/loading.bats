@@ -159,7 +159,7 @@ C
 
 # The object as it meets a libc before 2.34: in a copy of it the names of what is then elsewhere, or not yet there, are wrong.
 object_for_an_old_libc() {
-    sed -e 's/\x00dlsym\x00/\x00dlsyX\x00/' -e 's/\x00dlvsym\x00/\x00dlvsyX\x00/' -e 's/\x00dladdr\x00/\x00dladdX\x00/' \
+    sed -e 's/\x00dlsym\x00/\x00dlsyX\x00/g' -e 's/\x00dlvsym\x00/\x00dlvsyX\x00/' -e 's/\x00dladdr\x00/\x00dladdX\x00/' \
         -e 's/\x00pthread_key_create\x00/\x00pthread_key_creatX\x00/' \
         -e 's/\x00pthread_setspecific\x00/\x00pthread_setspecifiX\x00/' \
         -e 's/\x00__libc_single_threaded\x00/\x00__libc_single_threadeX\x00/' "$so" >"$tmp/libtraceshim.so"

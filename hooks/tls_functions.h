@@ -1,0 +1,16 @@
+/*
+ * The libraries of TLS whose functions have hooks, as dlsym asks for them.
+ */
+#ifndef TRACESHIM_TLS_FUNCTIONS_H
+#define TRACESHIM_TLS_FUNCTIONS_H
+
+#include <stdbool.h>
+
+/*
+ * Is it, by its address, a function of a library of OpenSSL's (GnuTLS'), that our hooks call in their turn? The library is then
+ * known, and stays loaded. Takes the loader's lock; not for signal handlers. errno may change.
+ */
+bool openssl_has(const void *function);
+bool gnutls_has(const void *function);
+
+#endif
