@@ -28,8 +28,11 @@
  *              exception, Apache's are.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
- *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first.
- *   LOOP       The thread waited in an event loop and then read (or resumed) the request on a non-blocking connection.
+ *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first. That may be what
+ *              an answered request has left to be done: so where threads wait for work of others, or have answered what they
+ *              did not read, a thread inherits nothing.
+ *   LOOP       The thread waited in an event loop and then read the request, or resumed it on a non-blocking connection. Loops
+ *              may read from blocking ones, of which they know that something is there.
  *
  * LOOP is the hard one, because a loop may run code of another request after the read without any call that we see:
  * a timer that is due, a task that was queued earlier, a task that the previous event's handler has queued. So an iteration
@@ -110,7 +113,7 @@ struct current {
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events, java, staged, handed, wakes_by_pipe;
+static bool serves, blind, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
 static int64_t
 	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
 static bool pools; /* some thread of this process has waited for work from others */
@@ -323,6 +326,13 @@ static bool read_proven(const struct current *me)
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }
 
+/* See INHERITED above. */
+static bool inherited_proven(struct request *request)
+{
+	return request_state(request) < REQUEST_RESPONDING && !request_others_wait(request) &&
+	       !__atomic_load_n(&pools, __ATOMIC_RELAXED) && !__atomic_load_n(&takes_over, __ATOMIC_RELAXED);
+}
+
 struct request *current_known(void)
 {
 	struct current *me = self();
@@ -336,10 +346,7 @@ struct request *current_known(void)
 	case CLASS_READ: return read_proven(me) ? request : NULL;
 	case CLASS_LOOP: return loop_proven(me) ? request : NULL;
 	case CLASS_VALIDATED: return handoff->holds() ? request : NULL;
-	case CLASS_INHERITED:
-		return me->child || (request_state(request) < REQUEST_RESPONDING && !request_others_wait(request)) ?
-		               request :
-		               NULL;
+	case CLASS_INHERITED: return me->child || inherited_proven(request) ? request : NULL;
 	default: return NULL;
 	}
 }
@@ -377,7 +384,7 @@ static bool carries_virtual_threads(void)
 	return java && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
 }
 
-void current_read_request(struct request *request, bool blocking)
+void current_read_request(struct request *request)
 {
 	if (blind)
 		return;
@@ -387,7 +394,7 @@ void current_read_request(struct request *request, bool blocking)
 		current_clear();
 		return;
 	}
-	if (self()->in_loop && !blocking && !(request->multiplexed && hands_on)) {
+	if (self()->in_loop && !(request->multiplexed && hands_on)) {
 		touch(request);
 	} else if (request->multiplexed) {
 		current_clear();
@@ -448,8 +455,12 @@ void current_begin_response(struct request *request, bool blocking)
 		if (__builtin_expect(handoff != NULL, 0))
 			tell_answer(request);
 		request_advance(request, REQUEST_RESPONDING);
-		if (__builtin_expect(request->reader != 0 && me->request != request, 0) && request->reader != os_tid())
-			__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+		if (__builtin_expect(me->request != request, 0)) {
+			if (request->reader != 0 && request->reader != os_tid())
+				__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+			if (!me->in_loop && !__atomic_load_n(&takes_over, __ATOMIC_RELAXED))
+				__atomic_store_n(&takes_over, true, __ATOMIC_RELAXED);
+		}
 	}
 	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
 		current_clear(); /* on to the next one of its connection: no contradiction */

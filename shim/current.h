@@ -51,8 +51,8 @@ struct request *current_ambient(void);
 void current_serve(void);
 bool current_serves(void);
 
-/* This thread read a request, or more of it, on a served connection. `blocking`: the descriptor is. */
-void current_read_request(struct request *request, bool blocking);
+/* This thread read a request, or more of it, on a served connection. */
+void current_read_request(struct request *request);
 
 /* This thread reads or writes on a served connection that carries several requests at a time: which of them its loop goes on with is not seen. */
 void current_multiplexes(void);

@@ -118,7 +118,7 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 		request = received_in_parts(conn, iov, count, len);
 	/* Borrowed: while the connection is locked, nobody takes it from there. */
 	if (request != NULL)
-		current_read_request(request, conn_is_blocking(conn, fd));
+		current_read_request(request);
 	else
 		current_clear();
 }

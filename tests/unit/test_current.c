@@ -308,6 +308,7 @@ CORE_TEST(each_wait_for_new_work_ends_it)
 		CHECK_NOTHING_KNOWN();
 		core_close(fd);
 		core_close(other);
+		io_after_fork(); /* it has never waited */
 	}
 }
 
@@ -486,6 +487,7 @@ CORE_TEST(an_inherited_request_lasts_until_the_first_wait_of_any_kind)
 		request_unref(request);
 		core_close(fd);
 		core_close(channel);
+		io_after_fork(); /* it has never waited */
 	}
 }
 
@@ -498,6 +500,32 @@ CORE_TEST(an_inherited_request_ends_when_its_response_begins)
 	CHECK_NOTHING_KNOWN();
 	request_unref(request);
 	core_close(fd);
+}
+
+CORE_TEST(where_threads_take_jobs_of_others_a_new_one_may_take_an_older_job_than_the_one_it_was_created_for)
+{
+	int way;
+
+	for (way = 0; way < 2; way++) {
+		int fd = core_accept(BLOCKING), other = core_accept(BLOCKING);
+		struct request *request;
+		pthread_t thread;
+
+		if (way == 1)
+			core_receive_text(
+				other, GET2); /* and answered by a thread that never waited: there was always a job */
+		CHECK_INT(pthread_create(&thread, NULL, way == 0 ? wait_for_work : answer_for_it, &other), 0);
+		CHECK_INT(pthread_join(thread, NULL), 0);
+		core_receive_text(fd, GET1);
+		request = request_ref(current_known());
+		CHECK(request != NULL);
+		current_adopt(request_ref(request));
+		CHECK_NOTHING_KNOWN();
+		request_unref(request);
+		core_close(fd);
+		core_close(other);
+		io_after_fork(); /* a process of one thread again */
+	}
 }
 
 CORE_TEST(a_forked_child_keeps_the_request_through_the_response_until_it_waits)
@@ -582,6 +610,25 @@ CORE_TEST(a_loop_with_queued_work_proves_nothing)
 	core_receive_text(fd, GET1);
 	CHECK_NOTHING_KNOWN();
 	core_close(fd);
+}
+
+CORE_TEST(a_loop_that_reads_from_blocking_connections_is_one_too)
+{
+	int fd = core_accept(BLOCKING), other = core_accept(BLOCKING);
+
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	loop(-1, 2);
+	core_receive_text(other, GET2);
+	CHECK_NOTHING_KNOWN(); /* it goes on with the first, perhaps, or with what that has left to be done */
+	core_send_text(other, OK);
+	core_send_text(fd, OK);
+	loop(-1, 2);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN(); /* the other event's handler comes, or has come */
+	core_close(fd);
+	core_close(other);
 }
 
 CORE_TEST(a_loop_whose_timer_is_due_proves_nothing)
@@ -1041,11 +1088,13 @@ int main(void)
 		TEST(the_reply_to_its_own_call_changes_nothing),
 		TEST(an_inherited_request_lasts_until_the_first_wait_of_any_kind),
 		TEST(an_inherited_request_ends_when_its_response_begins),
+		TEST(where_threads_take_jobs_of_others_a_new_one_may_take_an_older_job_than_the_one_it_was_created_for),
 		TEST(a_forked_child_keeps_the_request_through_the_response_until_it_waits),
 		TEST(a_forked_child_of_an_unproven_thread_knows_nothing),
 		TEST(a_thread_that_ends_lets_go_of_its_request),
 		TEST(one_event_after_an_idle_wait_proves_its_request),
 		TEST(a_loop_with_queued_work_proves_nothing),
+		TEST(a_loop_that_reads_from_blocking_connections_is_one_too),
 		TEST(a_loop_whose_timer_is_due_proves_nothing),
 		TEST(a_timer_far_away_is_no_doubt),
 		TEST(a_wait_without_events_proves_nothing),

@@ -258,13 +258,13 @@ CORE_TEST(a_connection_that_threads_share_says_nothing_while_another_request_wai
 	work_for(CORE_PARENT);
 	other = core_accept(false);
 	core_receive_text(other, "GET / HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n");
-	current_read_request(served_answering(conn_find(served).conn), true); /* back to the first one */
+	current_read_request(served_answering(conn_find(served).conn)); /* back to the first one */
 	s.fd = core_connect();
 	send_head(&s, 1, false); /* the thread's own connection, so far */
 	send_head(&s, 3, true);
 	send_head(&s, 5, false); /* may be what the other thread has left in a queue */
 	core_send_text(other, "HTTP/1.1 204 No Content\r\n\r\n");
-	current_read_request(served_answering(conn_find(served).conn), true);
+	current_read_request(served_answering(conn_find(served).conn));
 	send_head(&s, 7, false); /* nobody else can have made it */
 	hear(&heard, HTTP2_CLIENT, s.wire.bytes, s.wire.len);
 	CHECK_INT(heard.heads, 4);
@@ -288,7 +288,7 @@ CORE_TEST(several_heads_in_one_write_are_nobodys_while_another_request_waits)
 	work_for(CORE_PARENT);
 	other = core_accept(false);
 	core_receive_text(other, "GET / HTTP/1.1\r\n" CORE_OTHER_PARENT "\r\n");
-	current_read_request(served_answering(conn_find(served).conn), true);
+	current_read_request(served_answering(conn_find(served).conn));
 	fd = core_connect();
 	b.len = 0;
 	add_preface(&b);
