@@ -328,13 +328,18 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 		$(LIBS_$*)
 
 # The same servers at other levels: what a worker leaves in registers and on its stack depends on the compiler.
-LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain events fibers,$(BUILD)/tests/O$(level)/server_$(name)))
+LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain events fibers functions,$(BUILD)/tests/O$(level)/server_$(name)))
 define level_rule
 $$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile
 	$$(call say,CC-GUEST,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) -std=gnu11 -D_GNU_SOURCE -O$(1) -g -Wall -Wextra $$(if $$(WERROR),-Werror) -MMD -MP -MF $$@.d \
 		-pthread -o $$@ $$<
+
+$$(BUILD)/tests/O$(1)/%: tests/programs/%.cc Makefile
+	$$(call say,CXX-GUEST,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CXX) -std=c++17 -O$(1) -g -Wall -Wextra $$(if $$(WERROR),-Werror) -MMD -MP -MF $$@.d -pthread -o $$@ $$<
 endef
 $(foreach level,0 3,$(eval $(call level_rule,$(level))))
 
@@ -400,11 +405,12 @@ bench:
 	$(Q)$(MAKE) $(JOBS) all programs
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/bench
 
-## attribution: log lines and calls with the id of their own request, with none, with another's; in every pattern (ONLY=glob)
+## attribution: log lines and calls with the id of their own request, with none, with another's; in every pattern (ONLY=glob, REQUESTS=n, PAIRS=n)
 attribution:
 	$(Q)scripts/deps build test attribution
 	$(Q)$(MAKE) $(JOBS) all programs $(LEVEL_PROGRAMS)
-	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/attribution $(if $(ONLY),--only '$(ONLY)')
+	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/attribution $(if $(ONLY),--only '$(ONLY)') \
+		$(if $(REQUESTS),--requests $(REQUESTS)) $(if $(PAIRS),--pairs $(PAIRS))
 
 ## fuzz: fuzz each target for FUZZ_SECONDS (60)
 fuzz:

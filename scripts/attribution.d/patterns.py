@@ -51,6 +51,7 @@ def add(*args, **settings):
 # What a worker's registers and stack hold depends on the compiler.
 C = {"levels": ("2", "0", "3")}
 QUEUES = {"fifo": "oldest first", "lifo": "newest first", "priority": "by priority", "batch": "eight at a time",
+          "lazy": "oldest first, threads created on demand",
           "semaphore": "a ring without locks, a semaphore", "pipe": "through a pipe", "eventfd": "a list and an eventfd"}
 JOBS = {"pointer": "blocks", "value": "copies", "slab": "slots of a slab", "session": "shared sessions"}
 
@@ -58,12 +59,15 @@ for queue, order in QUEUES.items():
     for job, kind in JOBS.items():
         add(f"pool-{queue}-{job}", f"{order}, jobs are {kind}", "reader → queue → workers",
             program("server_pool", queue, job), lines=6, row=order,
-            short=(queue, job) in (("fifo", "pointer"), ("lifo", "session"), ("pipe", "value")), **C)
+            short=(queue, job) in (("fifo", "pointer"), ("lifo", "session"), ("lazy", "pointer"), ("pipe", "value")), **C)
 for job in "pointer", "slab":
     add(f"stages-{job}", f"three stages (SEDA), jobs are {JOBS[job]}", "reader → queue → workers",
         program("server_pool", "stages", job), lines=6, **C)
-for kind, title in (("function", "std::function"), ("task", "std::packaged_task"), ("async", "std::async")):
-    add(f"functions-{kind}", f"C++: {title}", "reader → queue → workers", program("server_functions", kind), lines=6)
+for order in "fifo", "lifo", "priority", "batch":
+    add(f"functions-{order}", f"C++: std::function, {QUEUES[order]}", "reader → queue → workers",
+        program("server_functions", order), lines=6, row="C++: std::function", **C)
+for kind, title in ("task", "std::packaged_task"), ("async", "std::async"):
+    add(f"functions-{kind}", f"C++: {title}", "reader → queue → workers", program("server_functions", kind), lines=6, **C)
 
 # ---- who reads answers ----------------------------------------------------------------------------------------------
 
@@ -80,9 +84,9 @@ for kind, title, settings in (
          {"floor": 0.9, "calls_floor": 0.9, "short": True}),
         ("fork", "a process a connection", {"floor": 1, "calls_floor": 1, "behind_floor": 1}),
         ("cgi", "a thread a connection, a program a request (CGI)",
-         {"floor": 1, "calls_floor": 1, "behind_floor": 0.99, "bare_lines": 2}),
+         {"floor": 1, "calls_floor": 1, "behind_floor": 0.49, "bare_lines": 2}),
         ("logger", "a thread a connection, a thread that logs for all", {"calls_floor": 1})):
-    add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=5, **C, **settings)
+    add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=6 if kind == "cgi" else 5, **C, **settings)
 
 # ---- many requests on one thread -------------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ for kind, title, settings in (
         ("wander", "Python: poller → executor that reads one request", {}),
         ("requeue", "Python: executor that reads one request and queues its connection again", {}),
         ("asyncio", "Python: asyncio", {}), ("loop", "Python: asyncio and an executor", {}),
-        ("gevent", "Python: gevent", {})):
+        ("gevent", "Python: gevent", {}), ("greenlets", "Python: greenlets, a loop of one's own", {})):
     add(f"python-{kind}", title, "Python, Ruby, Java, Node", script("/usr/bin/python3", "server.py", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Ruby: a thread a connection", {"floor": 1, "calls_floor": 1}),
                               ("pool", "Ruby: a thread a connection → queue → workers", {}),
@@ -124,6 +128,7 @@ for kind, title, settings in (("threads", "Ruby: a thread a connection", {"floor
     add(f"ruby-{kind}", title, "Python, Ruby, Java, Node", script("ruby", "server.rb", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Java: a thread a connection", {}),
                               ("executor", "Java: a thread a connection → executor", {}),
+                              ("forkjoin", "Java: a thread a connection → ForkJoinPool, CompletableFuture", {}),
                               ("futures", "Java: HttpServer, HttpClient's futures", {})):
     add(f"java-{kind}", title, "Python, Ruby, Java, Node", script("java", "Server.java", kind), lines=5, **settings)
 for kind, title in (("http", "Node: http"), ("fetch", "Node: fetch")):
@@ -136,12 +141,16 @@ PROVEN = {"floor": 1, "calls_floor": 1}
 add("real-nginx", "nginx, as a proxy", REAL, servers.nginx, lines=1, behind_floor=1, calls_floor=1)
 add("real-apache", "Apache, event MPM, as a proxy", REAL, servers.apache, lines=1, behind_floor=1, calls_floor=1)
 add("real-varnish", "varnish, which logs nothing", REAL, servers.varnish, lines=0)
-add("real-gunicorn-sync", "gunicorn, sync", REAL, servers.gunicorn("--workers", 4), lines=4, pipelines=False, **PROVEN)
+add("real-gunicorn-sync", "gunicorn, sync", REAL, servers.gunicorn("--workers", 4), lines=6, pipelines=False, **PROVEN)
 add("real-gunicorn-gthread", "gunicorn, gthread", REAL,
-    servers.gunicorn("--worker-class", "gthread", "--workers", 2, "--threads", 8), lines=4, pipelines=False, **PROVEN)
-add("real-gunicorn-gevent", "gunicorn, gevent", REAL, servers.gunicorn("--worker-class", "gevent", "--workers", 2), lines=4,
+    servers.gunicorn("--worker-class", "gthread", "--workers", 2, "--threads", 8), lines=6, pipelines=False, **PROVEN)
+add("real-gunicorn-gevent", "gunicorn, gevent", REAL, servers.gunicorn("--worker-class", "gevent", "--workers", 2), lines=6,
     pipelines=False)
-add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=3)
-add("real-waitress", "waitress", REAL, servers.waitress, lines=3)
-add("real-puma", "puma", REAL, servers.puma, lines=3)
-add("real-tomcat", "tomcat", REAL, servers.tomcat, lines=3)
+add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=5)
+add("real-waitress", "waitress", REAL, servers.waitress, lines=5)
+add("real-puma", "puma", REAL, servers.puma, lines=5)
+add("real-tomcat", "tomcat", REAL, servers.tomcat, lines=5)
+# What it logs is what it was told, with -vv: no caller says an id, and nothing may have one; or, as RAW asks, one of its own.
+add("real-memcached", "memcached, no HTTP", REAL, servers.memcached, lines=2, calls=0, memcached=True, logs_to_stderr=True)
+add("real-memcached-raw", "memcached, TRACESHIM_RAW=on", REAL, servers.memcached, lines=2, calls=0, memcached=True,
+    logs_to_stderr=True, fresh=True, pipelines=False, settings={"TRACESHIM_RAW": "on"})

@@ -26,6 +26,10 @@ def varnish(bench, folder, port, up, level, env):
             "-p", "thread_pool_min=50"]
 
 
+def memcached(bench, folder, port, up, level, env):
+    return ["memcached", "-vv", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-U", 0, "-t", 4, "-c", 2048]
+
+
 def gunicorn(*options):
     def command(bench, folder, port, up, level, env):
         env["UP"] = str(up)

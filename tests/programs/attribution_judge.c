@@ -8,7 +8,7 @@
  * stdout, as JSON: by phase (n / 10,000,000) and by the line's first word. A line that names several requests is wrong if it
  * has an id; one that names none must not have an id of a request. A line that is no record has no id. A right line has a span
  * too: the one that all lines of its request have in its process, none of another one, and not the caller's; else it is wrong. With `fresh`,
- * where callers say no ids, any id will do that all lines of n have, and none of another number.
+ * where callers say no ids, any id will do that all lines of n have, and none of another number; it may be in lines without one.
  *
  * Beside the counts: how often a line came twice (the same word for the same n), how many requests have a line with an id, and
  * how many were at work at a time: between their lines "begin" and "before", whenever one begins.
@@ -226,7 +226,7 @@ static void judge(const char *line, size_t len)
 	id = id != NULL ? id + strlen("\"trace_id\":\"") : NULL;
 	if (n < 0 || n / PHASE_SIZE >= PHASES_MAX) {
 		unnumbered++;
-		if (id != NULL && (fresh || strncmp(id, "7e57", 4) == 0)) {
+		if (id != NULL && !fresh && strncmp(id, "7e57", 4) == 0) {
 			foreign++;
 			show("names no request", line, len);
 		}
@@ -260,7 +260,8 @@ static size_t gather(int phase, struct owned *all, size_t count)
 
 	for (i = 0; i < seen[phase].room; i++)
 		for (process = 0; process < PROCESSES && seen[phase].requests[i].ids[process] != 0; process++)
-			all[count++] = (struct owned){ seen[phase].requests[i].ids[process], phase * PHASE_SIZE + (long)i };
+			all[count++] =
+				(struct owned){ seen[phase].requests[i].ids[process], phase * PHASE_SIZE + (long)i };
 	return count;
 }
 

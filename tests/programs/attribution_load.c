@@ -267,9 +267,10 @@ static size_t write_request(char *out, size_t room, long n, enum kind kind)
 		return (size_t)snprintf(out, room, "ms n=%ld %d k\r\n%s\r\nmg n=%ld k v\r\n", n, size, value, n);
 	}
 	trace_of(n, trace);
-	return (size_t)snprintf(out, room,
-	                        "GET %s?n=%ld HTTP/1.1\r\nHost: test.example\r\ntraceparent: 00-%s-ca11e7%010lx-01\r\n%s\r\n",
-	                        path, n, trace, (unsigned long)n, kind == CLOSING ? "Connection: close\r\n" : "");
+	return (size_t)
+		snprintf(out, room,
+	                 "GET %s?n=%ld HTTP/1.1\r\nHost: test.example\r\ntraceparent: 00-%s-ca11e7%010lx-01\r\n%s\r\n",
+	                 path, n, trace, (unsigned long)n, kind == CLOSING ? "Connection: close\r\n" : "");
 }
 
 /* What is not answered yet of what is under way. */

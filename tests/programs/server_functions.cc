@@ -3,10 +3,12 @@
  *
  *   server_functions KIND PORT UP
  *
- * KIND  function   std::function, which has a shared_ptr to the request, in a deque behind a condition variable
- *       task       std::packaged_task, whose future a second pool waits for, which answers
- *       async      std::async: a thread a request
+ * KIND  fifo lifo priority batch   std::function, which has a shared_ptr to the request, in a deque behind a condition variable;
+ *                  the oldest, the newest, the most important one first; or a worker takes up to eight at once
+ *       task     std::packaged_task, whose future a second pool waits for, which answers
+ *       async    std::async: a thread a request
  */
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -15,6 +17,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "attribution_kit.h"
 
@@ -27,42 +30,67 @@ struct request {
 	std::string note; /* too long to lie in the object itself */
 };
 
+enum class order { FIFO, LIFO, PRIORITY, BATCH };
+
+struct job {
+	long n;
+	std::function<void()> run;
+};
+
 class pool
 {
-    public:
-	explicit pool(int workers)
+      public:
+	pool(int workers, order order) : next(order)
 	{
 		for (int i = 0; i < workers; i++)
 			std::thread([this] { work(); }).detach();
 	}
 
-	void submit(std::function<void()> job)
+	void submit(long n, std::function<void()> run)
 	{
 		{
 			std::lock_guard<std::mutex> guard(lock);
-			jobs.push_back(std::move(job));
+			jobs.push_back({ n, std::move(run) });
 		}
 		filled.notify_one();
 	}
 
-    private:
+      private:
+	/* Under the lock. */
+	job take()
+	{
+		auto at = jobs.begin();
+
+		if (next == order::LIFO)
+			at = jobs.end() - 1;
+		else if (next == order::PRIORITY)
+			at = std::max_element(jobs.begin(), jobs.end(),
+			                      [](const job &a, const job &b) { return a.n * 7 % 16 < b.n * 7 % 16; });
+		job taken = std::move(*at);
+		jobs.erase(at);
+		return taken;
+	}
+
 	void work()
 	{
 		for (;;) {
-			std::function<void()> job;
+			std::vector<job> taken;
 			{
 				std::unique_lock<std::mutex> guard(lock);
 				filled.wait(guard, [this] { return !jobs.empty(); });
-				job = std::move(jobs.front());
-				jobs.pop_front();
+				do
+					taken.push_back(take());
+				while (next == order::BATCH && !jobs.empty() && taken.size() < 8);
 			}
-			job();
+			for (auto &job : taken)
+				job.run();
 		}
 	}
 
+	const order next;
 	std::mutex lock;
 	std::condition_variable filled;
-	std::deque<std::function<void()>> jobs;
+	std::deque<job> jobs;
 };
 
 /* Never destroyed: their threads run until the process ends. */
@@ -73,7 +101,7 @@ void answer(const std::shared_ptr<request> &request)
 	say("before", request->n);
 	peer_answer(request->peer);
 	say("after", request->n);
-	workers->submit([n = request->n] { say("background", n); });
+	workers->submit(request->n, [n = request->n] { say("background", n); });
 	kit_give_back(request->peer);
 }
 
@@ -99,7 +127,7 @@ void take_function(struct peer *peer)
 {
 	auto request = make_request(peer);
 
-	workers->submit([request] {
+	workers->submit(request->n, [request] {
 		begin(request);
 		answer(request);
 	});
@@ -114,8 +142,8 @@ void take_task(struct peer *peer)
 	});
 	auto result = std::make_shared<std::future<long>>(task->get_future());
 
-	workers->submit([task] { (*task)(); });
-	answerers->submit([request, result] {
+	workers->submit(request->n, [task] { (*task)(); });
+	answerers->submit(request->n, [request, result] {
 		if (result->get() != request->n)
 			die("another's result");
 		answer(request);
@@ -129,10 +157,18 @@ void take_async(struct peer *peer)
 
 	*result = std::async(std::launch::async, [request] { begin(request); });
 	/* Whoever lets go of it last waits for the thread: not the reader. */
-	answerers->submit([request, result] {
+	answerers->submit(request->n, [request, result] {
 		result->get();
 		answer(request);
 	});
+}
+
+order order_of(const std::string &kind)
+{
+	return kind == "lifo"     ? order::LIFO :
+	       kind == "priority" ? order::PRIORITY :
+	       kind == "batch"    ? order::BATCH :
+	                            order::FIFO;
 }
 
 } /* namespace */
@@ -144,8 +180,8 @@ int main(int argc, char **argv)
 	if (kind.empty())
 		return 2;
 	kit_start(argv[3]);
-	workers = new pool(8);
-	answerers = new pool(8);
+	workers = new pool(8, order_of(kind));
+	answerers = new pool(8, order::FIFO);
 	kit_read(listen_on(atoi(argv[2])), kind == "task" ? take_task : kind == "async" ? take_async : take_function);
 	return 0;
 }

@@ -16,7 +16,7 @@
  *       cgi        a thread a connection; each request is a program of its own: this one, which is told n by its environment
  *       logger     a thread a connection; one more thread writes all lines, from a queue
  *
- * Behind its answer each request logs in the background: from a thread that it started (thread, accept, hand), or itself.
+ * Behind its answer each request logs in the background: from a thread that it started (thread, accept, hand, cgi), or itself.
  * The number of connections at a time is bounded by the number of threads: 'accept' and 'hand' close after 8 answers, and those
  * that wait get their turn.
  */
@@ -62,8 +62,11 @@ static struct queue connections = QUEUE_INIT, lines = QUEUE_INIT;
 static void put(struct queue *queue, void *item)
 {
 	pthread_mutex_lock(&queue->lock);
-	if (queue->tail - queue->head == ROOM)
-		die("full");
+	while (queue->tail - queue->head == ROOM) {
+		pthread_mutex_unlock(&queue->lock);
+		sched_yield();
+		pthread_mutex_lock(&queue->lock);
+	}
 	queue->cells[queue->tail++ % ROOM] = item;
 	pthread_cond_signal(&queue->filled);
 	pthread_mutex_unlock(&queue->lock);
@@ -200,6 +203,7 @@ static void handle(struct peer *peer)
 
 	if (is("cgi")) {
 		work_by_program(peer);
+		start_background(n);
 	} else if (is("logger")) {
 		work_with_logger(peer);
 	} else {

@@ -6,6 +6,8 @@
  * QUEUE  how a job gets from the reader to a worker:
  *          fifo lifo priority   a condition variable; the oldest, the newest, the most important one first
  *          batch                a worker takes up to eight at once, and works for one after the other
+ *          lazy                 like fifo; a thread is created when a job comes and none is idle, and ends when, after some
+ *                               jobs, there is no other
  *          semaphore            a ring without a lock, and a semaphore that counts what is in it
  *          pipe                 written to a pipe, which all workers read
  *          eventfd              a list under a lock, and an eventfd that counts what is in it
@@ -26,9 +28,10 @@
 #define STAGES 3
 #define ROOM 65536u
 #define BATCH 8
+#define LAZY_JOBS 16
 #define SESSIONS 24
 
-enum queue_kind { FIFO, LIFO, PRIORITY, BATCHED, SEMAPHORE, PIPE, EVENTFD, STAGED };
+enum queue_kind { FIFO, LIFO, PRIORITY, BATCHED, SEMAPHORE, PIPE, EVENTFD, STAGED, LAZY };
 enum job_kind { POINTER, VALUE, SLAB, SESSION };
 
 struct job {
@@ -68,6 +71,7 @@ struct queue {
 static struct queue queues[STAGES];
 static enum queue_kind queue_kind;
 static enum job_kind job_kind;
+static int lazy_threads, lazy_idle; /* under the queue's lock */
 
 /* ---- queues ---- */
 
@@ -116,6 +120,21 @@ static union item take_without_lock(struct queue *queue)
 	return item;
 }
 
+static void *work_lazily(void *arg);
+
+/* Under the lock; a job was put into the queue. */
+static void start_lazily(struct queue *queue)
+{
+	pthread_t thread;
+
+	if (lazy_threads == WORKERS || lazy_idle >= (int)(queue->tail - queue->head))
+		return;
+	lazy_threads++;
+	if (pthread_create(&thread, NULL, work_lazily, queue) != 0)
+		die("pthread_create");
+	pthread_detach(thread);
+}
+
 static void put(struct queue *queue, union item item)
 {
 	uint64_t one = 1;
@@ -133,6 +152,8 @@ static void put(struct queue *queue, union item item)
 	if (queue->tail - queue->head == ROOM)
 		die("full");
 	queue->cells[queue->tail++ % ROOM].item = item;
+	if (queue_kind == LAZY)
+		start_lazily(queue);
 	if (queue_kind != EVENTFD)
 		pthread_cond_signal(&queue->filled);
 	pthread_mutex_unlock(&queue->lock);
@@ -325,6 +346,29 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static void *work_lazily(void *arg)
+{
+	struct queue *queue = arg;
+	union item item;
+	int done;
+
+	pthread_mutex_lock(&queue->lock);
+	for (done = 0; done < LAZY_JOBS || queue->head != queue->tail; done++) {
+		while (queue->head == queue->tail) {
+			lazy_idle++;
+			pthread_cond_wait(&queue->filled, &queue->lock);
+			lazy_idle--;
+		}
+		take_locked(queue, &item, 1);
+		pthread_mutex_unlock(&queue->lock);
+		do_item(&item);
+		pthread_mutex_lock(&queue->lock);
+	}
+	lazy_threads--;
+	pthread_mutex_unlock(&queue->lock);
+	return NULL;
+}
+
 /* ---- stages ---- */
 
 static void do_stage(unsigned stage, struct job *job)
@@ -379,15 +423,15 @@ static int index_of(const char *name, const char *const *names, int count)
 
 int main(int argc, char **argv)
 {
-	static const char *const queue_names[] = { "fifo",      "lifo", "priority", "batch",
-		                                   "semaphore", "pipe", "eventfd",  "stages" };
+	static const char *const queue_names[] = { "fifo", "lifo",    "priority", "batch", "semaphore",
+		                                   "pipe", "eventfd", "stages",   "lazy" };
 	static const char *const job_names[] = { "pointer", "value", "slab", "session" };
 	pthread_t thread;
 	unsigned i;
 
 	if (argc < 5)
 		return 2;
-	queue_kind = (enum queue_kind)index_of(argv[1], queue_names, 8);
+	queue_kind = (enum queue_kind)index_of(argv[1], queue_names, 9);
 	job_kind = (enum job_kind)index_of(argv[2], job_names, 4);
 	kit_start(argv[4]);
 	for (i = 0; i < STAGES; i++)
@@ -396,7 +440,7 @@ int main(int argc, char **argv)
 		slab[i].next = slab_free;
 		slab_free = &slab[i];
 	}
-	for (i = 0; i < WORKERS; i++)
+	for (i = 0; i < WORKERS && queue_kind != LAZY; i++)
 		pthread_create(&thread, NULL, queue_kind == STAGED ? work_in_stage : work,
 		               queue_kind == STAGED ? &queues[i % STAGES] : NULL);
 	kit_read(listen_on(atoi(argv[3])), take_request);

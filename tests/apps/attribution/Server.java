@@ -1,6 +1,7 @@
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -10,20 +11,24 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ForkJoinPool;
 
 /**
  * Servers of the attribution experiment in Java; see tests/programs/attribution_kit.h for what each request does.
  *
  * <p>java Server.java KIND PORT UP. KIND is one of: threads, a thread a connection; executor, a thread a connection reads, and an
  * executor works for the requests and for what they leave to be done; futures, com.sun.net.httpserver with an executor, and
- * HttpClient's asynchronous calls, whose stages run on its threads.
+ * HttpClient's asynchronous calls, whose stages run on its threads; forkjoin, which gives each request to a ForkJoinPool, as a chain of
+ * CompletableFutures whose stages may each run on another of its threads.
  */
 public final class Server {
 	private static final ConcurrentLinkedQueue<Socket> LINKS = new ConcurrentLinkedQueue<>();
 	private static final ExecutorService WORKERS = Executors.newFixedThreadPool(8);
+	private static final ForkJoinPool STEALERS = new ForkJoinPool(8);
 	private static int up;
 
 	private Server() {
@@ -99,13 +104,40 @@ public final class Server {
 		WORKERS.execute(() -> say("background", n));
 	}
 
-	private static void serve(Socket socket, boolean handsOver) {
+	/** Each step is a task of the pool: another thread may take it. */
+	private static CompletableFuture<Void> workInSteps(Peer peer, long n) {
+		return CompletableFuture.runAsync(() -> say("begin", n), STEALERS)
+			.thenRunAsync(() -> doUnchecked(() -> call(n)), STEALERS)
+			.thenRunAsync(() -> say("middle", n), STEALERS)
+			.thenRunAsync(() -> doUnchecked(() -> {
+				say("before", n);
+				peer.answer(n);
+				say("after", n);
+			}), STEALERS)
+			.thenRun(() -> STEALERS.execute(() -> say("background", n)));
+	}
+
+	private interface Step {
+		void run() throws IOException;
+	}
+
+	private static void doUnchecked(Step step) {
+		try {
+			step.run();
+		} catch (IOException error) {
+			throw new UncheckedIOException(error);
+		}
+	}
+
+	private static void serve(Socket socket, String kind) {
 		try (socket) {
 			Peer peer = new Peer(socket);
 			long n;
 			while ((n = peer.read()) >= 0) {
 				long number = n;
-				if (handsOver) {
+				if (kind.equals("forkjoin")) {
+					workInSteps(peer, number).get();
+				} else if (kind.equals("executor")) {
 					WORKERS.submit(() -> {
 						work(peer, number);
 						return null;
@@ -151,7 +183,6 @@ public final class Server {
 
 	public static void main(String[] args) throws IOException {
 		int port = Integer.parseInt(args[1]);
-		boolean handsOver = args[0].equals("executor");
 		up = Integer.parseInt(args[2]);
 		if (args[0].equals("futures")) {
 			serveFutures(port);
@@ -160,7 +191,7 @@ public final class Server {
 		try (ServerSocket listener = new ServerSocket(port, 512, InetAddress.getLoopbackAddress())) {
 			while (true) {
 				Socket socket = listener.accept();
-				new Thread(() -> serve(socket, handsOver)).start();
+				new Thread(() -> serve(socket, args[0])).start();
 			}
 		}
 	}

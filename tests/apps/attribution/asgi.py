@@ -1,8 +1,11 @@
-"""The application of the attribution experiment for ASGI servers: three lines and a call for each request."""
+"""
+The application of the attribution experiment for ASGI servers: three lines and a call for each request, a line when the answer
+has been sent, and one in the background.
+"""
 import asyncio
 import os
 
-free = []
+free, tasks = [], set()
 
 
 async def call(n):
@@ -12,6 +15,11 @@ async def call(n):
     if await reader.readline() != b"up n=%d\n" % n:
         raise RuntimeError("another's reply")
     free.append((reader, writer))
+
+
+async def say_background(n):
+    await asyncio.sleep(0.001)
+    print(f"background n={n}")
 
 
 async def app(scope, receive, send):
@@ -25,3 +33,6 @@ async def app(scope, receive, send):
     print(f"before n={n}")
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+    print(f"after n={n}")
+    tasks.add(task := asyncio.create_task(say_background(n)))
+    task.add_done_callback(tasks.discard)

@@ -1,4 +1,5 @@
-# The application of the attribution experiment for Rack servers: three lines and a call for each request.
+# The application of the attribution experiment for Rack servers: three lines and a call for each request, a line when the
+# answer has been sent, and one in the background.
 require "socket"
 
 $stdout.sync = true
@@ -13,11 +14,23 @@ def call_up(n)
   LINKS << link
 end
 
+# The server closes it when it has sent it.
+Body = Struct.new(:n) do
+  def each
+    yield "hello n=#{n}\n"
+  end
+
+  def close
+    puts "after n=#{n}"
+    Thread.new { puts "background n=#{n}" }
+  end
+end
+
 run(lambda do |env|
   n = env["QUERY_STRING"][/n=(\d+)/, 1].to_i
   puts "begin n=#{n}"
   call_up(n)
   puts "middle n=#{n}"
   puts "before n=#{n}"
-  [200, { "content-type" => "text/plain" }, ["hello n=#{n}\n"]]
+  [200, { "content-type" => "text/plain" }, Body.new(n)]
 end)

@@ -11,6 +11,7 @@ KIND  threads   a thread a connection
       asyncio   coroutines; background work is a task of its own
       loop      asyncio's coroutines, whose slow part is done by an executor
       gevent    greenlets, by monkey patching
+      greenlets greenlets, and a loop of our own that switches to them
 """
 import sys
 
@@ -19,6 +20,9 @@ KIND, PORT, UP = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 if KIND == "gevent":
     from gevent import monkey
     monkey.patch_all()
+
+if KIND == "greenlets":
+    import greenlet
 
 import asyncio  # noqa: E402
 import concurrent.futures  # noqa: E402
@@ -239,6 +243,64 @@ async def serve_async(reader, writer, free, tasks):
     writer.close()
 
 
+class Hub:
+    """A greenlet a connection; who would wait switches to the loop, which is the main greenlet."""
+
+    def __init__(self):
+        self.selector, self.free, self.later = selectors.DefaultSelector(), [], []
+        self.loop = greenlet.getcurrent()
+
+    def wait(self, sock):
+        self.selector.register(sock, selectors.EVENT_READ, greenlet.getcurrent())
+        self.loop.switch()
+        self.selector.unregister(sock)
+
+    def receive(self, sock):
+        self.wait(sock)
+        return sock.recv(8192)
+
+    def call(self, n):
+        link = self.free.pop() if self.free else socket.create_connection(("127.0.0.1", UP))
+        link.sendall(question(n))
+        reply = b""
+        while b"\n" not in reply.partition(b"\r\n\r\n")[2]:
+            reply += self.receive(link)
+        check(reply, n)
+        self.free.append(link)
+
+    def serve(self, connection):
+        peer = Peer(connection)
+        while True:
+            while (n := peer.take()) is None:
+                if not (data := self.receive(connection)):
+                    connection.close()
+                    return
+                peer.bytes += data
+            print(f"begin n={n}")
+            self.call(n)
+            print(f"middle n={n}")
+            print(f"before n={n}")
+            connection.sendall(response(n, peer.close))
+            print(f"after n={n}")
+            self.later.append(greenlet.greenlet(say_background))
+            self.later[-1].number = n
+            if peer.close:
+                connection.close()
+                return
+
+    def run(self, listener):
+        self.selector.register(listener, selectors.EVENT_READ)
+        while True:
+            for key, _ in self.selector.select(0 if self.later else None):
+                if key.fileobj is listener:
+                    greenlet.greenlet(self.serve).switch(listener.accept()[0])
+                else:
+                    key.data.switch()
+            later, self.later = self.later, []
+            for one in later:
+                one.switch(one.number)
+
+
 async def run_asyncio(listener):
     free, tasks = [], set()
     server = await asyncio.start_server(lambda r, w: serve_async(r, w, free, tasks), sock=listener, backlog=512)
@@ -249,6 +311,8 @@ def main():
     listener = socket.create_server(("127.0.0.1", PORT), backlog=512)
     if KIND in ("threads", "gevent"):
         threads(listener)
+    elif KIND == "greenlets":
+        Hub().run(listener)
     elif KIND == "requeue":
         Pool(listener, False).run_without_poller()
     elif KIND in ("executor", "wander"):

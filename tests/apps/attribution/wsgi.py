@@ -1,7 +1,11 @@
-"""The application of the attribution experiment for WSGI servers: three lines and a call for each request."""
+"""
+The application of the attribution experiment for WSGI servers: three lines and a call for each request, a line when the answer
+has been sent, and one in the background.
+"""
 import os
 import queue
 import socket
+import threading
 
 links = queue.SimpleQueue()
 
@@ -20,6 +24,20 @@ def call(n):
     links.put(link)
 
 
+class Body:
+    """The server closes it when it has sent it."""
+
+    def __init__(self, n, body):
+        self.n, self.body = n, body
+
+    def __iter__(self):
+        return iter([self.body])
+
+    def close(self):
+        print(f"after n={self.n}")
+        threading.Thread(target=print, args=(f"background n={self.n}",)).start()
+
+
 def app(environ, start_response):
     n = int(environ["QUERY_STRING"].partition("n=")[2])
     print(f"begin n={n}")
@@ -28,4 +46,4 @@ def app(environ, start_response):
     body = b"hello n=%d\n" % n
     print(f"before n={n}")
     start_response("200 OK", [("Content-Length", str(len(body))), ("Content-Type", "text/plain")])
-    return [body]
+    return Body(n, body)
