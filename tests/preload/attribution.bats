@@ -66,6 +66,72 @@ LINES
     [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 12 ]
 }
 
+@test "of requests that carry no ids, each must have one of its own" {
+    local one=0af7651916cd43dd8448eb211c80319c other=1111111111111111111111111111111a
+    "$programs/attribution_judge" "$tmp/progress" fresh >"$tmp/judged" <<LINES
+{"message":"<24 ms n=1 3 k","trace_id":"$one"}
+{"message":"<24 mg n=1 k v","trace_id":"$one"}
+{"message":"<24 ms n=2 3 k","trace_id":"$other"}
+{"message":"<24 mg n=2 k v","trace_id":"$one"}
+{"message":"<24 ms n=3 3 k"}
+{"message":"<24 ms n=4 3 k","trace_id":"$other"}
+{"message":"24: Client using the ascii protocol","trace_id":"$other"}
+LINES
+    jq -ce '.lines == [
+        {phase: 0, word: "ms", right: 3, none: 1, wrong: 0},
+        {phase: 0, word: "mg", right: 1, none: 0, wrong: 1}] and
+        .shared == 1 and .foreign == 0 and .repeated == 0 and .phases_seen[0].told == 3' "$tmp/judged" ||
+        { cat "$tmp/judged" && false; }
+}
+
+@test "a line in two records is one line, and its end must be the same request's" {
+    local right other
+    right=$(/usr/bin/python3 -c 'print(f"7e57{2654435761:012x}{1:016x}")')
+    other=$(/usr/bin/python3 -c 'print(f"7e57{2 * 2654435761:012x}{2:016x}")')
+    "$programs/attribution_judge" "$tmp/progress" >"$tmp/judged" <<LINES
+{"message":"begin n=1","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":5,"partial":true}
+{"message":"begin n=2","trace_id":"$other","span_id":"00000000000000a2","pid":1,"tid":6,"partial":true}
+{"message":"","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":5,"partial":true,"partial_last":true}
+{"message":"","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":6,"partial":true,"partial_last":true}
+{"message":"","pid":1,"tid":6,"partial":true,"partial_last":true}
+LINES
+    jq -ce '.lines == [{phase: 0, word: "begin", right: 2, none: 0, wrong: 0}] and .foreign == 1 and .unnumbered == 0' "$tmp/judged" ||
+        { cat "$tmp/judged" && false; }
+    [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 2 ]
+}
+
+@test "every lie of a server is found, in lines before and behind the answer and in calls, and no other" {
+    cd "$here/../../scripts/attribution.d"
+    PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$here/../.." "$build" <<'PROGRAM'
+import pathlib, sys
+import patterns, report, run
+
+WANTED = {"begin": "lines are wrong", "middle": "lines are wrong", "before": "lines are wrong", "after": "lines are wrong",
+          "background": "lines are wrong", "span": "lines are wrong", "caller": "lines are wrong", "shared": "have one id",
+          "twice": "lines came twice", "lost": "lines, wanted", "call": "calls are wrong", "parent": "calls are wrong",
+          "parents": "two calls have the parent id", "nothing": ""}
+failed = []
+run.QUIET_S = 1
+with run.Bench(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]), {}) as bench:
+    for lie, wanted in WANTED.items():
+        liar = patterns.Pattern("liar", "", "", patterns.script("/usr/bin/python3", "liar.py", lie), lines=5)
+        errors = " ".join(report.judge(liar, run.attribute(bench, liar, 200, True)))
+        if wanted not in errors or (not wanted and errors):
+            failed.append(f"{lie}: {errors}")
+sys.exit("\n".join(failed) or 0)
+PROGRAM
+}
+
+@test "a server that the object is not in is an error, whatever is asked of it" {
+    ln -s "$build/tests" "$tmp/tests"
+    touch "$tmp/libtraceshim.so"
+    run env TRACESHIM_BUILD="$tmp" "$here/../../scripts/attribution" --short --json "$tmp/results.json" --only events-timers \
+        --only pool-fifo-pointer --requests 100
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"the object is not in the server"* ]]
+}
+
 @test "the bound of what may be wrong is the exact one" {
     cd "$here/../../scripts/attribution.d"
     /usr/bin/python3 -c '

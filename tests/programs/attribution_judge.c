@@ -10,6 +10,8 @@
  * too: the one that all lines of its request have in its process, none of another one, and not the caller's; else it is wrong. With `fresh`,
  * where callers say no ids, any id will do that all lines of n have, and none of another number; it may be in lines without one.
  *
+ * A line that its thread took over a second to write comes in two records: the second, which is empty, must be the same request's.
+ *
  * Beside the counts: how often a line came twice (the same word for the same n), how many requests have a line with an id, and
  * how many were at work at a time: between their lines "begin" and "before", whenever one begins.
  */
@@ -30,6 +32,7 @@
 #define SPAN_HEX 16
 #define TRACE_HEX 32
 #define PROCESSES 2
+#define THREADS 65536 /* by their number: one that comes again has ended its line */
 
 struct counts {
 	long right, none, wrong;
@@ -60,6 +63,7 @@ static struct counts counts[PHASES_MAX][WORDS_MAX];
 static char words[WORDS_MAX][WORD_SIZE];
 static int word_count;
 static struct seen seen[PHASES_MAX];
+static long unfinished[THREADS]; /* whose line the thread has begun */
 static long unnumbered, no_record, foreign, repeated;
 static int examples;
 static bool fresh;
@@ -207,8 +211,31 @@ static void note(long n, int word, bool told)
 	}
 }
 
-/* `line` ends in NUL at `len`. */
-static void judge(const char *line, size_t len)
+static long *unfinished_of(const char *line)
+{
+	const char *tid = strstr(line, "\"tid\":");
+
+	return &unfinished[tid != NULL ? atol(tid + strlen("\"tid\":")) % THREADS : 0];
+}
+
+/* Is the record nothing but the end of a line whose first part is a record already? Then it is judged here. */
+static bool ends_line(const char *line, size_t len)
+{
+	const char *id = strstr(line, "\"trace_id\":\"");
+	long n;
+
+	if (strstr(line, "\"message\":\"\",") == NULL || strstr(line, "\"partial_last\":true") == NULL)
+		return false;
+	n = *unfinished_of(line);
+	if (id != NULL && (n <= 0 || !is_right(line, len, len, id + strlen("\"trace_id\":\""), n))) {
+		foreign++;
+		show("the end of another's line", line, len);
+	}
+	return true;
+}
+
+/* `line` ends in NUL at `len`. Returns whether it is a line of its own. */
+static bool judge(const char *line, size_t len)
 {
 	const char *message = strstr(line, "\"message\":\""), *id = strstr(line, "\"trace_id\":\"");
 	struct counts *count;
@@ -216,6 +243,8 @@ static void judge(const char *line, size_t len)
 	size_t at = 0;
 	long n = next_number(line, len, &at);
 
+	if (n < 0 && ends_line(line, len))
+		return false;
 	if (len < 2 || line[0] != '{' || line[len - 1] != '}' || message == NULL) {
 		no_record++;
 		message = line;
@@ -230,8 +259,10 @@ static void judge(const char *line, size_t len)
 			foreign++;
 			show("names no request", line, len);
 		}
-		return;
+		return true;
 	}
+	if (strstr(line, "\"partial\":true") != NULL)
+		*unfinished_of(line) = n;
 	word = word_of(message);
 	note(n, word, id != NULL);
 	count = &counts[n / PHASE_SIZE][word];
@@ -243,6 +274,7 @@ static void judge(const char *line, size_t len)
 		count->wrong++;
 		show("wrong", line, len);
 	}
+	return true;
 }
 
 static int compare(const void *one, const void *other)
@@ -350,8 +382,7 @@ int main(int argc, char **argv)
 	while ((len = getline(&line, &room, stdin)) > 0) {
 		if (line[len - 1] == '\n')
 			line[--len] = '\0';
-		judge(line, (size_t)len);
-		++*progress;
+		*progress += judge(line, (size_t)len);
 	}
 	print_results();
 	return 0;
