@@ -45,7 +45,7 @@ def sums(result, what, pipelined=None, behind=None):
                      behind in (None, row["word"] in BEHIND)]
     total = add_up(rows)
     if what == "lines" and pipelined is None and behind is None:
-        total["wrong"] += sum(run["foreign"] + run["shared"] for run in result.get("runs", []))
+        total["wrong"] += sum(run["foreign"] + run.get("shared", 0) for run in result.get("runs", []))
     return total
 
 
@@ -137,7 +137,7 @@ def row(title, parts, spent, costs):
 
 def at_work(result):
     """How many requests were between their first line and their answer, whenever one began: the mean, and the most."""
-    seen = [phase for run in result.get("runs", []) for phase in run["phases_seen"] if phase["begun"]]
+    seen = [phase for run in result.get("runs", []) for phase in run.get("phases_seen", []) if phase["begun"]]
     begun = sum(phase["begun"] for phase in seen)
     mean = sum(phase["mean_at_work"] * phase["begun"] for phase in seen) / begun if begun else 0
     return f"{mean:.1f}, {max(phase['most_at_work'] for phase in seen)}" if seen else "-"
@@ -149,7 +149,7 @@ def parts_of(result):
             "lines pipelined": sums(result, "lines", True), "all lines": sums(result, "lines"),
             "calls": sums(result, "calls", False), "calls pipelined": sums(result, "calls", True),
             "all calls": sums(result, "calls"), "requests": requests(result), "at work": at_work(result),
-            "told": sum(phase["told"] for run in runs for phase in run["phases_seen"])}
+            "told": sum(phase["told"] for run in runs for phase in run.get("phases_seen", []))}
 
 
 def merge(results):

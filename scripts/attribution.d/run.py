@@ -46,6 +46,7 @@ class Bench:
         self.apps = root / "tests" / "apps" / "attribution"
         self.settings = settings
         self.tmp = None
+        self.clients = set()  # that run
 
     def __enter__(self):
         self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="attribution."))
@@ -54,6 +55,10 @@ class Bench:
 
     def __exit__(self, *_):
         shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def stop_clients(self):
+        for client in list(self.clients):
+            client.terminate()
 
     def environment(self, preloaded, folder, settings):
         env = {name: value for name, value in os.environ.items()
@@ -157,10 +162,12 @@ def ask(bench, pattern, port, up, phases, session):
     spent = [processor_seconds(session)]
     with tempfile.TemporaryFile("w+", dir=bench.tmp) as said:
         with subprocess.Popen([str(word) for word in args], stdout=subprocess.PIPE, stderr=said, text=True) as load:
+            bench.clients.add(load)
             for _ in phases:
                 load.stdout.readline()
                 spent.append(processor_seconds(session))
             answered = load.stdout.read()
+        bench.clients.discard(load)
         said.seek(0)
         said = said.read()
     if load.returncode != 0:
