@@ -420,7 +420,8 @@ static ssize_t decode(struct hpack *h, struct step *s)
 	for (;;) {
 		int flags = 0;
 		nghttp2_nv nv;
-		ssize_t n = hpack_nghttp2_hd_inflate_hd2(h->inflater, &nv, &flags, (const uint8_t *)s->in, s->len, s->last);
+		ssize_t n =
+			hpack_nghttp2_hd_inflate_hd2(h->inflater, &nv, &flags, (const uint8_t *)s->in, s->len, s->last);
 
 		if (n < 0)
 			return n;

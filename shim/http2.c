@@ -460,7 +460,8 @@ static bool take_usual_frame(struct input *in, enum http2_status *status)
 	uint32_t len, stream;
 	unsigned flags;
 
-	if (half->part_len > 0 || available(in) <= FRAME_HEADER || header[3] > TYPE_HEADERS || half->in_block || !half->begun)
+	if (half->part_len > 0 || available(in) <= FRAME_HEADER || header[3] > TYPE_HEADERS || half->in_block ||
+	    !half->begun)
 		return false;
 	len = http2_read_length(header);
 	flags = header[4];

@@ -109,7 +109,7 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 		event = sending ? http2_call_event : http2_reply_event;
 	}
 	if (config.export_traces)
-		sink.data = served ? sending ? http2_answer_data : http2_served_data :
+		sink.data = served  ? sending ? http2_answer_data : http2_served_data :
 		            sending ? http2_call_data :
 		                      http2_reply_data;
 	while (len > 0) {

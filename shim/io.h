@@ -129,7 +129,8 @@ void io_receive_unseen(int fd, ssize_t received);
  * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent: io_answer_end is for all of it.
  */
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
-bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov, struct iovec *v);
+bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
+                           struct iovec *v);
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);
 /* IO_SPECIAL is then done by the caller: what comes next of the program's bytes, from `from` on. */
 struct io_plan {

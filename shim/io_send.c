@@ -829,7 +829,8 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 
 /* ---- plain text of TLS ---- */
 
-bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov, struct iovec *v)
+bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
+                           struct iovec *v)
 {
 	io->handle = handle;
 	io->iov = iov;

@@ -272,8 +272,8 @@ static void mark(struct tls_call *call, struct tls *t, const struct tls_library 
 }
 
 /* One that is not tied yet, or not any more; or an event of it that moves nothing. */
-static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *session, const struct tls_library *library,
-                                                   enum conn_role role, bool moves)
+static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *session,
+                                                   const struct tls_library *library, enum conn_role role, bool moves)
 {
 	struct tls *t = find(session);
 	int saved = errno;

@@ -87,7 +87,8 @@ static void note_block(struct run *r, const struct http2_block *b)
 	note(r, said, sizeof(said));
 	for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++)
 		r->blocks = (r->blocks ^ said[i]) * 0x100000001b3u;
-	r->blocks = (r->blocks ^ b->list_bytes ^ (uint64_t)b->grpc << 32 ^ (uint64_t)b->grpc_status << 40) * 0x100000001b3u;
+	r->blocks =
+		(r->blocks ^ b->list_bytes ^ (uint64_t)b->grpc << 32 ^ (uint64_t)b->grpc_status << 40) * 0x100000001b3u;
 	REQUIRE(!b->sound || b->kind == HTTP2_TRAILERS || b->fields > r->inserted);
 	r->inserted = 0;
 }

@@ -149,7 +149,7 @@ right_ids() {
     calls=$(counter calls_injected)
     [ "$calls" -ge 75 ]
     until_received "$calls"
-    [ -z "$(received | grep -vE '^00-0{29}(0[0-9][0-9]|100)-[0-9a-f]{16}-01')" ]
+    [ "$(received | grep -cvE '^00-0{29}(0[0-9][0-9]|100)-[0-9a-f]{16}-01')" -eq 0 ]
     # What its access line says is the trace that the next server got.
     stop "$pid"
     right_ids "$tmp/nginx.log"

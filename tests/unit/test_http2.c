@@ -893,17 +893,25 @@ static void a_block_that_comes_again_is_known(void **state)
 
 	(void)state;
 	begin_asking(&r);
-	assert_false(ASK(&r, GET_ROOT "\x01\x01" "a"));
-	assert_true(ASK(&r, GET_ROOT "\x01\x01" "a"));
+	assert_false(ASK(&r, GET_ROOT "\x01\x01"
+	                              "a"));
+	assert_true(ASK(&r, GET_ROOT "\x01\x01"
+	                             "a"));
 	assert_int_equal(block->fields, 4);
 	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 10 + 1 + 4 * 32);
-	assert_true(ASK(&r, GET_ROOT "\x01\x01" "a"));
-	assert_false(ASK(&r, GET_ROOT "\x01\x01" "b"));
+	assert_true(ASK(&r, GET_ROOT "\x01\x01"
+	                             "a"));
+	assert_false(ASK(&r, GET_ROOT "\x01\x01"
+	                              "b"));
 	assert_false(ASK(&r, GET_ROOT));
 	assert_true(ASK(&r, GET_ROOT));
 	assert_int_equal(block->fields, 3);
-	assert_false(ASK(&r, GET_ROOT "\x10\x01" "n\x01" "v")); /* never indexed, of a new name */
-	assert_true(ASK(&r, GET_ROOT "\x10\x01" "n\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\x10\x01"
+	                              "n\x01"
+	                              "v")); /* never indexed, of a new name */
+	assert_true(ASK(&r, GET_ROOT "\x10\x01"
+	                             "n\x01"
+	                             "v"));
 	assert_string_equal(r.trace, "");
 	end(&r);
 }
@@ -914,8 +922,12 @@ static void a_block_with_a_wanted_field_is_read_each_time(void **state)
 
 	(void)state;
 	begin_asking(&r);
-	assert_false(ASK(&r, GET_ROOT "\x00\x06" "wanted\x01" "v"));
-	assert_false(ASK(&r, GET_ROOT "\x00\x06" "wanted\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\x00\x06"
+	                              "wanted\x01"
+	                              "v"));
+	assert_false(ASK(&r, GET_ROOT "\x00\x06"
+	                              "wanted\x01"
+	                              "v"));
 	assert_string_equal(r.trace, "wanted=v;wanted=v;");
 	end(&r);
 }
@@ -927,12 +939,17 @@ static void a_block_that_changes_the_table_is_read_each_time(void **state)
 
 	(void)state;
 	begin_asking(&r);
-	assert_false(ASK(&r, GET_ROOT "\x40\x01" "n\x01" "v"));
-	assert_false(ASK(&r, GET_ROOT "\x40\x01" "n\x01" "v"));
+	assert_false(ASK(&r, GET_ROOT "\x40\x01"
+	                              "n\x01"
+	                              "v"));
+	assert_false(ASK(&r, GET_ROOT "\x40\x01"
+	                              "n\x01"
+	                              "v"));
 	assert_false(ASK(&r, GET_ROOT "\xbf")); /* so there are two */
 	assert_true(ASK(&r, GET_ROOT "\xbf"));
 	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 1 + 4 * 32);
-	assert_false(ASK(&r, GET_ROOT "\x7e\x02" "vv")); /* now the second one is the first one of before */
+	assert_false(ASK(&r, GET_ROOT "\x7e\x02"
+	                              "vv")); /* now the second one is the first one of before */
 	assert_false(ASK(&r, GET_ROOT "\xbe"));
 	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 2 + 4 * 32);
 	assert_true(ASK(&r, GET_ROOT "\xbe"));

@@ -109,8 +109,8 @@ static size_t random_fields(nghttp2_nv *fields, size_t count, char *at)
 
 	if (pick(4) == 0) { /* as many others: from the second time on they are in the table */
 		for (i = count; i < count + more % 3; i++)
-			fields[i] = (nghttp2_nv){ (uint8_t *)names[i % 3], (uint8_t *)"the same", strlen(names[i % 3]), 8,
-				                  NGHTTP2_NV_FLAG_NONE };
+			fields[i] = (nghttp2_nv){ (uint8_t *)names[i % 3], (uint8_t *)"the same", strlen(names[i % 3]),
+				                  8, NGHTTP2_NV_FLAG_NONE };
 		return i;
 	}
 	for (i = count; i < count + more; i++) {
