@@ -23,6 +23,7 @@
 #include "node.h"
 #include "os.h"
 #include "process.h"
+#include "python.h"
 #include "ring.h"
 #include "stdio_table.h"
 
@@ -247,6 +248,8 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 		unbuffer_python();
 		current_init(program, find_runtime);
 		current_watch_threads(io_end_thread);
+		if (Py_Initialize != NULL)
+			python_init();
 		if (config.attribution == ATTRIBUTION_VALIDATED)
 			handoff_init(real_symbol(RTLD_DEFAULT, "traceshim_handoff"));
 		environment_remember(environ);

@@ -2,6 +2,7 @@
  * Reading and writing. Every hook: begin, real call, end; see io.h for what happens there.
  */
 #include "config.h"
+#include "python.h"
 #include "real.h"
 
 #include <errno.h>
@@ -71,7 +72,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
 	return n;
 }
 
-static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t len, int flags)
+static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t len, int flags, const void *caller)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -80,12 +81,15 @@ static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t 
 		return REAL(recv)(fd, buf, len, flags);
 	n = REAL(recv)(fd, buf, len, flags);
 	receive_end_buffer(&io, buf, len, n, flags);
+	if (__builtin_expect(python_watched, 0) && n > 0)
+		python_received(fd, caller);
 	return n;
 }
 
 EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
-	return io_uninvolved(fd) ? REAL(recv)(fd, buf, len, flags) : recv_watched(fd, buf, len, flags);
+	return io_uninvolved(fd) ? REAL(recv)(fd, buf, len, flags) :
+	                           recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
 EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)

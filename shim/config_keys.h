@@ -58,7 +58,7 @@
 	X(ring_size, "TRACESHIM_RING_SIZE", "1048576", \
 	  "bytes that each thread has for what the agent did not fetch yet, up to a power of two") \
 	X(loop, "TRACESHIM_LOOP", "auto", \
-	  "trust in event loops: auto, inline, single, off") \
+	  "trust in event loops: auto, inline, single, off (of asyncio, too)") \
 	X(attribution, "TRACESHIM_ATTRIBUTION", "proven", \
 	  "validated: believe evidence, too, of which job a worker takes out of a queue") \
 	X(stdio, "TRACESHIM_STDIO", "", \

@@ -34,6 +34,8 @@
  *   LOOP       The thread waited in an event loop and then read the request, or resumed it on a non-blocking connection. Loops
  *              may read from blocking ones, of which they know that something is there.
  *
+ *   CONTEXT    The runtime's own async context says so (asyncio), each time anew: contexts.h.
+ *
  * LOOP is the hard one, because a loop may run code of another request after the read without any call that we see:
  * a timer that is due, a task that was queued earlier, a task that the previous event's handler has queued. So an iteration
  * of the loop proves something only if all of these hold:
@@ -72,6 +74,7 @@
 
 #include "config.h"
 #include "conn.h"
+#include "contexts.h"
 #include "counters.h"
 #include "handoff.h"
 #include "layout.h"
@@ -89,7 +92,7 @@
 /* A pool that works in stages answers what it reads by chance, seven times in ten when it has little to do: 1 in 10^9. */
 #define READ_PROOFS 64
 
-enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED, CLASS_VALIDATED };
+enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED, CLASS_VALIDATED, CLASS_CONTEXT };
 
 struct current {
 	union {
@@ -116,6 +119,8 @@ static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
 static int64_t
 	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
+static bool asks_runtime; /* blind, or has contexts; atomic */
+static bool (*context_says)(struct context_mark *mark);
 static bool pools; /* some thread of this process has waited for work from others */
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
@@ -217,7 +222,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	bool python;
 	size_t i;
 
-	blind = resolve("napi_create_function") != NULL;
+	blind = asks_runtime = resolve("napi_create_function") != NULL;
 	python = resolve("Py_Initialize") != NULL;
 	/* The `java` launcher loads the machine later. */
 	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
@@ -333,13 +338,10 @@ static bool inherited_proven(struct request *request)
 	       !__atomic_load_n(&pools, __ATOMIC_RELAXED) && !__atomic_load_n(&takes_over, __ATOMIC_RELAXED);
 }
 
-struct request *current_known(void)
+static inline __attribute__((always_inline)) struct request *followed(struct current *me)
 {
-	struct current *me = self();
 	struct request *request = me->request;
 
-	if (__builtin_expect(blind, 0))
-		return managed_known();
 	if (__builtin_expect(request == NULL, 1) || request_state(request) == REQUEST_FOLLOWED)
 		return NULL;
 	switch (me->class) {
@@ -349,6 +351,53 @@ struct request *current_known(void)
 	case CLASS_INHERITED: return me->child || inherited_proven(request) ? request : NULL;
 	default: return NULL;
 	}
+}
+
+void current_ask_contexts(bool (*says)(struct context_mark *mark))
+{
+	__atomic_store_n(&context_says, says, __ATOMIC_RELEASE);
+	__atomic_store_n(&asks_runtime, true, __ATOMIC_RELEASE);
+}
+
+bool current_loops(void)
+{
+	return self()->in_loop;
+}
+
+/*
+ * What the runtime says. A thread that reads for itself or inherits is believed where its context names nobody; an event loop is
+ * not: it runs what it likes. Where a context names another one than the thread itself has read, neither is believed; but a
+ * thread that has inherited is a pool's, and does what its context says.
+ */
+static __attribute__((cold, noinline)) struct request *told(void)
+{
+	struct current *me = self();
+	struct context_mark mark;
+	struct request *named;
+	bool own;
+
+	if (blind)
+		return managed_known();
+	if (!context_says(&mark))
+		return followed(me);
+	named = contexts_request(&mark);
+	own = me->request != NULL && me->class != CLASS_LOOP && me->class != CLASS_CONTEXT;
+	if (own && (named == NULL || me->class != CLASS_INHERITED)) {
+		struct request *known = named == NULL ? followed(me) : named == me->request ? me->request : NULL;
+
+		request_unref(named);
+		return known;
+	}
+	set(named, CLASS_CONTEXT);
+	request_unref(named);
+	return named;
+}
+
+struct request *current_known(void)
+{
+	if (__builtin_expect(__atomic_load_n(&asks_runtime, __ATOMIC_RELAXED), 0))
+		return told();
+	return followed(self());
 }
 
 bool current_has_request(void)

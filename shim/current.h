@@ -16,6 +16,16 @@ struct conn;
 /* Read what kind of program this is (its name, the runtimes in it). Constructor only. `resolve` is dlsym-like. */
 void current_init(const char *program, void *(*resolve)(const char *name));
 
+/*
+ * A runtime's async contexts are asked from now on (contexts.h). `says` fills the mark of the context that runs on this thread; false:
+ * it has none. It must be signal-safe.
+ */
+struct context_mark;
+void current_ask_contexts(bool (*says)(struct context_mark *mark));
+
+/* Has this thread waited in an event loop? */
+bool current_loops(void);
+
 /* Is this a runtime whose requests only its own async context can tell apart (Node)? Then no context and no injection. */
 bool current_is_blind(void);
 

@@ -44,6 +44,8 @@
 	X(fd_limit_skipped, "descriptors above the table's limit")                                                     \
 	X(ids_invalid, "trace headers from callers that were not valid")                                               \
 	X(baggage_invalid, "baggage or tracestate from callers that was not valid")                                    \
+	X(context_marks, "requests that asyncio's contexts were told of")                                              \
+	X(context_unreadable, "1 when this Python's contexts could not be read: asyncio's lines have no ids")          \
 	X(context_contradictions, "times two sources named different requests: answered with none")                    \
 	X(context_multi_agreed, "event-loop answers that proved right")                                                \
 	X(config_invalid, "configuration values that were ignored")                                                    \

@@ -118,7 +118,8 @@ for kind, title, settings in (
         ("executor", "Python: reader → executor", {}),
         ("wander", "Python: poller → executor that reads one request", {}),
         ("requeue", "Python: executor that reads one request and queues its connection again", {}),
-        ("asyncio", "Python: asyncio", {}), ("loop", "Python: asyncio and an executor", {}),
+        ("asyncio", "Python: asyncio", {"floor": 0.999, "calls_floor": 0.999, "short": True}),
+        ("loop", "Python: asyncio and an executor", {"floor": 0.999}),
         ("gevent", "Python: gevent", {}), ("greenlets", "Python: greenlets, a loop of one's own", {})):
     add(f"python-{kind}", title, "Python, Ruby, Java, Node", script("/usr/bin/python3", "server.py", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Ruby: a thread a connection", {"floor": 1, "calls_floor": 1}),
@@ -146,7 +147,7 @@ add("real-gunicorn-gthread", "gunicorn, gthread", REAL,
     servers.gunicorn("--worker-class", "gthread", "--workers", 2, "--threads", 8), lines=6, pipelines=False, **PROVEN)
 add("real-gunicorn-gevent", "gunicorn, gevent", REAL, servers.gunicorn("--worker-class", "gevent", "--workers", 2), lines=6,
     pipelines=False)
-add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=5)
+add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=5, floor=0.999, calls_floor=0.999)
 add("real-waitress", "waitress", REAL, servers.waitress, lines=5)
 add("real-puma", "puma", REAL, servers.puma, lines=5)
 add("real-tomcat", "tomcat", REAL, servers.tomcat, lines=5)
