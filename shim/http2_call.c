@@ -196,8 +196,8 @@ static void take_reply(struct conn *conn, const struct http2_block *block)
 		span_take_grpc(s->ex.span, false, block->grpc_status);
 		if (block->kind == HTTP2_INTERIM)
 			span_was_interim(&s->ex);
-		else if (block->kind == HTTP2_RESPONSE)
-			span_head_was_read(&s->ex);
+		else if (block->kind == HTTP2_RESPONSE || block->grpc_status != HTTP2_NO_GRPC_STATUS)
+			span_head_was_read(&s->ex); /* how a call of gRPC went is said behind what it answers */
 	}
 	if (block->kind == HTTP2_RESPONSE) {
 		s->ex.response_begun = true;

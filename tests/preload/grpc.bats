@@ -53,3 +53,10 @@ until_spans() {
     [ "$(jq -r .message "$tmp/answers" | grep -c " $parent\$")" -eq 10 ]
     until_spans 10 '.kind == "client" and .grpc and .grpc_status == 0'
 }
+
+@test "a client's span ends with the trailers, which say how the call went, not with the head of the answer" {
+    shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
+    env "${settings[@]}" TRACESHIM_LOG=off LD_PRELOAD="$object" /usr/bin/python3 "$here/grpc_peer.py" call "$port" Talk 3 >"$tmp/answers"
+    diff "$tmp/answers" <(seq -f 'message %g' 0 2)
+    until_spans 3 '.kind == "client" and .grpc and .grpc_status == 0 and .first > 0 and .first < .end'
+}

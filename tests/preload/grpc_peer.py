@@ -2,10 +2,12 @@
 """gRPC without generated code: a server, or a client that makes calls one after the other. Messages are bytes.
 
     grpc_peer.py serve PORT [NEXT]      Demo/Echo answers what it gets, and the traceparent that came with it; Demo/Fail fails with
-                                        NOT_FOUND, Demo/Broken with INTERNAL; Demo/Ask asks Demo/Echo of the server at NEXT
+                                        NOT_FOUND, Demo/Broken with INTERNAL; Demo/Ask asks Demo/Echo of the server at NEXT;
+                                        Demo/Talk sends its head at once, and the rest when it was told everything
     grpc_peer.py call PORT METHOD COUNT [TRACEPARENT]
 """
 import sys
+import threading
 from concurrent import futures
 
 import grpc
@@ -36,18 +38,42 @@ def serve(port, next_port):
     def pass_on(request, _context):
         return ask(request)
 
+    def talk(requests, context):
+        context.send_initial_metadata(())
+        yield b" ".join(requests)
+
     methods = {"Echo": echo, "Fail": fail, "Broken": broken, "Ask": pass_on}
+    handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
+    handlers["Talk"] = grpc.stream_stream_rpc_method_handler(talk)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
-        SERVICE, {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}),))
+        SERVICE, handlers),))
     if not server.add_insecure_port(f"127.0.0.1:{port}"):
         sys.exit(1)
     server.start()
     server.wait_for_termination()
 
 
+def talk(channel, count):
+    """Nothing is said before the answer's head is here."""
+    for n in range(count):
+        begun = threading.Event()
+
+        def words():
+            begun.wait()
+            yield b"message %d" % n
+
+        answers = channel.stream_stream(f"/{SERVICE}/Talk")(words(), timeout=20)
+        answers.initial_metadata()
+        begun.set()
+        print(b" ".join(answers).decode())
+
+
 def call(port, method, count, parent):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        if method == "Talk":
+            talk(channel, count)
+            return
         stub = channel.unary_unary(f"/{SERVICE}/{method}")
         for n in range(count):
             try:
