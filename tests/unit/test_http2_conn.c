@@ -791,7 +791,7 @@ CORE_TEST_FOR(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still, "ngi
 	ask(fd, 3, END_STREAM, OTHER_PARENT);
 	CHECK_NOTHING_KNOWN();
 	wait_in_loop();
-	current_read_request(http2_find_stream(http2_of(core_conn(fd)), 3)->ex.request, false);
+	current_read_request(http2_find_stream(http2_of(core_conn(fd)), 3)->ex.request);
 	CHECK_KNOWN(CORE_OTHER_TRACE);
 	CHECK_INT(send_bytes(&w, fd, &b), b.len); /* and is ended now */
 	CHECK_NOTHING_KNOWN();

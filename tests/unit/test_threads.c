@@ -296,7 +296,7 @@ static void *print(void *arg)
 		struct request *request = request_new();
 		struct marks_taken *t;
 
-		marks_note(stream, next_random(&seed) % 64, 1 + next_random(&seed) % 64, request);
+		marks_note(stream, next_random(&seed) % 64, 1 + next_random(&seed) % 64, request, false);
 		request_unref(request);
 		if (next_random(&seed) % 4 == 0 && (t = marks_take(stream, 1 + next_random(&seed) % 300)) != NULL) {
 			CHECK(t->len > 0);
