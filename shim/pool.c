@@ -72,7 +72,8 @@ static void *take_new(const struct pool *pool)
 	return block_at(pool, index);
 }
 
-void *pool_take(const struct pool *pool)
+/* A block of a later chunk, or one that was never used, or the first one again, which another thread took meanwhile. */
+static __attribute__((noinline)) void *take_otherwise(const struct pool *pool)
 {
 	uint64_t head = __atomic_load_n(&pool->state->free_head, __ATOMIC_ACQUIRE);
 
@@ -85,6 +86,22 @@ void *pool_take(const struct pool *pool)
 			return block;
 	}
 	return take_new(pool);
+}
+
+void *pool_take(const struct pool *pool)
+{
+	struct pool_state *state = pool->state;
+	uint64_t head = __atomic_load_n(&state->free_head, __ATOMIC_ACQUIRE);
+	uint32_t index = (uint32_t)head - 1; /* of none: beyond all chunks */
+
+	if (__builtin_expect(index < pool->per_chunk, 1)) {
+		char *block = (char *)__atomic_load_n(&state->chunk[0], __ATOMIC_ACQUIRE) + (size_t)index * pool->block;
+		uint32_t link = __atomic_load_n((uint32_t *)(void *)block, __ATOMIC_RELAXED);
+
+		if (own_replace64(&state->free_head, &head, ((head >> 32) + 1) << 32 | link))
+			return block;
+	}
+	return take_otherwise(pool);
 }
 
 static uint32_t index_of(const struct pool *pool, const char *block)
