@@ -150,6 +150,18 @@ static enum http2_status begin_block(struct input *in)
 	return HTTP2_MORE;
 }
 
+/* Its last one, as far as is known: behind the frame's header. */
+static void note_block_frame(const struct input *in)
+{
+	struct http2_half *half = in->half;
+
+	half->block.frame_type = half->type;
+	half->block.frame_flags = half->flags;
+	half->block.pad = 0;
+	half->block.frame_len = half->remaining;
+	half->block.frame_at = half->taken + (uint64_t)(in->p - in->begin) - FRAME_HEADER;
+}
+
 /* The payload's first element, and whether the frame may have this length and stream. */
 static enum http2_status enter_block(struct input *in)
 {
@@ -170,11 +182,7 @@ static enum http2_status enter_block(struct input *in)
 	              priority                        ? STATE_PRIORITY :
 	              half->type == TYPE_PUSH_PROMISE ? STATE_PROMISED :
 	                                                STATE_FRAGMENT;
-	half->block.frame_type = half->type;
-	half->block.frame_flags = half->flags;
-	half->block.pad = 0;
-	half->block.frame_len = half->remaining;
-	half->block.frame_at = half->taken + (uint64_t)(in->p - in->begin) - FRAME_HEADER;
+	note_block_frame(in);
 	return HTTP2_MORE;
 }
 
@@ -428,7 +436,7 @@ static enum http2_status take_payload(struct input *in)
 	}
 }
 
-/* A block that is one frame, all of which is here. */
+/* A block that is one frame of HEADERS, all of which is here, without padding and priority. */
 static enum http2_status take_block(struct input *in, uint32_t len)
 {
 	struct http2_half *half = in->half;
@@ -436,9 +444,9 @@ static enum http2_status take_block(struct input *in, uint32_t len)
 
 	half->remaining = len;
 	in->p = fragment;
-	if (enter_block(in) != HTTP2_MORE || len > LIMIT_HEAD_BYTES)
+	if (begin_block(in) != HTTP2_MORE || len > LIMIT_HEAD_BYTES)
 		return HTTP2_ALIEN;
-	half->state = STATE_HEADER;
+	note_block_frame(in);
 	half->remaining = 0;
 	half->block_bytes = len;
 	in->p += len;
@@ -552,6 +560,13 @@ enum http2_status http2_skip(struct http2 *h, enum http2_side from, const struct
 	*used = n;
 	half->taken += n;
 	return status;
+}
+
+uint32_t http2_left(const struct http2_half *half)
+{
+	if (half->state == STATE_PREFACE)
+		return HTTP2_PREFACE_LEN - half->part_len;
+	return half->state == STATE_HEADER ? 0 : half->remaining;
 }
 
 bool http2_between_frames(const struct http2 *h, enum http2_side from)

@@ -202,6 +202,12 @@ enum http2_status http2_feed(struct http2 *h, enum http2_side from, const struct
 enum http2_status http2_skip(struct http2 *h, enum http2_side from, const struct http2_sink *sink, uint64_t len,
                              uint64_t *used);
 
+/*
+ * Bytes still to come of the frame (or preface) that the direction is in. 0: it is between two, or within the next one's header, of which
+ * half->part_len bytes lie in half->part. Not for an ALIEN scanner.
+ */
+uint32_t http2_left(const struct http2_half *half);
+
 /* Did the direction end between two frames, outside a block? */
 bool http2_between_frames(const struct http2 *h, enum http2_side from);
 

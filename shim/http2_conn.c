@@ -16,6 +16,7 @@
  */
 #include "http2_conn.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "config.h"
@@ -29,11 +30,13 @@ POOL(http2_conns, sizeof(struct http2_conn), 4);
 
 static void take_head(struct http2_walk *w, const char *bytes)
 {
-	const unsigned char *head = (const unsigned char *)bytes;
+	uint32_t first, last;
 
-	w->left = (uint32_t)head[0] << 16 | (uint32_t)head[1] << 8 | head[2];
-	w->type = head[3];
-	w->stream = ((uint32_t)head[5] << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 | head[8]) & 0x7fffffff;
+	memcpy(&first, bytes, sizeof(first));
+	memcpy(&last, bytes + HTTP2_FRAME_HEAD - sizeof(last), sizeof(last));
+	w->left = be32toh(first) >> 8;
+	w->type = (uint8_t)bytes[3];
+	w->stream = be32toh(last) & INT32_MAX;
 	w->head_len = 0;
 }
 
@@ -75,6 +78,16 @@ static void walk_over(struct http2_walk *w, const char *in, size_t len)
 		in += part;
 		len -= part;
 	}
+}
+
+/* The same where the scanner has read just as far. */
+static void walk_as_scanned(struct http2_walk *w, const struct http2_half *half)
+{
+	w->left = http2_left(half);
+	w->stream = half->stream;
+	w->type = half->begun ? half->type : HTTP2_WALK_PREFACE;
+	w->head_len = w->left > 0 ? 0 : half->part_len;
+	memcpy(w->head, half->part, sizeof(w->head));
 }
 
 /* Bytes that nobody saw: only a frame's payload. */
@@ -282,7 +295,7 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 		conn_make_opaque(conn, true);
 		return;
 	}
-	if (out != NULL)
+	if (out != NULL && ahead > 0)
 		walk_over(&c->walk, out, len);
 	c->sent += len;
 	if (known > 0) {
@@ -297,6 +310,8 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 	}
 	if (len > known && !feed(conn, true, out == NULL ? NULL : out + known, len - known))
 		return;
+	if (ahead == 0)
+		walk_as_scanned(&c->walk, &c->scanner.half[http2_side_of(conn, true)]);
 	settle_due(conn, c, caller);
 	if (conn_role(conn) == CONN_SERVED)
 		note_only(conn, c);

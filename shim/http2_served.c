@@ -15,16 +15,13 @@
 #include "counters.h"
 #include "span.h"
 
-/* The stream whose request this block begins; NULL: it begins none, or is not followed. */
+/* The stream whose request this block begins, of which nothing was there before; NULL: it is not followed. */
 static struct http2_stream *begin_request(struct http2_conn *c, const struct http2_block *block)
 {
-	struct http2_stream *s;
+	struct http2_stream *s = http2_open_stream(c, block->stream);
 
-	if (!block->opens)
+	if (s == NULL)
 		return NULL;
-	s = http2_find_stream(c, block->stream);
-	if (s != NULL || (s = http2_open_stream(c, block->stream)) == NULL)
-		return s;
 	s->ex.request = request_new();
 	if (s->ex.request == NULL) {
 		c->untracked = true;
@@ -33,9 +30,21 @@ static struct http2_stream *begin_request(struct http2_conn *c, const struct htt
 		return NULL;
 	}
 	s->ex.request->multiplexed = true;
-	propagate_begin(&s->ex.in, &s->ex.request->ctx);
 	if (config.export_traces)
 		span_begin_served(&s->ex);
+	return s;
+}
+
+/* The stream whose request's head a field belongs to. */
+static struct http2_stream *find_opening(struct http2_conn *c, const struct http2_block *block)
+{
+	struct http2_stream *s;
+
+	if (!block->opens)
+		return NULL;
+	s = http2_find_stream(c, block->stream);
+	if (s == NULL && (s = begin_request(c, block)) != NULL)
+		propagate_begin(&s->ex.in, &s->ex.request->ctx);
 	return s;
 }
 
@@ -47,7 +56,7 @@ bool http2_served_wants(const char *name, size_t name_len)
 void http2_served_field(void *owner, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len)
 {
-	struct http2_stream *s = begin_request(http2_of(owner), block);
+	struct http2_stream *s = find_opening(http2_of(owner), block);
 	struct trace_context *ctx;
 
 	if (s == NULL)
@@ -84,8 +93,9 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 {
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
+	bool unsaid = s == NULL; /* no field of it was wanted */
 
-	if (s == NULL && block->kind == HTTP2_REQUEST && block->sound)
+	if (unsaid && block->kind == HTTP2_REQUEST && block->sound)
 		s = begin_request(c, block);
 	if (s == NULL)
 		return;
@@ -102,7 +112,10 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 		give_up(conn, s); /* to be reset: it is in error */
 		return;
 	}
-	propagate_end(&s->ex.in, &s->ex.request->ctx);
+	if (unsaid)
+		propagate_fresh_new(&s->ex.request->ctx);
+	else
+		propagate_end(&s->ex.in, &s->ex.request->ctx);
 	s->ex.request_headed = true;
 	s->ex.request_done = block->end_stream;
 	request_advance(s->ex.request, REQUEST_LIVE);

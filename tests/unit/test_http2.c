@@ -250,6 +250,25 @@ static void feed_quietly(struct run *r, enum http2_side from, const struct bytes
 	r->data = 0;
 }
 
+/* Is the scanner in the frame that byte `at` of the direction is in? */
+static void expect_left(const struct run *r, enum http2_side from, const struct bytes *in, size_t at)
+{
+	size_t end = from == HTTP2_CLIENT ? HTTP2_PREFACE_LEN : 0, header = 0;
+
+	while (end < at && at - end >= 9) {
+		const unsigned char *frame = (const unsigned char *)in->at + end;
+
+		end += 9 + ((size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2]);
+	}
+	if (end < at)
+		header = at - end;
+	assert_int_equal(http2_left(&r->h.half[from]), end > at ? end - at : 0);
+	if (end <= at)
+		assert_int_equal(r->h.half[from].part_len, header);
+	if (header > 0)
+		assert_memory_equal(r->h.half[from].part, in->at + end, header);
+}
+
 /* `in` after `before` of the other side: the trace must be `expected`, however it is split. Frees `in`. */
 static void expect_after(const struct bytes *before, enum http2_side from, struct bytes in, const char *expected)
 {
@@ -269,8 +288,11 @@ static void expect_after(const struct bytes *before, enum http2_side from, struc
 	begin(&r);
 	if (before != NULL)
 		feed_quietly(&r, from == HTTP2_CLIENT ? HTTP2_SERVER : HTTP2_CLIENT, before);
-	for (size_t i = 0; i < in.len && r.status != HTTP2_ALIEN; i++)
+	for (size_t i = 0; i < in.len && r.status != HTTP2_ALIEN; i++) {
 		feed(&r, from, in.at + i, 1, i % 2);
+		if (r.status != HTTP2_ALIEN)
+			expect_left(&r, from, &in, i + 1);
+	}
 	assert_string_equal(r.trace, expected);
 	end(&r);
 	free(in.at);
