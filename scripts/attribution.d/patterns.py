@@ -27,6 +27,7 @@ class Pattern:
     memcached: bool = False  # speaks that, not HTTP
     fresh: bool = False  # callers say no ids: any will do that a request has for itself
     settings: dict = dataclasses.field(default_factory=dict)
+    base: typing.Optional[dict] = None  # the settings that cost is measured against; none: without the object
     row: str = ""  # of the table, where several patterns share one
     most_connections: int = 0
 
@@ -68,6 +69,11 @@ for order in "fifo", "lifo", "priority", "batch":
         program("server_functions", order), lines=6, row="C++: std::function", **C)
 for kind, title in ("task", "std::packaged_task"), ("async", "std::async"):
     add(f"functions-{kind}", f"C++: {title}", "reader → queue → workers", program("server_functions", kind), lines=6, **C)
+# The same, with evidence of whose job a worker has.
+VALIDATED = {"TRACESHIM_ATTRIBUTION": "validated"}
+for pool in PATTERNS[:]:
+    PATTERNS.append(dataclasses.replace(pool, name=f"validated-{pool.name}", group=f"{pool.group}, validated", short=False,
+                                        settings=VALIDATED, base={}))
 
 # ---- who reads answers ----------------------------------------------------------------------------------------------
 

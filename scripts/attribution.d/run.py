@@ -60,16 +60,17 @@ class Bench:
         for client in list(self.clients):
             client.terminate()
 
-    def environment(self, preloaded, folder, settings):
+    def environment(self, folder, settings):
         env = {name: value for name, value in os.environ.items()
                if not name.startswith(("TRACESHIM_", "OTEL_")) and
                name not in ("LD_PRELOAD", "TRACEPARENT", "TRACESTATE", "BAGGAGE", "PYTHONUNBUFFERED")}
         env["PYTHONDONTWRITEBYTECODE"] = "1"
         env["PATH"] += ":/usr/sbin:/sbin"
-        if preloaded:
-            handoff = self.settings.get("TRACESHIM_ATTRIBUTION") == "validated"
+        if settings is not None:
+            settings = {**settings, **self.settings}
+            handoff = settings.get("TRACESHIM_ATTRIBUTION") == "validated"
             objects = [self.object, self.build / "libtraceshim-handoff.so"][:2 if handoff else 1]
-            env.update({**settings, **self.settings}, LD_PRELOAD=":".join(map(str, objects)), TRACESHIM_RUN_DIR=str(folder / "run"))
+            env.update(settings, LD_PRELOAD=":".join(map(str, objects)), TRACESHIM_RUN_DIR=str(folder / "run"))
         return env
 
 
@@ -178,14 +179,16 @@ def ask(bench, pattern, port, up, phases, session):
     return answered, said
 
 
-def drive(bench, pattern, level, phases, preloaded=True, judged=True):
-    """One server, from start to end: (phases of the clients, counts of the judge or None, what the service said)."""
+def drive(bench, pattern, level, phases, settings, judged=True):
+    """One server, from start to end, without the object if there are no settings:
+    (phases of the clients, counts of the judge or None, what the service said)."""
+    preloaded = settings is not None
     folder = pathlib.Path(tempfile.mkdtemp(dir=bench.tmp))
     folder.chmod(0o755)
     (folder / "run").mkdir()
     (folder / "run").chmod(0o1777)
     port, up = free_port(), free_port()
-    env = bench.environment(preloaded, folder, pattern.settings)
+    env = bench.environment(folder, settings)
     command = pattern.command(bench, folder, port, up, level, env)
     judge = Judge(bench, folder, pattern.fresh) if judged else None
     sink = judge.process if judge else subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -215,24 +218,29 @@ def attribute(bench, pattern, requests, short):
     runs = []
     for level in levels:
         phases = phases_of(pattern, math.ceil(requests / len(levels)), short)
-        answered, counts, said = drive(bench, pattern, level, phases)
+        answered, counts, said = drive(bench, pattern, level, phases, pattern.settings)
         runs.append({"level": level, "phases": answered, "said": said, **counts})
     return {"runs": runs}
 
 
 def summary(ratios):
-    return {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    """The median, and the bounds of that of many more, at 95 % (an order statistic: of fewer than nine, all lie between)."""
+    ratios, rank = sorted(ratios), 1
+    while 2 * sum(math.comb(len(ratios), i) for i in range(rank + 1)) <= 0.05 * 2 ** len(ratios):
+        rank += 1
+    return {"median": statistics.median(ratios), "least": ratios[rank - 1], "most": ratios[-rank]}
 
 
 def cost(bench, pattern, pairs, requests):
-    """A request's processor time in the server and the throughput, preloaded over bare: medians of the pairs, and ranges."""
+    """A request's processor time in the server and the throughput, over those without the object, or with the pattern's base."""
     ratios = {"processor": [], "throughput": []}
     for i in range(pairs):
         spent, rate = {}, {}
-        for preloaded in (False, True) if i % 2 else (True, False):
-            answered, *_ = drive(bench, pattern, pattern.levels[0], plan(COST, requests), preloaded, judged=False)
-            spent[preloaded] = answered[1]["processor_seconds"] / answered[1]["requests"]
-            rate[preloaded] = answered[1]["requests"] / answered[1]["seconds"]
+        for measured in (False, True) if i % 2 else (True, False):
+            answered, *_ = drive(bench, pattern, pattern.levels[0], plan(COST, requests),
+                                 pattern.settings if measured else pattern.base, judged=False)
+            spent[measured] = answered[1]["processor_seconds"] / answered[1]["requests"]
+            rate[measured] = answered[1]["requests"] / answered[1]["seconds"]
         if not spent[False]:
             raise Failed("too few requests to measure their cost")
         ratios["processor"].append(spent[True] / spent[False])
