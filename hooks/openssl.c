@@ -20,6 +20,7 @@
 #include "lookup.h"
 #include "openssl.h"
 #include "os.h"
+#include "python.h"
 #include "tls.h"
 #include "tls_functions.h"
 
@@ -382,7 +383,7 @@ EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
 /* Those that say 1 or 0, and tell the bytes besides. */
 static int receive(struct ssl_st *ssl, const struct openssl *library,
                    int (*real)(struct ssl_st *, void *, size_t, size_t *), void *buf, size_t len, size_t *done,
-                   bool peek)
+                   bool peek, const void *caller)
 {
 	struct tls_call call;
 	int result;
@@ -392,6 +393,8 @@ static int receive(struct ssl_st *ssl, const struct openssl *library,
 	tls_keep_quiet(); /* early data is read by SSL_read_ex */
 	result = real(ssl, buf, len, done);
 	tls_receive_end(&call, buf, len, result > 0 ? (long)*done : 0, peek);
+	if (__builtin_expect(python_watched, 0) && result > 0 && caller != NULL && call.receive.handle.conn != NULL)
+		python_received_inside(call.receive.handle, OF(library, SSL_get_rbio)(ssl), caller);
 	return result;
 }
 
@@ -399,21 +402,24 @@ EXPORT int SSL_read_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
 	const struct openssl *library = of(ssl);
 
-	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_read_ex), buf, len, done, false);
+	return library == NULL ? 0 :
+	                         receive(ssl, library, OF(library, SSL_read_ex), buf, len, done, false,
+	                                 __builtin_return_address(0));
 }
 
 EXPORT int SSL_peek_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
 	const struct openssl *library = of(ssl);
 
-	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_peek_ex), buf, len, done, true);
+	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_peek_ex), buf, len, done, true, NULL);
 }
 
 EXPORT int SSL_read_early_data(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
 	const struct openssl *library = of(ssl);
 
-	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_read_early_data), buf, len, done, false);
+	return library == NULL ? 0 :
+	                         receive(ssl, library, OF(library, SSL_read_early_data), buf, len, done, false, NULL);
 }
 
 /* ---- writing ---- */

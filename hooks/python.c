@@ -13,7 +13,7 @@
  *   Who asks        Log lines and outgoing calls, by current_known: on any thread, from signal handlers too, without the
  *                   interpreter's lock (python_context.h). What the mark means then is contexts.h's.
  *
- * The interpreter's lock is taken in recv alone, and only where the program's caller is the interpreter itself (its socket module let
+ * The interpreter's lock is taken in recv and SSL_read_ex alone, and only where the program's caller is the interpreter itself (its module for sockets or TLS let
  * go of the lock just before, and holds nothing else), on a thread that the interpreter knows, in a context that was entered
  * by Context.run: elsewhere several connections may share one (loops without contexts, greenlets). Elsewhere, a C library
  * may log under a lock of its own, for which the holder of the interpreter's lock waits.
@@ -94,7 +94,7 @@ static const char function_names[] =
 #define STATE_WORDS 48u /* of a thread's state, among which its context is looked for */
 #define ATTEMPTS 64u    /* requests before a program that has not loaded asyncio is left alone */
 #define VARIABLES 100u  /* beside ours, so that a mapping has nodes of both kinds */
-#define CALLERS 4u      /* objects that may call recv: the interpreter, its socket module */
+#define CALLERS 4u      /* places that receive: of the interpreter, of its modules for sockets and TLS */
 
 bool python_watched;
 
@@ -103,6 +103,7 @@ static unsigned state_word; /* where a thread's state has its context */
 static bool bound, proven;  /* atomic */
 static unsigned attempts;
 static struct lookup_object interpreter;
+static __thread int last_received; /* the descriptor */
 
 void python_init(void)
 {
@@ -251,6 +252,17 @@ static void *protocol_of(int fd)
 	return protocol;
 }
 
+/* Is this asyncio's protocol for TLS, whose session gets its cipher text from there? */
+static bool is_fed_by(void *protocol, const void *rbio)
+{
+	void *incoming = attribute(protocol, "_incoming");
+	bool same = incoming != NULL && strcmp(((const char *const *)type_of(incoming))[3], "_ssl.MemoryBIO") == 0 &&
+	            ((void *const *)incoming)[2] == rbio;
+
+	py.Py_DecRef(incoming);
+	return same;
+}
+
 /* The future that is waited on until this protocol has got data: a stream's, or the protocol's own. A new reference, or NULL. */
 static void *waiter_of(void *protocol)
 {
@@ -261,12 +273,24 @@ static void *waiter_of(void *protocol)
 	return waiter;
 }
 
-/* Mark the contexts of the tasks that wait for what was read on this descriptor. */
-static void mark_waiters(int fd, const struct context_mark *read)
+/*
+ * Mark the contexts of the tasks that wait for what was read: on this descriptor, or inside the session of TLS that is fed from
+ * there, which need not be the one that has read last.
+ */
+static void mark_waiters(int fd, const void *rbio, const struct context_mark *read)
 {
-	void *protocol = protocol_of(fd), *waiter = waiter_of(protocol), *callbacks = attribute(waiter, "_callbacks");
-	py_size i, count = callbacks != NULL ? py.PyList_Size(callbacks) : 0;
+	void *protocol = protocol_of(fd), *waiter, *callbacks;
+	py_size i, count;
 
+	if (rbio != NULL) {
+		void *inside = is_fed_by(protocol, rbio) ? attribute(protocol, "_app_protocol") : NULL;
+
+		py.Py_DecRef(protocol);
+		protocol = inside;
+	}
+	waiter = waiter_of(protocol);
+	callbacks = attribute(waiter, "_callbacks");
+	count = callbacks != NULL ? py.PyList_Size(callbacks) : 0;
 	for (i = 0; i < count; i++) {
 		void *callback = py.PyList_GetItem(callbacks, i);
 		void *context = callback != NULL ? py.PyTuple_GetItem(callback, 1) : NULL;
@@ -421,7 +445,8 @@ static bool is_interpreter(const void *caller)
 		if (__atomic_load_n(&known[i], __ATOMIC_RELAXED) == caller)
 			return true;
 	if (!lookup_is_in(&interpreter, caller) &&
-	    (dladdr(caller, &info) == 0 || info.dli_fname == NULL || strstr(info.dli_fname, "/_socket.") == NULL))
+	    (dladdr(caller, &info) == 0 || info.dli_fname == NULL ||
+	     (strstr(info.dli_fname, "/_socket.") == NULL && strstr(info.dli_fname, "/_ssl.") == NULL)))
 		return false;
 	for (i = 0; i < CALLERS; i++)
 		if (__atomic_load_n(&known[i], __ATOMIC_RELAXED) == NULL) {
@@ -455,7 +480,7 @@ static bool is_marked(const struct context_mark *read)
 	return read_mark(context, &here) && here.kind == read->kind && here.span == read->span;
 }
 
-static void mark_under_lock(int fd, const struct context_mark *read)
+static void mark_under_lock(int fd, const void *rbio, const struct context_mark *read)
 {
 	int lock = py.PyGILState_Ensure(), collects = py.PyGC_Disable();
 	void *type, *value, *trace;
@@ -463,7 +488,7 @@ static void mark_under_lock(int fd, const struct context_mark *read)
 	py.PyErr_Fetch(&type, &value, &trace);
 	if ((__atomic_load_n(&proven, __ATOMIC_ACQUIRE) || start()) && !is_marked(read)) {
 		mark_here(context_here(), read);
-		mark_waiters(fd, read);
+		mark_waiters(fd, rbio, read);
 	}
 	py.PyErr_Restore(type, value, trace);
 	if (collects)
@@ -471,13 +496,25 @@ static void mark_under_lock(int fd, const struct context_mark *read)
 	py.PyGILState_Release(lock);
 }
 
-void python_received(int fd, const void *caller)
+/* rbio: NULL where the bytes came by a socket. */
+static void received(struct conn_handle handle, const void *rbio, int fd, const void *caller)
 {
 	struct context_mark read;
 	int saved = errno;
 
-	if (current_loops() && may_enter(caller) && contexts_mark(fd, &read) &&
+	if (current_loops() && may_enter(caller) && contexts_mark(handle, rbio != NULL, &read) &&
 	    !(__atomic_load_n(&proven, __ATOMIC_ACQUIRE) && is_marked(&read)))
-		mark_under_lock(fd, &read);
+		mark_under_lock(fd, rbio, &read);
 	errno = saved;
+}
+
+void python_received(int fd, const void *caller)
+{
+	last_received = fd;
+	received(conn_find(fd), NULL, fd, caller);
+}
+
+void python_received_inside(struct conn_handle handle, const void *rbio, const void *caller)
+{
+	received(handle, rbio, last_received, caller);
 }

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#include "conn.h"
+
 /* Is this CPython, whose contexts are asked for marks or might be? Set once by the constructor; cleared when it cannot be done. */
 extern bool python_watched;
 
@@ -17,5 +19,8 @@ void python_init(void);
  * on. May take the interpreter's lock. Keeps errno. Not for signal handlers: CPython's own do not receive.
  */
 void python_received(int fd, const void *caller);
+
+/* As above, for plain text of a TLS session that gets its cipher text from `rbio`, a BIO of OpenSSL's. */
+void python_received_inside(struct conn_handle handle, const void *rbio, const void *caller);
 
 #endif

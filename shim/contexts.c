@@ -27,12 +27,11 @@ static struct request *waiting(const struct conn *conn)
 	               NULL;
 }
 
-bool contexts_mark(int fd, struct context_mark *mark)
+bool contexts_mark(struct conn_handle handle, bool plain, struct context_mark *mark)
 {
-	struct conn_handle handle = conn_find(fd);
 	const struct request *request;
 
-	if (handle.conn == NULL || conn_role(handle.conn) != CONN_SERVED || conn_tls(handle.conn) != NULL ||
+	if (handle.conn == NULL || conn_role(handle.conn) != CONN_SERVED || (!plain && conn_tls(handle.conn) != NULL) ||
 	    !conn_lock_to_look(handle))
 		return false;
 	memset(mark, 0, sizeof(*mark));

@@ -28,8 +28,9 @@ struct context_mark {
 /*
  * The one request on this connection that waits for its answer and has its whole head: *mark names it; else nobody. false: not a
  * connection that serves HTTP/1, or somebody else is at it: nothing can be said. Takes the connection's lock for a look.
+ * `plain`: what was read is a TLS session's plain text; other bytes of such a connection are none.
  */
-bool contexts_mark(int fd, struct context_mark *mark);
+bool contexts_mark(struct conn_handle handle, bool plain, struct context_mark *mark);
 
 /*
  * The request that `mark` names, with a reference, as long as its answer has not begun to leave; else NULL. Takes the connection's lock

@@ -19,6 +19,8 @@
 #include "current.h"
 #include "logfiles.h"
 
+#include "../../hooks/python.h"
+
 #define GUEST(name) extern __typeof__(name) guest_##name
 GUEST(read);
 GUEST(__read_chk);
@@ -58,6 +60,15 @@ GUEST(select);
 GUEST(syscall);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* No guest here is CPython. */
+bool python_watched;
+
+void python_received(int fd, const void *caller)
+{
+	(void)fd;
+	(void)caller;
+}
 
 #define STEP 4
 #define STEPS_MAX 150

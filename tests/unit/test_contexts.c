@@ -25,7 +25,7 @@ static struct context_mark read_on(int fd)
 {
 	struct context_mark mark;
 
-	CHECK(contexts_mark(fd, &mark));
+	CHECK(contexts_mark(conn_find(fd), false, &mark));
 	return mark;
 }
 
@@ -105,8 +105,8 @@ CORE_TEST(nothing_is_said_of_calls_and_of_descriptors_that_are_none)
 	int fd = core_connect();
 	struct context_mark mark;
 
-	CHECK(!contexts_mark(fd, &mark));
-	CHECK(!contexts_mark(-1, &mark));
+	CHECK(!contexts_mark(conn_find(fd), false, &mark));
+	CHECK(!contexts_mark(conn_find(-1), false, &mark));
 	core_close(fd);
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""asyncio in the ways in which a task's context may mislead. Usage: PORT WAY. Each line names the request it is about."""
+"""asyncio in the ways in which a task's context may mislead. Usage: PORT WAY [PEM: inside TLS]. Each line names the request it is about."""
 import asyncio
 import contextvars
+import ssl
 import sys
 import threading
 
@@ -100,13 +101,18 @@ class Protocol(asyncio.Protocol):
 
 
 async def main():
+    inside = None
+    if sys.argv[3:]:
+        inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        inside.load_cert_chain(sys.argv[3])
     if way == "started":
         keep(consume())
     if way == "protocol":
-        server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", int(sys.argv[1]), backlog=512)
+        server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", int(sys.argv[1]), backlog=512,
+                                                                     ssl=inside)
     else:
         server = await asyncio.start_server(in_one_context if way == "shared" else serve, "127.0.0.1", int(sys.argv[1]),
-                                            backlog=512)
+                                            backlog=512, ssl=inside)
     await server.serve_forever()
 
 
