@@ -299,12 +299,15 @@ static ssize_t wire_emit(const struct io_emitter *emitter, const struct iovec *i
 /* As the hooks on write, writev, send and sendmsg do it. */
 static inline ssize_t wire_sendv(struct wire *w, int fd, const struct iovec *iov, int count)
 {
+	struct iovec v[IO_ANSWER_VECTORS];
 	enum io_verdict verdict;
 	struct io_send io;
 	ssize_t n;
 
 	w->emitter.emit = wire_emit;
 	w->emitter.fd = fd;
+	if (fds_kind(fds_word(fd)) == FD_CONN && io_answer_begin(&io, fd, fds_word(fd), iov, count, v))
+		return io_answer_end(&io, wire_emit(&w->emitter, v, count));
 	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, iov, count)) == IO_PLAIN)
 		return wire_emit(&w->emitter, iov, count);
 	if (verdict == IO_SPECIAL)

@@ -486,6 +486,104 @@ CORE_TEST(a_response_that_has_the_header_already_is_left_alone)
 	core_close(served);
 }
 
+/* By io_answer_begin alone. Returns the call's result; -2: it is left to io_send_begin. */
+static ssize_t answer(struct wire *w, int fd, const struct iovec *iov, int count)
+{
+	struct iovec v[IO_ANSWER_VECTORS];
+	struct io_send io;
+
+	w->emitter.emit = wire_emit;
+	if (!io_answer_begin(&io, fd, fds_word(fd), iov, count, v))
+		return -2;
+	return io_answer_end(&io, wire_emit(&w->emitter, v, count));
+}
+
+CORE_TEST(an_answer_like_the_last_one_goes_the_short_way_whatever_the_kernel_takes)
+{
+	struct iovec iov[2] = { { (char[]){ OK "\r\n" }, sizeof(OK "\r\n") - 1 }, { (char[]){ "hi" }, 2 } };
+	const size_t total = iov[0].iov_len + 2;
+	const char *expected = OK RESPONSE_LINE "\r\nhi";
+	int k;
+
+	config.response_header = CORE_NAME("x-trace-id");
+	for (k = 0; k <= (int)strlen(expected); k++) {
+		int script[2] = { k == 0 ? -EAGAIN : k, 0 };
+		struct wire w = { .script = script }, taught = { 0 };
+		size_t done;
+		ssize_t n;
+
+		begin_request(CORE_PARENT); /* a head that goes out in parts is forgotten */
+		CHECK_INT(wire_sendv(&taught, served, iov, 2), (ssize_t)total);
+		wire_free(&taught);
+		core_close(served);
+
+		begin_request(CORE_PARENT);
+		errno = 0;
+		n = answer(&w, served, iov, 2);
+		CHECK(n != -2);
+		CHECK(n == -1 ? errno == EAGAIN && k == 0 : errno == 0 && n >= 0 && n <= (ssize_t)total);
+		done = n < 0 ? 0 : (size_t)n;
+		/* The program comes back with what is left; when none of its own bytes went out it was told so. */
+		if (done < iov[0].iov_len) {
+			struct iovec rest[2] = { { (char *)iov[0].iov_base + done, iov[0].iov_len - done }, iov[1] };
+
+			CHECK_INT(wire_sendv(&w, served, rest, 2), (ssize_t)(total - done));
+		} else if (done < total) {
+			struct iovec rest = { (char *)iov[1].iov_base + (done - iov[0].iov_len), total - done };
+
+			CHECK_INT(wire_sendv(&w, served, &rest, 1), (ssize_t)(total - done));
+		}
+		CHECK_WIRE(&w, expected);
+		CHECK(core_conn(served)->first == NULL && core_conn(served)->mode == CONN_HTTP1);
+		wire_free(&w);
+		core_close(served);
+	}
+	CHECK_INT(counters_get(response_headers), 2 * (strlen(expected) + 1));
+}
+
+CORE_TEST(an_answer_that_is_none_of_the_usual_is_left_to_the_long_way)
+{
+	struct iovec whole = { (char[]){ OK "\r\nhi" }, sizeof(OK "\r\nhi") - 1 }, two = whole;
+	struct iovec two_messages = { (char[]){ OK "\r\nhi" OK "\r\nho" }, 2 * whole.iov_len };
+	struct iovec many[IO_ANSWER_VECTORS + 1] = { whole }, bad = { (void *)64, 100 };
+	struct wire w = { 0 };
+	struct conn *conn;
+	int fd;
+
+	config.response_header = CORE_NAME("x-trace-id");
+	begin_request(CORE_PARENT);
+	CHECK_INT(answer(&w, served, &whole, 1), -2); /* not known */
+	CHECK_INT(wire_sendv(&w, served, &whole, 1), (ssize_t)whole.iov_len);
+	CHECK_INT(answer(&w, served, &whole, 1), -2); /* to no request */
+	core_close(served);
+
+	begin_request(CORE_PARENT);
+	conn = core_conn(served);
+	CHECK_INT(answer(&w, served, &bad, 1), -2);
+	CHECK_INT(answer(&w, served, many, IO_ANSWER_VECTORS + 1), -2);
+	CHECK_INT(answer(&w, served, &two_messages, 1), -2);
+	two.iov_len--;
+	CHECK(answer(&w, served, &two, 1) == (ssize_t)two.iov_len); /* its body is not complete */
+	CHECK_INT(answer(&w, served, &whole, 1), -2);               /* in the midst of an answer */
+	core_close(served);
+
+	begin_request(CORE_PARENT);
+	conn = core_conn(served);
+	conn->lock = 12345;
+	CHECK_INT(answer(&w, served, &whole, 1), -2);
+	CHECK(!conn->missed && conn->lock == 12345);
+	conn->lock = 0;
+	config.response_header.len = 0;
+	CHECK_INT(answer(&w, served, &whole, 1), -2);
+	config.response_header.len = 10;
+	fd = core_connect();
+	CHECK_INT(answer(&w, fd, &whole, 1), -2);
+	core_close(fd);
+	CHECK_INT(answer(&w, served, &whole, 1), (ssize_t)whole.iov_len);
+	wire_free(&w);
+	core_close(served);
+}
+
 /* With urgent bytes or descriptors among them. That no block is lost, the fixture sees. */
 CORE_TEST(a_call_that_cannot_be_cut_up_goes_as_it_is)
 {
@@ -898,6 +996,8 @@ int main(void)
 		TEST(a_response_gets_its_header_whatever_the_kernel_takes),
 		TEST(pipelined_responses_in_one_call_get_the_header_of_their_own_request),
 		TEST(a_response_that_has_the_header_already_is_left_alone),
+		TEST(an_answer_like_the_last_one_goes_the_short_way_whatever_the_kernel_takes),
+		TEST(an_answer_that_is_none_of_the_usual_is_left_to_the_long_way),
 		TEST(a_call_that_cannot_be_cut_up_goes_as_it_is),
 		TEST(a_body_that_nobody_sees_goes_on_without_the_lock),
 		TEST(errno_survives_a_call_that_succeeds),
