@@ -48,7 +48,7 @@ static const char *name_of(const void *handle, const void *caller)
 	return name != NULL && *name != '\0' ? name : program_invocation_name;
 }
 
-static void say_missing(const void *handle, const char *name, const void *caller)
+static __attribute__((cold)) void say_missing(const void *handle, const char *name, const void *caller)
 {
 	const char *who = name_of(handle, caller);
 	size_t len = strlen(who), rest = strlen(name);

@@ -48,7 +48,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
 	return n;
 }
 
-EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+__attribute__((cold)) EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -92,7 +92,7 @@ EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 	                           recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
-EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+__attribute__((cold)) EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -117,8 +117,8 @@ EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struc
 	return n;
 }
 
-EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *addr,
-                              socklen_t *addrlen)
+__attribute__((cold)) EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
+                                                    struct sockaddr *addr, socklen_t *addrlen)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -131,7 +131,7 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int fl
 }
 
 /* Descriptors that came with a message are born here: what they are is learned at their first use. */
-static void born_with(const struct msghdr *msg)
+static __attribute__((cold)) void born_with(const struct msghdr *msg)
 {
 	struct msghdr *header = (struct msghdr *)(uintptr_t)msg; /* CMSG_NXTHDR wants it writable, and writes nothing */
 	struct cmsghdr *c;
@@ -163,7 +163,8 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	return n;
 }
 
-EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+__attribute__((cold)) EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags,
+                                          struct timespec *timeout)
 {
 	struct io_receive io;
 	bool involved = !io_uninvolved(fd) && io_receive_begin(&io, fd);
@@ -184,7 +185,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, str
 /* ---- sending ---- */
 
 /* One stretch goes by the call for one, which the kernel is through with sooner. */
-static ssize_t emit_sendmsg(const struct io_emitter *emitter, const struct iovec *iov, int count)
+static __attribute__((cold)) ssize_t emit_sendmsg(const struct io_emitter *emitter, const struct iovec *iov, int count)
 {
 	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count };
 	int flags = emitter->flags | (emitter->goes_on ? MSG_NOSIGNAL : 0);
@@ -276,7 +277,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
  * A log that is sent to, not written to: records take the place of the bytes only where that is the same as a write, on a
  * socket and without flags. Elsewhere the real call says what is wrong, or does what the flags ask for.
  */
-static bool is_left_alone(const struct io_send *io, int flags)
+static __attribute__((cold)) bool is_left_alone(const struct io_send *io, int flags)
 {
 	socklen_t len = sizeof(int);
 	int type;
@@ -377,7 +378,7 @@ static size_t message_len(const struct msghdr *msg)
 	return len;
 }
 
-EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+__attribute__((cold)) EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	uint64_t word = fds_word(fd);
 	int saved = errno;
@@ -408,7 +409,7 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 }
 
 /* Is an offset given that the kernel would refuse: none that can be read, or one into a pipe? */
-static bool is_no_offset(int fd, const off64_t *offset)
+static __attribute__((cold)) bool is_no_offset(int fd, const off64_t *offset)
 {
 	struct stat st;
 
@@ -421,7 +422,8 @@ static bool is_no_offset(int fd, const off64_t *offset)
  * pairs of descriptors, and every caller that may meet them then reads and writes (sendfile(2), copy_file_range(2)): so do
  * we. Done here it would be slow, for want of a buffer.
  */
-static bool is_refused(int out, const off64_t *out_offset, int in, const off64_t *in_offset, int error)
+static __attribute__((cold)) bool is_refused(int out, const off64_t *out_offset, int in, const off64_t *in_offset,
+                                             int error)
 {
 	uint64_t word = fds_word(out);
 	int saved = errno;
@@ -440,7 +442,8 @@ static bool is_refused(int out, const off64_t *out_offset, int in, const off64_t
 	return true;
 }
 
-EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+__attribute__((cold)) EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset,
+                                                     size_t len, unsigned flags)
 {
 	int saved = errno;
 
@@ -464,7 +467,7 @@ static bool begin_unseen(int out, const off64_t *out_offset, int in, const off64
 	return true;
 }
 
-EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
+__attribute__((cold)) EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 {
 	ssize_t n;
 
@@ -502,7 +505,8 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 	return n;
 }
 
-EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
+__attribute__((cold)) EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
+                                            unsigned flags)
 {
 	ssize_t n;
 

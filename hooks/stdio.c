@@ -65,7 +65,7 @@ static bool is_written_at_once(const FILE *stream)
  * What an unfinished line of the stream is kept under. In a server, what is written at once comes in pieces of many requests'
  * threads (cerr writes each operand by itself): each thread's make a line of their own.
  */
-static logline_key key_of(const FILE *stream)
+static __attribute__((cold)) logline_key key_of(const FILE *stream)
 {
 	if ((stream->_flags & STREAM_OF_ONE_CALL) != 0)
 		return (logline_key)os_tid();
@@ -118,7 +118,7 @@ static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 
 /* Wide streams hold characters that become bytes only when they are flushed: their lines say nothing. */
 
-static ssize_t read_slot(FILE *stream, void *data, ssize_t len)
+static __attribute__((cold)) ssize_t read_slot(FILE *stream, void *data, ssize_t len)
 {
 	struct io_receive io;
 	struct iovec iov = { data, 0 };
@@ -419,7 +419,7 @@ static FILE *opened(FILE *stream)
  * What the stream still has goes out while its descriptor is open; then both are forgotten. Returns the error that libc's
  * close would have met when it flushed: it will find nothing left to flush.
  */
-static int closing(FILE *stream)
+static __attribute__((cold)) int closing(FILE *stream)
 {
 	int saved = errno, error = 0;
 	int fd;
@@ -452,29 +452,30 @@ static int closed(int result, int error)
 	return result;
 }
 
-EXPORT FILE *fopen(const char *restrict path, const char *restrict mode)
+__attribute__((cold)) EXPORT FILE *fopen(const char *restrict path, const char *restrict mode)
 {
 	return opened(REAL(fopen)(path, mode));
 }
 
-EXPORT FILE *fopen64(const char *restrict path, const char *restrict mode)
+__attribute__((cold)) EXPORT FILE *fopen64(const char *restrict path, const char *restrict mode)
 {
 	return opened(REAL(fopen64)(path, mode));
 }
 
-EXPORT FILE *freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
+__attribute__((cold)) EXPORT FILE *freopen(const char *restrict path, const char *restrict mode, FILE *restrict stream)
 {
 	(void)closing(stream);
 	return opened(REAL(freopen)(path, mode, stream));
 }
 
-EXPORT FILE *freopen64(const char *restrict path, const char *restrict mode, FILE *restrict stream)
+__attribute__((cold)) EXPORT FILE *freopen64(const char *restrict path, const char *restrict mode,
+                                             FILE *restrict stream)
 {
 	(void)closing(stream);
 	return opened(REAL(freopen64)(path, mode, stream));
 }
 
-EXPORT int fclose(FILE *stream)
+__attribute__((cold)) EXPORT int fclose(FILE *stream)
 {
 	int error = closing(stream);
 

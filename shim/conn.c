@@ -42,7 +42,7 @@ void conn_after_fork(void)
  * A block is as bury left it, or all zero. Its generation and its lock are not ours to set: somebody with a stale handle may
  * be at them, about to see that the generation is another one.
  */
-struct conn *conn_new(enum conn_role role)
+__attribute__((cold)) struct conn *conn_new(enum conn_role role)
 {
 	struct conn *conn = pool_take(&conns);
 
@@ -78,7 +78,7 @@ static void free_exchange(const struct conn *conn, struct exchange *ex)
 	spare_give(kind_of_exchange(conn), &exchanges, ex);
 }
 
-static void drop_exchanges(struct conn *conn)
+static __attribute__((cold)) void drop_exchanges(struct conn *conn)
 {
 	struct protocol *protocol = conn->protocol;
 
@@ -232,12 +232,12 @@ CONN_UNLOCKED_LOOK bool conn_lock_to_send(struct conn_handle handle)
 	return conn_lock_within(handle, handle.conn->pending != NULL ? LOCK_PATIENCE : 1);
 }
 
-bool conn_lock_patiently(struct conn_handle handle)
+__attribute__((cold)) bool conn_lock_patiently(struct conn_handle handle)
 {
 	return conn_lock_within(handle, LOCK_PATIENCE);
 }
 
-void conn_make_opaque(struct conn *conn, bool poisoned)
+__attribute__((cold)) void conn_make_opaque(struct conn *conn, bool poisoned)
 {
 	if (conn->mode != CONN_OPAQUE && poisoned)
 		counters_count(http_poisoned);
@@ -252,7 +252,7 @@ void conn_upgrade(struct conn *conn)
 	conn->mode = CONN_UPGRADED;
 }
 
-void conn_restart(struct conn *conn, void *tls)
+__attribute__((cold)) void conn_restart(struct conn *conn, void *tls)
 {
 	struct request *raw = conn->role == CONN_SERVED ? conn->owner : NULL;
 

@@ -144,7 +144,7 @@ static pthread_key_t thread_key;
 static bool have_key;
 static void (*thread_end)(void);
 
-static void thread_ended(void *value)
+static __attribute__((cold)) void thread_ended(void *value)
 {
 	(void)value;
 	self()->noticed = false;
@@ -160,7 +160,7 @@ LAYOUT_START void current_watch_threads(void (*at_end)(void))
 }
 
 /* A key made this early is among those whose values libc keeps in the thread itself: setting one allocates nothing. */
-void current_notice_thread(void)
+__attribute__((cold)) void current_notice_thread(void)
 {
 	struct current *me = self();
 
@@ -677,7 +677,7 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	return request != NULL && conn->depth == 1 && ex->request == request && request_state(request) < REQUEST_ENDED;
 }
 
-void current_give_away(void)
+__attribute__((cold)) void current_give_away(void)
 {
 	struct current *me = self();
 
@@ -691,7 +691,7 @@ void current_give_up(void)
 		current_clear();
 }
 
-bool current_begin_job(void)
+__attribute__((cold)) bool current_begin_job(void)
 {
 	struct current *me = self();
 
@@ -710,7 +710,7 @@ void current_take_job(struct request *request)
 	set(request, CLASS_VALIDATED);
 }
 
-void current_adopt(struct request *inherited)
+__attribute__((cold)) void current_adopt(struct request *inherited)
 {
 	struct current *me = self();
 

@@ -70,7 +70,7 @@ static void let_go(uint64_t word)
 		conn_release(conn);
 }
 
-static __attribute__((noinline)) void replace_any(int fd, uint64_t word)
+static __attribute__((cold)) __attribute__((noinline)) void replace_any(int fd, uint64_t word)
 {
 	uint64_t *slot;
 
@@ -132,7 +132,7 @@ void fds_death(int fd)
 	replace(fd, FD_UNKNOWN);
 }
 
-void fds_death_range(unsigned first, unsigned last)
+__attribute__((cold)) void fds_death_range(unsigned first, unsigned last)
 {
 	unsigned fd;
 
@@ -146,7 +146,7 @@ void fds_death_range(unsigned first, unsigned last)
 	}
 }
 
-void fds_dup(int from, int to)
+__attribute__((cold)) void fds_dup(int from, int to)
 {
 	uint64_t word = fds_word(from);
 	struct conn *conn;

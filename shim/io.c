@@ -186,7 +186,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 	errno = saved;
 }
 
-void io_receive_unseen(int fd, ssize_t received)
+__attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 {
 	struct conn_handle handle;
 	int saved = errno;
@@ -319,7 +319,7 @@ void io_asked(int fd)
 	errno = saved;
 }
 
-void io_listening(int fd)
+__attribute__((cold)) void io_listening(int fd)
 {
 	int saved = errno;
 
@@ -343,7 +343,7 @@ void io_shut(int fd, int how)
 	errno = saved;
 }
 
-void io_set_nonblocking(int fd, bool nonblocking)
+__attribute__((cold)) void io_set_nonblocking(int fd, bool nonblocking)
 {
 	struct conn *conn = fds_conn(fds_word(fd));
 
@@ -502,7 +502,7 @@ struct request *io_line_request(void)
 	return known != NULL ? known : current_ambient();
 }
 
-void io_flush_logs(void)
+__attribute__((cold)) void io_flush_logs(void)
 {
 	int saved = errno;
 
@@ -521,7 +521,7 @@ void io_flush_thread_logs(void)
 	errno = saved;
 }
 
-void io_end_thread(void)
+__attribute__((cold)) void io_end_thread(void)
 {
 	if (io_active())
 		io_flush_thread_logs();
@@ -549,7 +549,7 @@ LAYOUT_START void io_end(void)
 	errno = saved;
 }
 
-void io_closing(int fd)
+__attribute__((cold)) void io_closing(int fd)
 {
 	uint64_t word = fds_word(fd);
 	int saved = errno;

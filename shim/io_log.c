@@ -117,7 +117,7 @@ static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
  * are, on stderr, which nobody buffers, in runtimes that keep nothing back, and where no other thread is at work and no
  * request was taken up since the last write to this file.
  */
-static bool written_when_printed(const struct io_send *io, size_t total)
+static __attribute__((cold)) bool written_when_printed(const struct io_send *io, size_t total)
 {
 	bool same = same_bindings(io->word);
 

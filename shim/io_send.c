@@ -245,7 +245,7 @@ static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 }
 
 /* An inherited connection shows by its first byte on which side we are: a client sends the request. */
-static void decide_role(struct io_send *io, struct conn *conn)
+static __attribute__((cold)) void decide_role(struct io_send *io, struct conn *conn)
 {
 	if (io->count > 0 &&
 	    (http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES ||

@@ -33,7 +33,7 @@ static bool put_rest_back(struct conn_handle handle, struct insertion *ins)
 	return true;
 }
 
-bool io_send_rest(const struct io_emitter *emitter)
+__attribute__((cold)) bool io_send_rest(const struct io_emitter *emitter)
 {
 	struct conn_handle handle = conn_of_word(emitter->fd, fds_word(emitter->fd));
 	int saved = errno, error = 0;

@@ -148,7 +148,7 @@ bool logline_backlog(const struct logline_file *f)
 	return __atomic_load_n(&f->incoming, __ATOMIC_ACQUIRE) || __atomic_load_n(&f->sending, __ATOMIC_ACQUIRE);
 }
 
-static void push_backlog(struct logline_file *f, struct logline_scratch *s, int error)
+static __attribute__((cold)) void push_backlog(struct logline_file *f, struct logline_scratch *s, int error)
 {
 	__atomic_store_n(&f->error, error, __ATOMIC_RELAXED);
 	s->next = __atomic_load_n(&f->incoming, __ATOMIC_RELAXED);
@@ -211,7 +211,7 @@ static ssize_t write_backlog(const struct logline_file *f, int fd, const struct 
 	return logline_out(fd, s->data + s->off, s->end - s->off);
 }
 
-bool logline_backlog_send(struct logline_file *f, int fd)
+__attribute__((cold)) bool logline_backlog_send(struct logline_file *f, int fd)
 {
 	struct logline_scratch *s;
 	bool first = true;
@@ -249,7 +249,7 @@ bool logline_backlog_send(struct logline_file *f, int fd)
 	return true;
 }
 
-void logline_forget_backlog(struct logline_file *f)
+__attribute__((cold)) void logline_forget_backlog(struct logline_file *f)
 {
 	struct logline_scratch *s, *next;
 

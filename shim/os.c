@@ -152,7 +152,7 @@ static long call(long number, long a, long b, long c, long d, long e)
 	return result;
 }
 
-long os_copy(void *to, const void *from, size_t len)
+__attribute__((cold)) long os_copy(void *to, const void *from, size_t len)
 {
 	struct iovec here = { to, len }, there = { (void *)(uintptr_t)from, len };
 	long pid = os_pid(), result; /* before the registers are taken */
@@ -199,7 +199,7 @@ uint32_t os_euid(void)
 	return (uint32_t)call(SYS_geteuid, 0, 0, 0, 0, 0);
 }
 
-uint64_t os_block_signals(void)
+__attribute__((cold)) uint64_t os_block_signals(void)
 {
 	uint64_t all = ~(uint64_t)0, before = 0;
 
@@ -246,7 +246,7 @@ long os_peer(int fd, struct sockaddr *addr, socklen_t *len)
 	return call(SYS_getpeername, fd, (long)addr, (long)len, 0, 0);
 }
 
-void os_host_name(char name[65])
+__attribute__((cold)) void os_host_name(char name[65])
 {
 	struct utsname system;
 
@@ -344,7 +344,7 @@ bool os_look_readable(const void *bytes, size_t len)
 	return os_ask_readable(first, last);
 }
 
-void os_forget_readable(const void *pages, size_t len)
+__attribute__((cold)) void os_forget_readable(const void *pages, size_t len)
 {
 	uintptr_t first = ((uintptr_t)pages >> OS_PAGE_SHIFT) / 32, count = (len >> OS_PAGE_SHIFT) / 32 + 2, i;
 

@@ -10,7 +10,7 @@
 
 #define PREFACE_SEEN 4u
 
-enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len)
+__attribute__((cold)) enum protocol_kind protocol_sniff(enum conn_role role, const char *in, size_t len)
 {
 	/* A program sends the first bytes in one piece, and reads them in any. */
 	bool surely = role != CONN_SERVED;
@@ -32,12 +32,12 @@ static bool is_settings(const char *in, size_t len)
 	       memcmp(in + 3, rest, sizeof(rest)) == 0;
 }
 
-bool protocol_begin_by_server(struct conn *conn, const char *out, size_t len)
+__attribute__((cold)) bool protocol_begin_by_server(struct conn *conn, const char *out, size_t len)
 {
 	return is_settings(out, len) && http2_begin(conn);
 }
 
-bool protocol_begin(struct conn *conn, const char *in, size_t len)
+__attribute__((cold)) bool protocol_begin(struct conn *conn, const char *in, size_t len)
 {
 	enum protocol_kind kind = protocol_sniff(conn_role(conn), in, len);
 

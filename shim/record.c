@@ -138,7 +138,8 @@ static inline struct record_memo *memo_of(const struct record_source *src)
 	return src->memo;
 }
 
-static __attribute__((noinline)) char *make_head(char *out, const struct record_source *src, struct record_memo *memo)
+static __attribute__((cold)) __attribute__((noinline)) char *make_head(char *out, const struct record_source *src,
+                                                                       struct record_memo *memo)
 {
 	char *end = record_put_time(put_part(out, &record_parts.open), src->time_ns);
 	if (memo && end - 9 - out <= RECORD_MEMO_HEAD) {
@@ -294,7 +295,8 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 	return (size_t)(p + 2 - out);
 }
 
-static __attribute__((noinline)) void compare_key(uint32_t *have, const char *name, size_t len, char value)
+static __attribute__((cold)) __attribute__((noinline)) void compare_key(uint32_t *have, const char *name, size_t len,
+                                                                        char value)
 {
 	uint32_t i;
 
@@ -307,7 +309,7 @@ static __attribute__((noinline)) void compare_key(uint32_t *have, const char *na
 }
 
 /* json_scan_object's callback: owner is the uint32_t of KEY_* bits. */
-static void note_key(void *owner, const char *name, size_t len, char value)
+static __attribute__((cold)) void note_key(void *owner, const char *name, size_t len, char value)
 {
 	if (len && (record_parts.first_bytes >> ((unsigned char)name[0] & 63) & record_parts.lengths >> (len & 63) & 1))
 		compare_key(owner, name, len, value);

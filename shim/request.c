@@ -45,7 +45,7 @@ struct request *request_new(void)
 	return r;
 }
 
-int request_grow_text(struct request *r)
+__attribute__((cold)) int request_grow_text(struct request *r)
 {
 	char *large;
 

@@ -76,7 +76,7 @@ struct places {
 static struct places *places;
 static __thread struct ring *own __attribute__((tls_model("initial-exec")));
 
-static void lost(enum ring_kind kind, struct ring_header *map)
+static __attribute__((cold)) void lost(enum ring_kind kind, struct ring_header *map)
 {
 	if (kind == RING_SPAN) {
 		counters_count(spans_lost);
@@ -89,7 +89,7 @@ static void lost(enum ring_kind kind, struct ring_header *map)
 	}
 }
 
-static __attribute__((noinline)) struct places *places_new(void)
+static __attribute__((cold)) __attribute__((noinline)) struct places *places_new(void)
 {
 	struct places *fresh = os_pages(sizeof(*fresh)), *there = NULL;
 
@@ -103,7 +103,7 @@ static __attribute__((noinline)) struct places *places_new(void)
 }
 
 /* A place for this thread alone, or one to share; NULL: no memory at all. */
-static __attribute__((noinline)) struct ring *find_place(int32_t tid)
+static __attribute__((cold)) __attribute__((noinline)) struct ring *find_place(int32_t tid)
 {
 	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
 	unsigned i;
@@ -217,7 +217,8 @@ static bool reserve_blocks(int fd, uint64_t len)
 	return true;
 }
 
-static __attribute__((noinline)) struct ring_header *map_file(const char *path, uint32_t capacity, uint64_t start_ticks)
+static __attribute__((cold)) __attribute__((noinline)) struct ring_header *map_file(const char *path, uint32_t capacity,
+                                                                                    uint64_t start_ticks)
 {
 	size_t len = RING_HEADER_SIZE + (size_t)capacity;
 	struct ring_header *map = MAP_FAILED;
@@ -242,7 +243,8 @@ static __attribute__((noinline)) struct ring_header *map_file(const char *path, 
 }
 
 /* The file under its name, which was nobody's. NULL: errno EEXIST: another number may do. */
-static __attribute__((noinline)) struct ring_header *make_file(struct places *all, uint32_t number, uint32_t capacity)
+static __attribute__((cold)) __attribute__((noinline)) struct ring_header *make_file(struct places *all,
+                                                                                     uint32_t number, uint32_t capacity)
 {
 	char path[RUN_PATH_ROOM], name[RUN_PATH_ROOM];
 	struct ring_header *map;
@@ -275,7 +277,7 @@ static __attribute__((noinline)) struct ring_header *make_file(struct places *al
 	return map;
 }
 
-static __attribute__((noinline)) struct ring_header *make_numbered(uint32_t capacity)
+static __attribute__((cold)) __attribute__((noinline)) struct ring_header *make_numbered(uint32_t capacity)
 {
 	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
 	uint64_t retry = __atomic_load_n(&all->retry_ms, __ATOMIC_RELAXED);
@@ -307,7 +309,7 @@ static void give_back_unused(const struct ring *ring)
 }
 
 /* No entry will be written there any more. With the ring's lock. */
-static void retire(struct ring *ring)
+static __attribute__((cold)) void retire(struct ring *ring)
 {
 	struct ring_header *map = ring->map;
 
@@ -326,7 +328,7 @@ static inline bool is_to_grow(const struct ring *ring)
 }
 
 /* The ring's first file, or the one that takes its place. Where there is none to be had, the one before stays. With the lock. */
-static __attribute__((noinline)) bool make(struct ring *ring)
+static __attribute__((cold)) __attribute__((noinline)) bool make(struct ring *ring)
 {
 	uint32_t capacity = ring->map == NULL && FIRST_CAPACITY < config.ring_size ? FIRST_CAPACITY : config.ring_size;
 	struct ring_header *map = make_numbered(capacity);
@@ -395,7 +397,8 @@ static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entr
 	return entry_at(ring, at);
 }
 
-static inline void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size, bool counted)
+static __attribute__((cold)) inline void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
+                                                size_t size, bool counted)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
@@ -456,7 +459,7 @@ uint64_t ring_hold(struct ring_entry_place *place)
 	return ticket;
 }
 
-bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep)
+__attribute__((cold)) bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep)
 {
 	struct ring *ring = own;
 	int32_t tid = os_tid();
@@ -489,7 +492,7 @@ void ring_drop_held(void)
 
 /* ---- lives and ends ---- */
 
-void ring_prepare(void)
+__attribute__((cold)) void ring_prepare(void)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
@@ -515,7 +518,7 @@ void ring_end_thread(void)
 	__atomic_store_n(&ring->owner, 0, __ATOMIC_RELEASE);
 }
 
-static __attribute__((noinline)) void retire_all(struct places *all)
+static __attribute__((cold)) __attribute__((noinline)) void retire_all(struct places *all)
 {
 	uint32_t tid = (uint32_t)os_tid();
 	unsigned i;

@@ -448,7 +448,7 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t
 		finish_response(conn, ex);
 }
 
-void served_hold_span(struct conn *conn, const struct stream_spot *spot)
+__attribute__((cold)) void served_hold_span(struct conn *conn, const struct stream_spot *spot)
 {
 	struct exchange *ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 
@@ -460,7 +460,7 @@ void served_hold_span(struct conn *conn, const struct stream_spot *spot)
 		span_hold(conn, ex, &spot->after, spot->end);
 }
 
-void served_shut(struct conn *conn)
+__attribute__((cold)) void served_shut(struct conn *conn)
 {
 	struct exchange *ex = conn->first;
 

@@ -561,7 +561,8 @@ static inline bool is_alike(const struct severity_memo *memo, const char *line)
 	return _mm_movemask_epi8(differs) == 0;
 }
 
-static __attribute__((noinline)) void keep(struct severity_memo *memo, const char *line, size_t looked, enum severity s)
+static __attribute__((cold)) __attribute__((noinline)) void keep(struct severity_memo *memo, const char *line,
+                                                                 size_t looked, enum severity s)
 {
 	size_t room = (looked + 15) & ~(size_t)15, i;
 

@@ -65,7 +65,7 @@ static uint32_t forks_now(void)
 	return __atomic_load_n(&forks, __ATOMIC_RELAXED);
 }
 
-uint64_t span_day_time(uint64_t now)
+__attribute__((cold)) uint64_t span_day_time(uint64_t now)
 {
 	static uint64_t difference, asked_ns; /* atomic; two threads that ask at once write nearly the same */
 
@@ -111,7 +111,7 @@ static void forget(struct exchange *ex)
 	ex->span = NULL;
 }
 
-static void ask_peer(struct span_conn *known, int fd)
+static __attribute__((cold)) void ask_peer(struct span_conn *known, int fd)
 {
 	union {
 		struct sockaddr any;
@@ -488,7 +488,7 @@ static void end_calls(struct conn *conn)
 }
 
 /* What fails while a request is sent may still be answered: a server that will not have it may say so. */
-static void note_fault(struct conn *conn, enum ring_span_error error, bool reading)
+static __attribute__((cold)) void note_fault(struct conn *conn, enum ring_span_error error, bool reading)
 {
 	if (conn->spans == NULL)
 		return;
@@ -519,7 +519,7 @@ void span_failed(struct conn *conn, int error, bool reading)
 
 /* ---- opaque protocols ---- */
 
-void span_raw_end(struct conn *conn)
+__attribute__((cold)) void span_raw_end(struct conn *conn)
 {
 	struct span *span = conn->spans != NULL ? conn->spans->raw : NULL;
 
