@@ -154,31 +154,18 @@ struct buffer {
 };
 
 void *hpack_nghttp2_mem_malloc(nghttp2_mem *mem, size_t size);
-void *hpack_nghttp2_mem_realloc(nghttp2_mem *mem, void *block, size_t size);
 void hpack_nghttp2_mem_free(nghttp2_mem *mem, void *block);
 void hpack_nghttp2_mem_free2(nghttp2_free function, void *block, void *user);
 nghttp2_mem *hpack_nghttp2_mem_default(void);
 void *hpack_nghttp2_cpymem(void *to, const void *from, size_t len);
 void hpack_nghttp2_buf_init(struct buffer *buffer);
 void hpack_nghttp2_buf_wrap_init(struct buffer *buffer, uint8_t *bytes, size_t len);
-void hpack_nghttp2_bufs_add(void) __attribute__((noreturn));
-void hpack_nghttp2_bufs_addb(void) __attribute__((noreturn));
-void hpack_nghttp2_bufs_len(void) __attribute__((noreturn));
-void hpack_nghttp2_bufs_wrap_free(void) __attribute__((noreturn));
-void hpack_nghttp2_bufs_wrap_init(void) __attribute__((noreturn));
-void hpack_nghttp2_bufs_wrap_init2(void) __attribute__((noreturn));
 void hpack_assert_fail(void) __attribute__((noreturn));
 void hpack_stack_fail(void) __attribute__((noreturn));
 
 void *hpack_nghttp2_mem_malloc(nghttp2_mem *mem, size_t size)
 {
 	return mem->malloc(size, mem->mem_user_data);
-}
-
-/* For encoders only, of which there are none. */
-void *hpack_nghttp2_mem_realloc(nghttp2_mem *mem, void *block, size_t size)
-{
-	return mem->realloc(block, size, mem->mem_user_data);
 }
 
 void hpack_nghttp2_mem_free(nghttp2_mem *mem, void *block)
@@ -242,37 +229,6 @@ void hpack_assert_fail(void)
 void hpack_stack_fail(void)
 {
 	__builtin_longjmp(escape, 1);
-}
-
-/* Encoders write into these; there are none. */
-void hpack_nghttp2_bufs_add(void)
-{
-	hpack_assert_fail();
-}
-
-void hpack_nghttp2_bufs_addb(void)
-{
-	hpack_assert_fail();
-}
-
-void hpack_nghttp2_bufs_len(void)
-{
-	hpack_assert_fail();
-}
-
-void hpack_nghttp2_bufs_wrap_free(void)
-{
-	hpack_assert_fail();
-}
-
-void hpack_nghttp2_bufs_wrap_init(void)
-{
-	hpack_assert_fail();
-}
-
-void hpack_nghttp2_bufs_wrap_init2(void)
-{
-	hpack_assert_fail();
 }
 
 /* ---- what calls the library ---- */
