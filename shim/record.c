@@ -219,7 +219,7 @@ static __attribute__((noinline)) char *make_rest(char *out, const struct record_
 _Static_assert(RECORD_MEMO_REST % TAIL_STEP == 0, "the memo holds what copies read beyond the rest");
 
 /* From behind the message to the stream. */
-static inline char *put_rest(char *out, const struct record_source *src)
+static inline __attribute__((always_inline)) char *put_rest(char *out, const struct record_source *src)
 {
 	const struct record_memo *memo = src->memo;
 
@@ -240,6 +240,8 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 {
 	size_t bound = 0, i;
 
+	if (!ctx->text.len)
+		return 0;
 	for (i = 0; i < config.field_count; i++) {
 		if (ctx->field[i].len)
 			bound += JSON_ESCAPE_BOUND((size_t)config.field[i].field.len + ctx->field[i].len) + 24;

@@ -574,24 +574,26 @@ static __attribute__((cold)) __attribute__((noinline)) void keep(struct severity
 	memo->room = (uint8_t)room;
 }
 
-enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
+static __attribute__((noinline)) enum severity detect_unlike(struct severity_memo *memo, const char *line, size_t len)
 {
 	const char *looked;
-	enum severity s;
-	size_t n;
+	enum severity s = detect(line, len, &looked);
+	size_t n = (size_t)(looked - line);
 
-	if (memo->room != 0 && len >= memo->room && is_alike(memo, line)) {
-		memo->unlike = 0;
-		return (enum severity)memo->level;
-	}
-	s = detect(line, len, &looked);
-	n = (size_t)(looked - line);
 	/* Not for one line in between; and where lines begin otherwise each time, more and more seldom. */
 	memo->unlike++;
 	if ((memo->room == 0 || (memo->unlike > 1 && (memo->unlike & (memo->unlike - 1)) == 0)) && n <= SEVERITY_MEMO &&
 	    len >= ((n + 15) & ~(size_t)15))
 		keep(memo, line, n, s);
 	return s;
+}
+
+enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
+{
+	if (memo->room == 0 || len < memo->room || !is_alike(memo, line))
+		return detect_unlike(memo, line, len);
+	memo->unlike = 0;
+	return (enum severity)memo->level;
 }
 #else
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)

@@ -38,7 +38,7 @@ struct trace_context {
 	struct slice baggage;                                /* unchanged, all baggage headers joined with ',' */
 	struct slice correlation[LIMIT_CORRELATION_HEADERS]; /* the caller's config.correlation[i], else len 0 */
 	struct slice field[LIMIT_LOG_FIELDS];                /* value for config.field[i], raw bytes, not escaped */
-	struct text text;                                    /* where the slices point */
+	struct text text;                                    /* where the slices point; empty: there is none */
 };
 
 #endif

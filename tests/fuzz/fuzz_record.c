@@ -38,7 +38,7 @@ static void configure(unsigned choice)
 	memset(ctx.trace_id, 0xab, sizeof(ctx.trace_id));
 	memset(ctx.span_id, 0xcd, sizeof(ctx.span_id));
 	ctx.text.data = field_value;
-	ctx.field[0].len = sizeof(field_value) - 1;
+	ctx.field[0].len = ctx.text.len = sizeof(field_value) - 1;
 	record_init();
 }
 

@@ -259,9 +259,9 @@ static void what_is_remembered_of_a_record_is_never_in_another_ones(void **state
 			config.service = (struct config_name){ long_name, (uint16_t)next_random(&seed, 200) };
 			config.version = (struct config_name){ long_name, (uint16_t)next_random(&seed, 200) };
 			config.field_count = 0;
+			ctx.text.len = 0;
 			if (next_random(&seed, 2))
 				map_field("userId", "\"\1\2\3");
-			ctx.text.len = 0;
 			config.datadog_decimal = next_random(&seed, 2);
 			config.log_class = next_random(&seed, 2);
 			set_format((enum log_format)next_random(&seed, 5));
@@ -298,6 +298,7 @@ static void set_correlation(const char *value)
 	config.correlation_count = 1;
 	config.correlation[0] = (struct config_name)NAME("x-request-id");
 	ctx.correlation[0] = (struct slice){ 0, (uint16_t)strlen(value) };
+	ctx.text.len = ctx.correlation[0].len;
 	memcpy(text_area, value, strlen(value));
 	record_init();
 }
