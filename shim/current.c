@@ -103,6 +103,7 @@ struct current {
 	uint64_t woken_ns;    /* when its last wait ended; 0: nobody looked */
 	uint32_t events;      /* that the last wait returned */
 	uint32_t touched;     /* connections or channels that changed hands since */
+	const void *channel;  /* LOOP: the connection of the reply that it was read on last */
 	uint8_t class;
 	bool in_loop;  /* this thread has waited in an event loop */
 	bool unproven; /* this iteration had queued work or a timer due */
@@ -418,6 +419,7 @@ static void touch(struct request *request)
 
 	if (me->request != request || me->touched == 0) {
 		me->touched++;
+		me->channel = NULL;
 		set(request, CLASS_LOOP);
 	}
 }
@@ -464,16 +466,22 @@ void current_mixes(void)
 	current_clear();
 }
 
-void current_read_reply(struct request *owner, bool blocking)
+void current_read_reply(const void *channel, struct request *owner, bool blocking)
 {
 	struct current *me = self();
 
 	if (blind)
 		return;
 	if (me->in_loop && !blocking) {
-		/* A handler that reads the reply to its own call has not changed hands, nor has one whose own reads go on. */
-		if (me->class != CLASS_READ)
-			touch(owner);
+		/*
+		 * A handler that reads the reply to its own call has not changed hands, nor has one whose own reads go on; nor an
+		 * inline one that reads to the end, behind the reply, of the connection it is at.
+		 */
+		if (me->class == CLASS_READ || (inline_loop && owner == NULL && channel != NULL &&
+		                                channel == me->channel && me->class == CLASS_LOOP))
+			return;
+		touch(owner);
+		me->channel = channel;
 		return;
 	}
 	if (me->request != NULL && owner != NULL && owner != me->request) {

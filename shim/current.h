@@ -69,8 +69,11 @@ void current_multiplexes(void);
 /* And what it sends is of several of them, or is not known to be of one. */
 void current_mixes(void);
 
-/* This thread read on, or asked about, an outgoing connection whose last writer was `owner` (NULL: not known). */
-void current_read_reply(struct request *owner, bool blocking);
+/*
+ * This thread read on, or asked about, an outgoing connection whose last writer was `owner` (NULL: not known, or nobody waits for
+ * a reply). channel: which connection, only compared with itself within one iteration of a loop; NULL: none.
+ */
+void current_read_reply(const void *channel, struct request *owner, bool blocking);
 
 /* This thread is about to write the response of `request` (NULL: not known which), before the write. */
 void current_begin_response(struct request *request, bool blocking);

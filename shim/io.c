@@ -137,7 +137,7 @@ static void touch_call(struct conn *conn, int fd)
 		owner = NULL;
 	else if (conn->mode == CONN_PROTOCOL && conn->protocol->reads(conn, &owner) != PROTOCOL_ONE)
 		owner = NULL;
-	current_read_reply(owner, conn_is_blocking(conn, fd));
+	current_read_reply(conn, owner, conn_is_blocking(conn, fd));
 }
 
 static void received_reply(struct conn *conn, int fd, const struct iovec *iov, int count, size_t len)
@@ -289,7 +289,7 @@ static void asked_served(struct conn_handle handle, int fd)
 
 	if (mine && handle.conn->mode == CONN_HTTP1 && handle.conn->depth == 1)
 		request = served_answering(handle.conn);
-	current_read_reply(request, conn_is_blocking(handle.conn, fd));
+	current_read_reply(NULL, request, conn_is_blocking(handle.conn, fd));
 	if (mine)
 		conn_unlock(handle.conn);
 }
@@ -311,7 +311,7 @@ void io_asked(int fd)
 		 * nobody can say whether it is between two.
 		 */
 		if (handle.conn->mode == CONN_OPAQUE)
-			current_read_reply(NULL, conn_is_blocking(handle.conn, fd));
+			current_read_reply(NULL, NULL, conn_is_blocking(handle.conn, fd));
 		else if (handle.conn->mode == CONN_FRESH || handle.conn->first != NULL || is_asked(handle.conn))
 			touch_call(handle.conn, fd);
 		conn_unlock(handle.conn);

@@ -776,6 +776,38 @@ CORE_TEST_FOR(in_an_inline_loop_connections_of_several_requests_are_believed_one
 	core_close(fd);
 }
 
+#define ASK "GET / HTTP/1.0\r\nHost: them\r\n\r\n"
+
+/* nginx: a service that closes behind its reply, whose end is read between the answer's head and its body. */
+CORE_TEST_FOR(in_an_inline_loop_the_end_of_what_a_request_reads_is_its_own, "nginx")
+{
+	static struct bytes b, body;
+	struct wire w = { 0 };
+	int fd = accept_http2(), other = accept_http2(), call;
+
+	core_flags = O_NONBLOCK;
+	ask(fd, 1, END_STREAM, PARENT);
+	call = core_connect();
+	CHECK(wire_send(&w, call, ASK, sizeof(ASK) - 1) > 0);
+	wait_in_loop();
+	core_receive_text(call, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
+	CHECK_KNOWN(CORE_TRACE);
+	answer(fd, 1, 0);
+	core_receive_text(call, "");
+	add_frame(&body, HTTP2_FRAME_DATA, END_STREAM, 1, "ok", 2);
+	CHECK_INT(send_bytes(&w, fd, &body), body.len);
+	CHECK_KNOWN(CORE_TRACE);
+	/* But not behind another one's, in the same iteration. */
+	add_request_of(&b, 1, END_STREAM, OTHER_PARENT);
+	core_receive(other, b.at, b.len);
+	core_receive_text(call, "");
+	CHECK_NOTHING_KNOWN();
+	wire_free(&w);
+	core_close(call);
+	core_close(fd);
+	core_close(other);
+}
+
 CORE_TEST_FOR(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still, "nginx")
 {
 	static struct bytes b;
@@ -975,6 +1007,7 @@ int main(void)
 		cmocka_unit_test(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_several_in_hand),
 		cmocka_unit_test(in_an_inline_loop_what_is_read_behind_a_reset_is_nobodys_until_it_waits),
 		cmocka_unit_test(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time),
+		cmocka_unit_test(in_an_inline_loop_the_end_of_what_a_request_reads_is_its_own),
 		cmocka_unit_test(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
 		cmocka_unit_test(answers_that_interest_nobody_are_not_decoded),
