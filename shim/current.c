@@ -51,8 +51,8 @@
  * a user can say it of others. It is not learned: a loop that answers whoever it was thought to work for a thousand times
  * may have run another's work each time before that, or begin to when it gets busy. The first contradiction ends what
  * trust there was. Where one of the connections carries several requests at a time (HTTP/2), nginx puts work off until it has
- * looked at all events: then an iteration proves something only with one event and one request. And while a request that was
- * read along with another (pipelining) is not answered, no loop is believed.
+ * looked at all events: then an iteration proves something only with one request, and no event that was not seen to be that
+ * one's. And while a request that was read along with another (pipelining) is not answered, no loop is believed.
  * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead. Nor are threads
  * that carry Java's virtual ones.
  *
@@ -112,7 +112,11 @@ struct current {
 	bool pooled;   /* it has waited for other threads: what it does next may be a job from a queue */
 	bool answers;  /* READ: it has begun to answer the request itself */
 	bool several;  /* its iteration had to do with a connection of several requests at a time */
+	uint8_t heard; /* HEARD_: where the request at hand was read on in this iteration */
 };
+
+#define HEARD_CLIENT 1 /* by its own connection */
+#define HEARD_REPLY 2  /* by that of a call */
 
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
@@ -296,12 +300,18 @@ bool current_serves(void)
 	return __atomic_load_n(&serves, __ATOMIC_RELAXED);
 }
 
+/* Are all events of this iteration one request's? Of two, its client may have said something while the reply to its call came. */
+static bool one_at_hand(const struct current *me)
+{
+	return me->touched == 1 && (me->events == 1 || (me->events == 2 && me->heard == (HEARD_CLIENT | HEARD_REPLY)));
+}
+
 static bool loop_proven(struct current *me)
 {
 	if (me->unproven || config.loop_trust == LOOP_OFF)
 		return false;
 	if (inline_loop)
-		return (!me->several || (me->events == 1 && me->touched == 1)) && !request_any_behind();
+		return (!me->several || one_at_hand(me)) && !request_any_behind();
 	if (me->events != 1 || me->touched != 1 || __atomic_load_n(&contradicted, __ATOMIC_RELAXED) != 0)
 		return false;
 	if (request_others_wait(me->request))
@@ -420,6 +430,7 @@ static void touch(struct request *request)
 	if (me->request != request || me->touched == 0) {
 		me->touched++;
 		me->channel = NULL;
+		me->heard = 0;
 		set(request, CLASS_LOOP);
 	}
 }
@@ -437,6 +448,8 @@ static bool carries_virtual_threads(void)
 
 void current_read_request(struct request *request)
 {
+	struct current *me = self();
+
 	if (blind)
 		return;
 	if (__builtin_expect(handoff != NULL, 0))
@@ -445,8 +458,9 @@ void current_read_request(struct request *request)
 		current_clear();
 		return;
 	}
-	if (self()->in_loop && !(request->multiplexed && hands_on)) {
+	if (me->in_loop && !(request->multiplexed && hands_on)) {
 		touch(request);
+		me->heard |= HEARD_CLIENT;
 	} else if (request->multiplexed) {
 		current_clear();
 	} else {
@@ -482,6 +496,7 @@ void current_read_reply(const void *channel, struct request *owner, bool blockin
 			return;
 		touch(owner);
 		me->channel = channel;
+		me->heard |= channel != NULL ? HEARD_REPLY : 0;
 		return;
 	}
 	if (me->request != NULL && owner != NULL && owner != me->request) {

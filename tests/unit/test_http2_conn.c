@@ -808,6 +808,36 @@ CORE_TEST_FOR(in_an_inline_loop_the_end_of_what_a_request_reads_is_its_own, "ngi
 	core_close(other);
 }
 
+/* nginx: a client's SETTINGS acknowledged, while the service answers. */
+CORE_TEST_FOR(in_an_inline_loop_two_events_of_one_request_are_believed_when_both_were_seen, "nginx")
+{
+	static struct bytes b;
+	struct wire w = { 0 };
+	int fd = accept_http2(), call, round;
+
+	core_flags = O_NONBLOCK;
+	ask(fd, 1, END_STREAM, PARENT);
+	call = core_connect();
+	CHECK(wire_send(&w, call, ASK, sizeof(ASK) - 1) > 0);
+	for (round = 0; round < 2; round++) {
+		b.len = 0;
+		add_frame(&b, 8 /* WINDOW_UPDATE */, 0, 1, "\0\0\1\0", 4);
+		current_wait_loop(-1);
+		current_wait_loop_done(2);
+		if (round == 0)
+			core_receive(fd, b.at, b.len);
+		core_receive_text(call, round == 0 ? "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n" : "ok");
+		answer(fd, 1, 0);
+		if (round == 0)
+			CHECK_KNOWN(CORE_TRACE);
+		else
+			CHECK_NOTHING_KNOWN(); /* the other event may be another one's */
+	}
+	wire_free(&w);
+	core_close(call);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still, "nginx")
 {
 	static struct bytes b;
@@ -1008,6 +1038,7 @@ int main(void)
 		cmocka_unit_test(in_an_inline_loop_what_is_read_behind_a_reset_is_nobodys_until_it_waits),
 		cmocka_unit_test(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time),
 		cmocka_unit_test(in_an_inline_loop_the_end_of_what_a_request_reads_is_its_own),
+		cmocka_unit_test(in_an_inline_loop_two_events_of_one_request_are_believed_when_both_were_seen),
 		cmocka_unit_test(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
 		cmocka_unit_test(answers_that_interest_nobody_are_not_decoded),
