@@ -19,7 +19,9 @@
 #include "tls.h"
 #include "tls_functions.h"
 
+/* The first one names the library: those that others wrap may be found in their objects. */
 #define FUNCTIONS(X)                                                                                                   \
+	X(gnutls_check_version)                                                                                        \
 	X(gnutls_record_recv)                                                                                          \
 	X(gnutls_init)                                                                                                 \
 	X(gnutls_deinit)                                                                                               \

@@ -314,6 +314,30 @@ in_state() {
     done
 }
 
+@test "beside another preloaded object that wraps some of the libraries' functions: answers as they were, one trace header" {
+    gcc -shared -fPIC -D_GNU_SOURCE -o "$tmp/other.so" -x c - <<'C'
+#include <dlfcn.h>
+#include <sys/types.h>
+static __thread int inside;
+#define WRAP(type, name, size) type name(void *s, void *bytes, size len) { type n; \
+    if (inside++ > 8) __builtin_trap(); \
+    n = ((type (*)(void *, void *, size))dlsym(RTLD_NEXT, #name))(s, bytes, len); inside--; return n; }
+WRAP(ssize_t, gnutls_record_recv, size_t)
+WRAP(ssize_t, gnutls_record_send, size_t)
+WRAP(int, SSL_read, int)
+WRAP(int, SSL_write, int)
+C
+    start_upstream --tls "$tmp/both.pem"
+    local how
+    for how in "$tmp/other.so $object" "$object $tmp/other.so"; do
+        : >"$tmp/calls"
+        timeout 60 env "${settings[@]}" LD_PRELOAD="$how" TRACESHIM_LOG=off "$programs/tls_gnutls" "$up" plain >"$tmp/out"
+        [ "$(grep -c 'upstream n=' "$tmp/out")" -eq 3 ]
+        timeout 60 env "${settings[@]}" LD_PRELOAD="$how" TRACESHIM_LOG=off curl -sSk "https://127.0.0.1:$up/x?n=9" | grep -q 'upstream n=9'
+        jq -e -s 'length == 4 and all([.headers[] | select(.[0] == "traceparent")] | length == 1)' "$tmp/calls"
+    done
+}
+
 # until_said FILE: wait until it is not empty
 until_said() {
     local tries=$WAIT_TRIES
