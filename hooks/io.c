@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "tls.h"
 
 /* IOV_MAX: more is an error, which the kernel has to tell. */
 #define VECTORS_MAX 1024
@@ -36,16 +37,29 @@ static void receive_end_buffer(struct io_receive *io, void *buf, size_t len, ssi
 	receive_end(io, &iov, 1, received, flags);
 }
 
-EXPORT ssize_t read(int fd, void *buf, size_t len)
+/* Is it nobody's business, or a library's of TLS, whose plain text is looked at? */
+static inline bool passes(int fd)
+{
+	uint64_t word = fds_word(fd);
+
+	return fds_kind(word) == FD_NOTHING || !io_active() || tls_is_below(word);
+}
+
+static __attribute__((noinline)) ssize_t read_watched(int fd, void *buf, size_t len)
 {
 	struct io_receive io;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+	if (!io_receive_begin(&io, fd))
 		return REAL(read)(fd, buf, len);
 	n = REAL(read)(fd, buf, len);
 	receive_end_buffer(&io, buf, len, n, 0);
 	return n;
+}
+
+EXPORT ssize_t read(int fd, void *buf, size_t len)
+{
+	return passes(fd) ? REAL(read)(fd, buf, len) : read_watched(fd, buf, len);
 }
 
 __attribute__((cold)) EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
@@ -88,8 +102,8 @@ static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t 
 
 EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
-	return io_uninvolved(fd) ? REAL(recv)(fd, buf, len, flags) :
-	                           recv_watched(fd, buf, len, flags, __builtin_return_address(0));
+	return passes(fd) ? REAL(recv)(fd, buf, len, flags) :
+	                    recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
 __attribute__((cold)) EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
@@ -243,7 +257,7 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
 		return REAL(write)(fd, buf, len);
 	if (fds_kind(word) == FD_LOG)
 		return write_line(fd, buf, len, word);
-	return write_watched(fd, buf, len, word);
+	return tls_is_below(word) ? REAL(write)(fd, buf, len) : write_watched(fd, buf, len, word);
 }
 
 static __attribute__((noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)

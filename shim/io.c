@@ -81,12 +81,9 @@ bool io_receive_begin(struct io_receive *io, int fd)
 
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd)
 {
-	int saved = errno;
-
 	*io = (struct io_receive){ .handle = handle, .fd = fd };
-	if (conn_role(handle.conn) == CONN_SERVED)
+	if (conn_role(handle.conn) == CONN_SERVED && current_has_request())
 		before_served_read(handle.conn, fd);
-	errno = saved;
 }
 
 static __attribute__((cold)) struct request *received_in_parts(struct conn *conn, const struct iovec *iov, int count,

@@ -28,10 +28,9 @@
 #include "os.h"
 #include "stream.h"
 
-#define CHAINS 4096u /* a power of two: eight bytes each, touched as used */
-#define CHUNK 512u   /* sessions that are mapped at a time */
+#define CHUNK 512u /* sessions that are mapped at a time */
 
-static struct tls *chain[CHAINS] LAYOUT_LATER;
+struct tls *tls_chains[TLS_CHAINS] LAYOUT_LATER;
 static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LATER;
 static uint32_t used; /* entries that were ever taken; atomic */
 
@@ -39,19 +38,15 @@ __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
 
 /* ---- sessions ---- */
 
-static struct tls **chain_of(const void *key)
+/* Where it is not for each request: once, not wherever it is called. */
+static __attribute__((noinline)) struct tls *find(const void *key)
 {
-	/* Fibonacci hashing (D. E. Knuth, TAOCP 3, 6.4): sessions lie at regular distances. */
-	return &chain[(uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u >> 52 & (CHAINS - 1)];
+	return tls_find(key);
 }
 
-static struct tls *find(const void *key)
+static __attribute__((noinline)) bool is_alive(const struct tls *t)
 {
-	struct tls *t = __atomic_load_n(chain_of(key), __ATOMIC_ACQUIRE);
-
-	while (t != NULL && __atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key)
-		t = t->next;
-	return t;
+	return tls_is_alive(t);
 }
 
 /* An entry that was never used; NULL: none to be had. */
@@ -79,7 +74,7 @@ static struct tls *take_new(void)
 
 static struct tls *enter(void *key)
 {
-	struct tls **head = chain_of(key), *t = __atomic_load_n(head, __ATOMIC_ACQUIRE);
+	struct tls **head = tls_chain_of(key), *t = __atomic_load_n(head, __ATOMIC_ACQUIRE);
 	void *nobody = NULL;
 
 	for (; t != NULL; t = t->next, nobody = NULL)
@@ -96,12 +91,6 @@ static struct tls *enter(void *key)
 	while (!__atomic_compare_exchange_n(head, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		;
 	return t;
-}
-
-static bool is_alive(const struct tls *t)
-{
-	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
-	       conn_tls(t->handle.conn) == t;
 }
 
 static void let_go(struct tls *t)
@@ -263,14 +252,6 @@ struct conn *tls_settle(struct tls_call *call)
 
 /* ---- calls ---- */
 
-static void mark(struct tls_call *call, struct tls *t, const struct tls_library *library)
-{
-	call->session = t;
-	call->library = library;
-	call->outer = tls_mark;
-	tls_mark = (struct tls_mark){ .session = t, .fd = -1 };
-}
-
 /* One that is not tied yet, or not any more; or an event of it that moves nothing. */
 static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *session,
                                                    const struct tls_library *library, enum conn_role role, bool moves)
@@ -284,7 +265,7 @@ static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *
 		return false;
 	if (t->tie != TLS_UNTIED && !is_alive(t))
 		let_go(t);
-	mark(call, t, library);
+	tls_enter(call, t, library);
 	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
 	if (t->tie == TLS_UNTIED && t->noted < 0)
 		tie(call, role);
@@ -300,17 +281,9 @@ static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *
 bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
                   bool moves)
 {
-	struct tls *t;
-
 	if (session == NULL || library->descriptor == NULL || !io_active() || current_is_blind())
 		return false;
-	t = find(session);
-	if (t == NULL || t->tie == TLS_UNTIED || !moves || !is_alive(t))
-		return begin_seldom(call, session, library, role, moves);
-	if (tls_mark.session == t && tls_mark.quiet)
-		return false;
-	mark(call, t, library);
-	return true;
+	return begin_seldom(call, session, library, role, moves);
 }
 
 bool tls_begin(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role)
@@ -318,7 +291,7 @@ bool tls_begin(struct tls_call *call, void *session, const struct tls_library *l
 	return tls_begin_as(call, session, library, role, false);
 }
 
-static __attribute__((noinline)) void note(struct tls_call *call, struct tls_mark mark, enum conn_role role)
+__attribute__((noinline)) void tls_note(struct tls_call *call, struct tls_mark mark, enum conn_role role)
 {
 	struct tls *t = call->session;
 	int saved = errno;
@@ -332,49 +305,64 @@ static __attribute__((noinline)) void note(struct tls_call *call, struct tls_mar
 
 void tls_end(struct tls_call *call, enum conn_role role)
 {
-	struct tls_mark inner = tls_mark;
-
-	tls_mark = call->outer;
-	if (tls_mark.session != NULL)
-		tls_mark.other_session = true;
-	if (call->session->tie == TLS_UNTIED)
-		note(call, inner, role);
+	tls_leave(call, role);
 }
 
 bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library)
 {
-	if (!tls_begin_as(call, session, library, CONN_UNDECIDED, true))
-		return false;
-	call->receive.handle.conn = NULL;
-	if (call->session->tie != TLS_UNTIED)
-		io_receive_begin_plain(&call->receive, call->session->handle, call->session->fd);
+	if (!tls_begin_usual(call, session, library)) {
+		if (!tls_begin_as(call, session, library, CONN_UNDECIDED, true))
+			return false;
+		call->receive.handle.conn = NULL;
+		if (call->session->tie == TLS_UNTIED)
+			return true;
+	}
+	io_receive_begin_plain(&call->receive, call->session->handle, call->session->fd);
 	return true;
+}
+
+/* Nothing came: told as a socket would, to be tried again, the end, or an error. */
+static __attribute__((noinline)) void receive_nothing(struct tls_call *call, void *buf, size_t room, long received,
+                                                      bool peek)
+{
+	struct iovec iov = { buf, room };
+	ssize_t as_read = errno == 0 || errno == EAGAIN ? 0 : -1;
+	int saved = errno;
+
+	if (call->library->again(call->library, call->session->key, received)) {
+		as_read = -1;
+		errno = EAGAIN;
+	}
+	io_receive_end(&call->receive, &iov, 1, as_read, peek);
+	errno = saved;
+}
+
+/* The first plain text: whose is it? false: nobody's. */
+static __attribute__((noinline)) bool receive_first(struct tls_call *call)
+{
+	const struct tls *t = call->session;
+	int saved = errno;
+	bool settled = tls_settle(call) != NULL;
+
+	if (settled)
+		io_receive_begin_plain(&call->receive, t->handle, t->fd);
+	errno = saved;
+	return settled;
 }
 
 void tls_receive_end(struct tls_call *call, void *buf, size_t room, long received, bool peek)
 {
-	struct tls *t = call->session;
-	struct iovec iov = { buf, received > 0 ? (size_t)received : room };
-	int saved = errno;
+	tls_leave(call, CONN_UNDECIDED);
+	if (received > 0) {
+		struct iovec iov = { buf, (size_t)received };
 
-	tls_end(call, CONN_UNDECIDED);
-	if (call->receive.handle.conn == NULL && received > 0 && tls_settle(call) != NULL)
-		io_receive_begin_plain(&call->receive, t->handle, t->fd);
-	/* That nothing came is told of calls only, but where all is: what the library says of it need not be asked. */
-	if (call->receive.handle.conn != NULL &&
-	    (received > 0 || config.export_traces || conn_role(call->receive.handle.conn) == CONN_OUTGOING)) {
-		ssize_t as_read = received;
-
-		/* Told as a socket would: to be tried again, the end, or an error. */
-		if (received <= 0 && call->library->again(call->library, t->key, received)) {
-			as_read = -1;
-			errno = EAGAIN;
-		} else if (received <= 0) {
-			as_read = saved == 0 || saved == EAGAIN ? 0 : -1;
-		}
-		io_receive_end(&call->receive, &iov, 1, as_read, peek);
+		if (call->receive.handle.conn != NULL || receive_first(call))
+			io_receive_end(&call->receive, &iov, 1, received, peek);
+	} else if (call->receive.handle.conn != NULL &&
+	           (config.export_traces || conn_role(call->receive.handle.conn) == CONN_OUTGOING)) {
+		/* Of calls only, but where all is: what the library says of it need not be asked. */
+		receive_nothing(call, buf, room, received, peek);
 	}
-	errno = saved;
 }
 
 void tls_pass(void *session, const struct tls_library *library)

@@ -33,10 +33,11 @@ struct tls_library {
 /* Which session the thread is inside of, and what descriptor its library used there: that is the one below it. */
 struct tls_mark {
 	const struct tls *session;
-	int fd;             /* -1: none yet */
-	bool several;       /* several ones */
-	bool other_session; /* it went through another session, and its descriptor is that one's */
-	bool quiet;         /* what the library calls of itself for this session says nothing new */
+	const struct conn *conn; /* whose plain text it moves; NULL: not known yet */
+	int fd;                  /* -1: none yet */
+	bool several;            /* several ones */
+	bool other_session;      /* it went through another session, and its descriptor is that one's */
+	bool quiet;              /* what the library calls of itself for this session says nothing new */
 };
 extern __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
 
@@ -45,6 +46,12 @@ static inline void tls_notice(int fd)
 	if (tls_mark.fd >= 0 && tls_mark.fd != fd)
 		tls_mark.several = true;
 	tls_mark.fd = fd;
+}
+
+/* Is this the word of a descriptor on which the thread moves cipher text now? Then there is nothing to do about that call. */
+static LAYOUT_INLINE bool tls_is_below(uint64_t word)
+{
+	return word - FD_CONN == (uintptr_t)tls_mark.conn;
 }
 
 /* Is what passes on this descriptor the cipher text of a session that we read? For each call on it. */

@@ -35,12 +35,74 @@ struct tls {
 	struct request *caller;
 };
 
+/* Sessions by address: a power of two, eight bytes each, touched as used. */
+#define TLS_CHAINS 4096u
+extern struct tls *tls_chains[TLS_CHAINS];
+
+static inline __attribute__((always_inline)) struct tls **tls_chain_of(const void *key)
+{
+	/* Fibonacci hashing (D. E. Knuth, TAOCP 3, 6.4): sessions lie at regular distances. */
+	return &tls_chains[(uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u >> 52 & (TLS_CHAINS - 1)];
+}
+
+static inline __attribute__((always_inline)) struct tls *tls_find(const void *key)
+{
+	struct tls *t = __atomic_load_n(tls_chain_of(key), __ATOMIC_ACQUIRE);
+
+	while (t != NULL && __atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key)
+		t = t->next;
+	return t;
+}
+
+static inline __attribute__((always_inline)) bool tls_is_alive(const struct tls *t)
+{
+	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
+	       conn_tls(t->handle.conn) == t;
+}
+
 /* The connection of a session for the bytes that come now; NULL: none to be had. May make one. */
 struct conn *tls_settle(struct tls_call *call);
 
 /* tls_begin; `moves`: plain text, and who moves it says whose event that is. */
 bool tls_begin_as(struct tls_call *call, void *session, const struct tls_library *library, enum conn_role role,
                   bool moves);
+
+/* The thread is inside of the session, until tls_leave. */
+static inline __attribute__((always_inline)) void tls_enter(struct tls_call *call, struct tls *t,
+                                                            const struct tls_library *library)
+{
+	call->session = t;
+	call->library = library;
+	call->outer = tls_mark;
+	tls_mark = (struct tls_mark){ .session = t, .conn = t->handle.conn, .fd = -1 };
+}
+
+/* What the library used is its descriptor, if that is still to be known. */
+void tls_note(struct tls_call *call, struct tls_mark inner, enum conn_role role);
+
+static inline __attribute__((always_inline)) void tls_leave(struct tls_call *call, enum conn_role role)
+{
+	struct tls_mark inner = tls_mark;
+
+	tls_mark = call->outer;
+	if (tls_mark.session != NULL)
+		tls_mark.other_session = true;
+	if (__builtin_expect(call->session->tie == TLS_UNTIED, 0))
+		tls_note(call, inner, role);
+}
+
+/* Nearly every call: of a session that is tied, for its plain text. false: it is something else, for tls_begin_as. */
+static inline __attribute__((always_inline)) bool tls_begin_usual(struct tls_call *call, const void *session,
+                                                                  const struct tls_library *library)
+{
+	struct tls *t = tls_find(session);
+
+	if (t == NULL || t->tie == TLS_UNTIED || library->descriptor == NULL || !io_active() || !tls_is_alive(t) ||
+	    tls_mark.session == t)
+		return false;
+	tls_enter(call, t, library);
+	return true;
+}
 
 /* Drop what is unfinished of a write. */
 void tls_drop_write(struct tls *t);

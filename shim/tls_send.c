@@ -254,16 +254,14 @@ static long answer(struct tls *t, struct tls_emitter *emitter, struct io_send *i
 	return push(t, io, emitter, done);
 }
 
+/* What is not the usual answer. */
 static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec *iov)
 {
 	enum io_verdict verdict;
 	struct io_send io;
-	struct iovec v;
 	int saved;
 	long n;
 
-	if (!t->stuck && emitter->insert && io_answer_begin_plain(&io, t->handle, t->fd, iov, &v))
-		return answer(t, emitter, &io, &v);
 	verdict = io_send_begin_plain(&io, t->handle, t->fd, iov);
 	if (verdict == IO_SPECIAL && !t->stuck && emitter->insert)
 		return push(t, &io, emitter, 0);
@@ -278,28 +276,45 @@ static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec
 	return n;
 }
 
-long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
+/* The first write, or one that is made again, or of nothing. */
+static __attribute__((noinline)) long send_otherwise(struct tls_call *call, struct tls_emitter *emitter,
+                                                     const struct iovec *iov)
 {
-	struct iovec iov = { (void *)(uintptr_t)buf, len };
-	struct tls_call call;
+	struct tls *t = call->session;
 	int saved = errno;
 	long n;
 
-	if (!tls_begin_as(&call, emitter->session, emitter->library, CONN_UNDECIDED, true))
+	if ((iov->iov_len > 0 || is_unfinished(t)) && tls_settle(call) != NULL) {
+		errno = saved;
+		return is_unfinished(t) ? resume(t, emitter, iov) : begin(t, emitter, iov);
+	}
+	errno = saved;
+	n = emitter->emit(emitter, iov->iov_base, iov->iov_len);
+	t->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
+	if (iov->iov_len == 0 && n > 0)
+		tls_send_unseen(emitter->session,
+		                n); /* GnuTLS: what was refused is out, whose bytes nobody tells again */
+	return n;
+}
+
+long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
+{
+	struct iovec iov = { (void *)(uintptr_t)buf, len }, v;
+	struct tls_call call;
+	struct io_send io;
+	struct tls *t;
+	long n;
+
+	if (!tls_begin_usual(&call, emitter->session, emitter->library) &&
+	    !tls_begin_as(&call, emitter->session, emitter->library, CONN_UNDECIDED, true))
 		return emitter->emit(emitter, buf, len);
 	tls_keep_quiet(); /* gnutls_record_send is gnutls_record_send2, and what makes early data SSL_write_ex */
-	if ((len > 0 || is_unfinished(call.session)) && tls_settle(&call) != NULL) {
-		errno = saved;
-		n = is_unfinished(call.session) ? resume(call.session, emitter, &iov) :
-		                                  begin(call.session, emitter, &iov);
-	} else {
-		errno = saved;
-		n = emitter->emit(emitter, buf, len);
-		call.session->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
-		if (len == 0 && n > 0)
-			tls_send_unseen(emitter->session,
-			                n); /* GnuTLS: what was refused is out, whose bytes nobody tells again */
-	}
-	tls_end(&call, CONN_UNDECIDED);
+	t = call.session;
+	if (t->tie != TLS_UNTIED && len > 0 && !is_unfinished(t) && !t->stuck && emitter->insert &&
+	    io_answer_begin_plain(&io, t->handle, t->fd, &iov, &v))
+		n = answer(t, emitter, &io, &v);
+	else
+		n = send_otherwise(&call, emitter, &iov);
+	tls_leave(&call, CONN_UNDECIDED);
 	return n;
 }
