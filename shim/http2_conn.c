@@ -101,40 +101,45 @@ static bool walk_unseen(struct http2_walk *w, size_t len)
 
 /* ---- feeding ---- */
 
-typedef void take_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+static void open_ears(struct conn *conn, struct http2_conn *c)
+{
+	struct http2_ears *in = &c->ears[false], *out = &c->ears[true];
+	bool whole = config.export_traces;
+
+	if (conn_role(conn) == CONN_SERVED) {
+		*in = (struct http2_ears){ { http2_served_wants, http2_served_field, whole ? http2_served_data : NULL,
+			                     conn },
+			                   http2_served_event };
+		*out = (struct http2_ears){ { http2_answer_wants,
+			                      config.response_header.len > 0 ? http2_answer_field : NULL,
+			                      whole ? http2_answer_data : NULL, conn },
+			                    http2_answer_event };
+	} else {
+		*in = (struct http2_ears){ { http2_call_wants, NULL, whole ? http2_reply_data : NULL, conn },
+			                   http2_reply_event };
+		*out = (struct http2_ears){
+			{ http2_call_wants, http2_call_field, whole ? http2_call_data : NULL, conn }, http2_call_event
+		};
+	}
+}
 
 /* false: the connection is opaque now. in NULL: nobody saw them. */
 static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
 	enum http2_side side = http2_side_of(conn, sending);
-	bool served = conn_role(conn) == CONN_SERVED;
-	struct http2_sink sink = { .owner = conn };
-	take_event *event;
+	const struct http2_ears *ears = &c->ears[sending];
 
-	if (served) {
-		sink.wants = sending ? http2_answer_wants : http2_served_wants;
-		sink.field = sending ? config.response_header.len > 0 ? http2_answer_field : NULL : http2_served_field;
-		event = sending ? http2_answer_event : http2_served_event;
-	} else {
-		sink.wants = http2_call_wants;
-		sink.field = sending ? http2_call_field : NULL;
-		event = sending ? http2_call_event : http2_reply_event;
-	}
-	if (config.export_traces)
-		sink.data = served  ? sending ? http2_answer_data : http2_served_data :
-		            sending ? http2_call_data :
-		                      http2_reply_data;
 	while (len > 0) {
 		enum http2_status status;
 		uint64_t skipped = 0;
 		size_t used = 0;
 
 		if (in != NULL) {
-			status = http2_feed(&c->scanner, side, &sink, in, len, &used);
+			status = http2_feed(&c->scanner, side, &ears->sink, in, len, &used);
 			in += used;
 		} else {
-			status = http2_skip(&c->scanner, side, &sink, len, &skipped);
+			status = http2_skip(&c->scanner, side, &ears->sink, len, &skipped);
 			used = (size_t)skipped;
 		}
 		len -= used;
@@ -143,7 +148,7 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 			return false;
 		}
 		if (status != HTTP2_MORE)
-			event(conn, status, &c->scanner.half[side]);
+			ears->event(conn, status, &c->scanner.half[side]);
 	}
 	return true;
 }
@@ -477,6 +482,7 @@ bool http2_begin(struct conn *conn)
 		                         .ended = ended,
 		                         .drop = drop };
 	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
+	open_ears(conn, c);
 	/* What is answered matters to spans, and where something is inserted. */
 	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces && (!served || config.response_header.len == 0);
 	c->inserts = !served || config.response_header.len > 0;

@@ -50,9 +50,16 @@ struct http2_stream {
 
 #define HTTP2_BUCKETS 64u
 
+/* Who hears what is said in one direction. */
+struct http2_ears {
+	struct http2_sink sink;
+	void (*event)(struct conn *conn, enum http2_status status, const struct http2_half *half);
+};
+
 struct http2_conn {
 	struct protocol protocol; /* first: conn->protocol leads here */
 	struct http2 scanner;
+	struct http2_ears ears[2]; /* of what is received, of what is sent */
 	struct http2_stream *bucket[HTTP2_BUCKETS];
 	uint32_t open;             /* streams in the buckets */
 	uint32_t unanswered;       /* of them, with a head, and whose answer is not complete */

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "config.h"
 #include "counters.h"
 #include "pool.h"
 #include "span.h"
@@ -44,7 +45,9 @@ struct http2_stream *http2_open_stream(struct http2_conn *c, uint32_t id)
 		counters_count(streams_skipped);
 		return NULL;
 	}
-	memset(s, 0, offsetof(struct http2_stream, ex.in)); /* which propagate_begin sees to */
+	memset(s, 0, offsetof(struct http2_stream, ex.up)); /* what is behind is for spans, and propagate_begin's */
+	if (config.export_traces)
+		memset(&s->ex.up, 0, offsetof(struct exchange, in) - offsetof(struct exchange, up));
 	s->id = id;
 	s->next = c->bucket[bucket_of(id)];
 	c->bucket[bucket_of(id)] = s;

@@ -765,13 +765,18 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	return false;
 }
 
+/* Do answers get a line, and nothing else is asked of them? */
+static inline bool answers_are_extended(void)
+{
+	return config.response_header.len > 0 && !config.export_traces;
+}
+
 /* With handle, fd, word, iov and count set. */
 static bool begin_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
 
-	if (conn_role(conn) != CONN_SERVED || config.response_header.len == 0 || config.export_traces ||
-	    !are_few_bytes(io->iov, io->count, &io->total))
+	if (conn_role(conn) != CONN_SERVED || !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
 	if (!conn_lock_to_look(io->handle))
 		return false;
@@ -791,9 +796,12 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 
 bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
 {
-	struct conn_handle handle = conn_of_word(fd, word);
+	struct conn_handle handle;
 
-	if (handle.conn == NULL || count <= 0 || count > IO_ANSWER_VECTORS || tls_passes(handle.conn, fd))
+	if (!answers_are_extended() || count <= 0 || count > IO_ANSWER_VECTORS)
+		return false;
+	handle = conn_of_word(fd, word);
+	if (handle.conn == NULL || tls_passes(handle.conn, fd))
 		return false;
 	io->handle = handle;
 	io->iov = iov;
@@ -832,6 +840,8 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v)
 {
+	if (!answers_are_extended())
+		return false;
 	io->handle = handle;
 	io->iov = iov;
 	io->count = 1;
