@@ -62,16 +62,10 @@ EXPORT ssize_t read(int fd, void *buf, size_t len)
 	return passes(fd) ? REAL(read)(fd, buf, len) : read_watched(fd, buf, len);
 }
 
-__attribute__((cold)) EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+/* libc's own are its plain ones behind a check, which is theirs to fail. */
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 {
-	struct io_receive io;
-	ssize_t n;
-
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
-		return REAL(__read_chk)(fd, buf, len, room);
-	n = REAL(__read_chk)(fd, buf, len, room);
-	receive_end_buffer(&io, buf, len, n, 0);
-	return n;
+	return len > room || passes(fd) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
@@ -106,14 +100,21 @@ EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 	                    recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
-__attribute__((cold)) EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+{
+	return len > room || passes(fd) ? REAL(__recv_chk)(fd, buf, len, room, flags) :
+	                                  recv_watched(fd, buf, len, flags, __builtin_return_address(0));
+}
+
+static __attribute__((noinline)) ssize_t recvfrom_watched(int fd, void *restrict buf, size_t len, int flags,
+                                                          struct sockaddr *restrict addr, socklen_t *restrict addrlen)
 {
 	struct io_receive io;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
-		return REAL(__recv_chk)(fd, buf, len, room, flags);
-	n = REAL(__recv_chk)(fd, buf, len, room, flags);
+	if (!io_receive_begin(&io, fd))
+		return REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
+	n = REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
 	receive_end_buffer(&io, buf, len, n, flags);
 	return n;
 }
@@ -121,27 +122,15 @@ __attribute__((cold)) EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, s
 EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags, struct sockaddr *restrict addr,
                         socklen_t *restrict addrlen)
 {
-	struct io_receive io;
-	ssize_t n;
-
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
-		return REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
-	n = REAL(recvfrom)(fd, buf, len, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, len, n, flags);
-	return n;
+	return io_uninvolved(fd) ? REAL(recvfrom)(fd, buf, len, flags, addr, addrlen) :
+	                           recvfrom_watched(fd, buf, len, flags, addr, addrlen);
 }
 
 __attribute__((cold)) EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags,
                                                     struct sockaddr *addr, socklen_t *addrlen)
 {
-	struct io_receive io;
-	ssize_t n;
-
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
-		return REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
-	n = REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen);
-	receive_end_buffer(&io, buf, len, n, flags);
-	return n;
+	return len > room || io_uninvolved(fd) ? REAL(__recvfrom_chk)(fd, buf, len, room, flags, addr, addrlen) :
+	                                         recvfrom_watched(fd, buf, len, flags, addr, addrlen);
 }
 
 /* Descriptors that came with a message are born here: what they are is learned at their first use. */
@@ -177,7 +166,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	return n;
 }
 
-__attribute__((cold)) EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags,
+EXPORT __attribute__((cold)) int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags,
                                           struct timespec *timeout)
 {
 	struct io_receive io;
@@ -392,7 +381,7 @@ static size_t message_len(const struct msghdr *msg)
 	return len;
 }
 
-__attribute__((cold)) EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
+EXPORT __attribute__((cold)) int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	uint64_t word = fds_word(fd);
 	int saved = errno;

@@ -291,7 +291,7 @@ static void asked_served(struct conn_handle handle, int fd)
 		conn_unlock(handle.conn);
 }
 
-void io_asked(int fd)
+__attribute__((cold)) void io_asked(int fd)
 {
 	struct conn_handle handle;
 	int saved = errno;
@@ -326,7 +326,7 @@ __attribute__((cold)) void io_listening(int fd)
 	errno = saved;
 }
 
-void io_shut(int fd, int how)
+__attribute__((cold)) void io_shut(int fd, int how)
 {
 	struct conn_handle handle;
 	int saved = errno;
