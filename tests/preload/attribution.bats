@@ -39,8 +39,9 @@ attribution() {
 }
 
 @test "a line is right only with the ids of the one request that it names" {
-    local right span=00000000000000a1
+    local right other span=00000000000000a1
     right=$(/usr/bin/python3 -c 'print(f"7e57{2654435761:012x}{1:016x}")')
+    other=$(/usr/bin/python3 -c 'print(f"7e57{4 * 2654435761:012x}{4:016x}")')
     "$programs/attribution_judge" "$tmp/progress" >"$tmp/judged" <<LINES
 {"message":"begin n=1","trace_id":"$right","span_id":"$span","pid":7}
 {"message":"work n=1","trace_id":"$right","span_id":"00000000000000a2","pid":7}
@@ -49,6 +50,7 @@ attribution() {
 {"message":"begin n=2","span_id":"00000000000000a3","pid":7}
 {"message":"begin n=3","trace_id":"$right","span_id":"$span","pid":7}
 {"message":"begin n=4","trace_id":"0$right","span_id":"$span","pid":7}
+{"message":"by chance like a caller's n=4","trace_id":"$other","span_id":"ca11e78322045bcf","pid":7}
 {"message":"begin n=1, not n=2","trace_id":"$right","span_id":"$span","pid":7}
 {"message":"no number","trace_id":"$right","span_id":"$span","pid":7}
 {"message":"no number"}
@@ -60,10 +62,11 @@ LINES
         {phase: 0, word: "work", right: 0, none: 0, wrong: 1},
         {phase: 0, word: "before", right: 0, none: 0, wrong: 1},
         {phase: 0, word: "behind", right: 0, none: 0, wrong: 1},
+        {phase: 0, word: "by", right: 1, none: 0, wrong: 0},
         {phase: 2, word: "line", right: 0, none: 1, wrong: 0}] and
         .foreign == 1 and .unnumbered == 2 and .no_record == 2 and .repeated == 2' "$tmp/judged" ||
         { cat "$tmp/judged" && false; }
-    [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 12 ]
+    [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 13 ]
 }
 
 @test "of requests that carry no ids, each must have one of its own" {
@@ -98,6 +101,17 @@ LINES
     jq -ce '.lines == [{phase: 0, word: "begin", right: 2, none: 0, wrong: 0}] and .foreign == 1 and .unnumbered == 0' "$tmp/judged" ||
         { cat "$tmp/judged" && false; }
     [ "$(od -An -tu8 "$tmp/progress" | tr -d ' ')" = 2 ]
+    # Where more threads are at a line than there is room for, its end does not say that it is one; and it ends one line only.
+    "$programs/attribution_judge" "$tmp/more" >"$tmp/judged" <<LINES
+{"message":"begin n=1","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":5,"partial":true}
+{"message":"begin n=2","trace_id":"$other","span_id":"00000000000000a2","pid":1,"tid":6,"partial":true}
+{"message":"","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":5}
+{"message":"","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":5}
+{"message":"","trace_id":"$right","span_id":"00000000000000a1","pid":1,"tid":6}
+LINES
+    jq -ce '.lines == [{phase: 0, word: "begin", right: 2, none: 0, wrong: 0}] and .foreign == 2 and .unnumbered == 1' "$tmp/judged" ||
+        { cat "$tmp/judged" && false; }
+    [ "$(od -An -tu8 "$tmp/more" | tr -d ' ')" = 3 ]
 }
 
 @test "every lie of a server is found, in lines before and behind the answer and in calls, and no other" {
