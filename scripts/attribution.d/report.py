@@ -180,7 +180,7 @@ def origin(results):
         way = " ".join(["scripts/attribution", "--requests", str(result["requests"])] + [f"--set {item}" for item in result["settings"]])
         commits = by_way.setdefault(way, {})
         commits[result["commit"]] = commits.get(result["commit"], 0) + 1
-    return [f"Measured by `{way}`: " + ", ".join(f"{count} patterns of commit {commit}" for commit, count in commits.items()) + "."
+    return [f"Measured by `{way}`: " + ", ".join(f"{count} patterns at commit {commit}" for commit, count in commits.items()) + "."
             for way, commits in by_way.items()]
 
 
