@@ -124,6 +124,8 @@ static struct request *ambient;
 static bool serves, blind, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
 static int64_t
 	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
+static bool alarm_asked, alarm_came;
+static uint64_t alarm_ns; /* when SIGALRM comes next to an inline loop, from its wait on; 0: not */
 static bool asks_runtime; /* blind, or has contexts; atomic */
 static bool (*context_says)(struct context_mark *mark);
 static bool pools; /* some thread of this process has waited for work from others */
@@ -306,9 +308,19 @@ static bool one_at_hand(const struct current *me)
 	return me->touched == 1 && (me->events == 1 || (me->events == 2 && me->heard == (HEARD_CLIENT | HEARD_REPLY)));
 }
 
+/*
+ * nginx with timer_resolution waits for ever, and looks at its timers behind each wait from when SIGALRM has come, until one is ended by
+ * a signal. When it comes, to the moment, is not known; but it is not before the timer says so.
+ */
+static __attribute__((cold)) bool alarm_is_due(struct current *me)
+{
+	me->unproven |= os_monotonic_ns() >= alarm_ns;
+	return me->unproven;
+}
+
 static bool loop_proven(struct current *me)
 {
-	if (me->unproven || config.loop_trust == LOOP_OFF)
+	if (me->unproven || config.loop_trust == LOOP_OFF || (__builtin_expect(alarm_ns != 0, 0) && alarm_is_due(me)))
 		return false;
 	if (inline_loop)
 		return (!me->several || one_at_hand(me)) && !request_any_behind();
@@ -614,6 +626,11 @@ void current_wait_loop(int64_t timeout_ns)
 	current_clear();
 	if (blind)
 		return;
+	/* By its first one for ever, nginx has set what there is to set. */
+	if (timeout_ns < 0 && __builtin_expect(!alarm_asked, 0) && inline_loop) {
+		alarm_asked = true;
+		alarm_ns = os_alarm_ns();
+	}
 	me->in_loop = true;
 	me->touched = 0;
 	me->events = 0;
@@ -646,6 +663,11 @@ void current_wait_loop_done(int events)
 	me->woken_ns = os_monotonic_ns();
 	if (me->woken_ns >= me->deadline_ns)
 		me->unproven = true;
+	if (__builtin_expect(alarm_ns != 0, 0) && (alarm_is_due(me) || alarm_came)) {
+		me->unproven = true;
+		alarm_came = events >= 0;
+		alarm_ns = os_alarm_ns();
+	}
 }
 
 void current_wait_idle(void)
@@ -749,7 +771,7 @@ void current_after_fork(void)
 	struct current *me = self();
 	struct request *known = current_known();
 
-	me->in_loop = false;
+	me->in_loop = alarm_asked = false;
 	pools = false; /* whoever waited is not here */
 	bound_threads = me->request != NULL;
 	if (known == NULL) {

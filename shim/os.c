@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/utsname.h>
 #include <time.h>
 
@@ -150,6 +151,17 @@ static long call(long number, long a, long b, long c, long d, long e)
 	                 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth)
 	                 : "rcx", "r11", "memory");
 	return result;
+}
+
+__attribute__((cold)) uint64_t os_alarm_ns(void)
+{
+	uint64_t now = os_monotonic_ns();
+	struct itimerval timer;
+
+	if (call(SYS_getitimer, ITIMER_REAL, (long)&timer, 0, 0, 0) != 0 ||
+	    (timer.it_interval.tv_sec == 0 && timer.it_interval.tv_usec == 0))
+		return 0;
+	return now + (uint64_t)timer.it_value.tv_sec * 1000000000u + (uint64_t)timer.it_value.tv_usec * 1000u;
 }
 
 __attribute__((cold)) long os_copy(void *to, const void *from, size_t len)

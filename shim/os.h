@@ -38,7 +38,9 @@ uint64_t os_realtime_ns(void);   /* CLOCK_REALTIME */
 uint64_t os_monotonic_ms(void);  /* CLOCK_MONOTONIC_COARSE: for ages */
 int64_t os_coarse_step_ns(void); /* by how much that clock lags behind at most */
 uint64_t os_monotonic_ns(void);  /* CLOCK_MONOTONIC: for proofs */
-int32_t os_pid(void);            /* cached, refreshed in a forked child */
+/* Not before then does SIGALRM come, by os_monotonic_ns, which the process has set a timer for (setitimer); 0: none that repeats. */
+uint64_t os_alarm_ns(void);
+int32_t os_pid(void); /* cached, refreshed in a forked child */
 void os_after_fork(void);
 
 /* This thread's id: cached, refreshed in a forked child. */

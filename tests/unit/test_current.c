@@ -3,7 +3,9 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include "core_fixture.h"
@@ -845,6 +847,53 @@ CORE_TEST_FOR(a_coarse_clock_makes_timers_due_early, "nginx")
 	core_close(fd);
 }
 
+/* nginx' timer_resolution: it waits without a timeout, and a signal says that timers may be due. */
+static void set_alarm(long seconds, long microseconds)
+{
+	const struct itimerval timer = { { seconds, microseconds }, { seconds, microseconds } };
+
+	assert_true(signal(SIGALRM, SIG_IGN) != SIG_ERR);
+	assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+CORE_TEST_FOR(an_inline_loop_that_a_signal_tells_the_time_is_not_believed_behind_one, "nginx")
+{
+	const struct timespec longer = { 0, 30000000 };
+	int fd = core_accept(NONBLOCKING);
+
+	loop(5000000000, 1); /* it tries out what the kernel can, before it sets the timer */
+	set_alarm(0, 20000);
+	io_epoll_begin(-1, -1);
+	nanosleep(&longer, NULL);
+	io_wait_done(1);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK);
+	set_alarm(3600, 0);
+	loop(-1, 1); /* the program does not look at it anew before a signal ends a wait */
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK);
+	loop(-1, -1);
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	set_alarm(0, 0);
+	core_close(fd);
+}
+
+CORE_TEST_FOR(an_inline_loop_is_believed_as_long_as_no_such_signal_came, "nginx")
+{
+	int fd = core_accept(NONBLOCKING);
+
+	set_alarm(3600, 0);
+	loop(-1, 1);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	set_alarm(0, 0);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(a_program_known_to_be_inline_is_believed_event_by_event, "nginx")
 {
 	int a = core_accept(NONBLOCKING), b = core_accept(NONBLOCKING);
@@ -1109,6 +1158,8 @@ int main(void)
 		TEST(a_timer_counts_as_due_when_the_timeout_may_have_been_rounded_up),
 		TEST(an_inline_loops_timeouts_count_from_when_it_woke_last),
 		TEST(a_coarse_clock_makes_timers_due_early),
+		TEST(an_inline_loop_that_a_signal_tells_the_time_is_not_believed_behind_one),
+		TEST(an_inline_loop_is_believed_as_long_as_no_such_signal_came),
 		TEST(a_program_known_to_be_inline_is_believed_event_by_event),
 		TEST(the_configuration_decides_how_far_loops_are_trusted),
 		TEST(a_call_in_a_loop_needs_the_thread_and_the_connection_to_agree),
