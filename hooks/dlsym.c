@@ -65,13 +65,16 @@ static __attribute__((cold)) void say_missing(const void *handle, const char *na
 /*
  * What would have been found without us. In the global scope that is what comes behind us. The caller's own scope, which
  * RTLD_DEFAULT means besides, is not known here: where an object that is in no order has such a function, we are believed to
- * stand for it.
+ * stand for it. The program itself has no other scope.
  */
-static void *find_behind(void *handle, const char *name, void *hook)
+static void *find_behind(void *handle, const char *name, void *hook, const void *caller)
 {
 	void *found = real_symbol(RTLD_NEXT, name);
 
-	return found == NULL && handle == RTLD_DEFAULT && lookup_next(name) != NULL ? hook : found;
+	if (found != NULL || handle != RTLD_DEFAULT || lookup_next(name) == NULL || lookup_in_program(caller))
+		return found;
+	(void)REAL(dlerror)(); /* that it is not behind us */
+	return hook;
 }
 
 static __attribute__((noinline)) void *find(void *handle, const char *name, void *hook, const void *caller)
@@ -80,7 +83,7 @@ static __attribute__((noinline)) void *find(void *handle, const char *name, void
 	int saved = errno;
 
 	if (found == hook)
-		found = find_behind(handle, name, hook);
+		found = find_behind(handle, name, hook, caller);
 	else if (found == NULL)
 		return NULL;
 	if (found == NULL)

@@ -213,6 +213,21 @@ bool lookup_functions(struct lookup_object *object, const char *names, void **fu
 	return dl_iterate_phdr(look_for_all, &wanted) != 0;
 }
 
+/* The program comes first. */
+static int look_at_first(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	return is_meant(info, arg) ? 1 : -1;
+}
+
+bool lookup_in_program(const void *address)
+{
+	struct lookup_object object;
+	struct wanted wanted = { .object = &object, .addresses = &address, .count = 1 };
+
+	return dl_iterate_phdr(look_at_first, &wanted) > 0;
+}
+
 void lookup_keep(const struct lookup_object *object)
 {
 	if (object->path != NULL && *object->path == '/')

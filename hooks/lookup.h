@@ -14,6 +14,9 @@ void *lookup_next(const char *name);
 /* The hook of that name, if there is one: an export of this object. */
 void *lookup_own(const char *name);
 
+/* Does it lie in the program itself, not in one of its libraries? Takes the loader's lock. */
+bool lookup_in_program(const void *address);
+
 /* Where an object lies, and the loader's name of it, which is empty for the program itself. */
 struct lookup_object {
 	uintptr_t first, last;

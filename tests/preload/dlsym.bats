@@ -83,7 +83,7 @@ int main(void) { ask_all(\"main\"); linked(); ((void (*)(void))dlsym(dlopen(\"./
     program asker <<<"$ask int main(int argc, char **argv) {
     void *library = dlopen(argv[1], RTLD_NOW | (argc > 2 ? RTLD_GLOBAL : RTLD_LOCAL));
     if (argc > 2) ask(\"main\", \"next\", RTLD_NEXT, \"SSL_read\");
-    if (argc > 2) ask(\"main\", \"default\", RTLD_DEFAULT, \"SSL_read\");
+    ask(\"main\", \"default\", RTLD_DEFAULT, \"SSL_read\");
     ask(\"main\", \"program\", dlopen(NULL, RTLD_NOW), \"SSL_read\");
     ask(\"main\", \"program\", dlopen(NULL, RTLD_NOW), \"gnutls_init\");
     ask(\"main\", \"library\", library, \"SSL_read\");
@@ -93,6 +93,12 @@ int main(void) { ask_all(\"main\"); linked(); ((void (*)(void))dlsym(dlopen(\"./
     [ "$(grep -c 'SSL_read: found' bare)" -eq 4 ]
     # One that only its handle leads to.
     alike ./asker libssl.so.3
+    [ "$(grep -c 'SSL_read: found' bare)" -eq 1 ]
+    # And one that a library's own scope has: no error is left behind.
+    program opened.so -shared -fPIC -Wl,--no-as-needed -lssl <<<"$ask void opened(void) { ask(\"opened\", \"default\", RTLD_DEFAULT, \"SSL_read\"); }"
+    program opener <<<"$ask int main(void) { ((void (*)(void))dlsym(dlopen(\"./opened.so\", RTLD_NOW), \"opened\"))();
+    ask(\"main\", \"default\", RTLD_DEFAULT, \"SSL_read\"); return 0; }"
+    alike ./opener
     [ "$(grep -c 'SSL_read: found' bare)" -eq 1 ]
     program linked -Wl,--no-as-needed -lssl <<<"$ask int main(void) {
     ask(\"main\", \"next\", RTLD_NEXT, \"SSL_read\"); ask(\"main\", \"default\", RTLD_DEFAULT, \"SSL_read\");
