@@ -83,16 +83,17 @@ static bool is_log(int fd)
 }
 
 /* Apart from the slot, which for most programs is two looks and a jump. */
-static __attribute__((noinline)) void note_print(const FILE *stream, size_t len)
+static __attribute__((noinline)) void note_print(const FILE *stream, const char *data, size_t len)
 {
 	int saved = errno;
 
 	if (is_log(stream->_fileno)) {
 		size_t buffered = (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
 
-		/* A printf comes here with each of its pieces. */
+		/* A printf comes here with each of its pieces. In one of them another line may begin. */
 		marks_note((uintptr_t)stream, buffered, len, current_known(),
-		           buffered > 0 && stream->_IO_write_ptr[-1] != '\n');
+		           buffered > 0 && stream->_IO_write_ptr[-1] != '\n' &&
+		                   (len < 2 || memchr(data, '\n', len - 1) == NULL));
 	}
 	errno = saved;
 }
@@ -100,7 +101,7 @@ static __attribute__((noinline)) void note_print(const FILE *stream, size_t len)
 static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
 {
 	if (io_active() && !is_written_at_once(stream))
-		note_print(stream, len);
+		note_print(stream, data, len);
 	return _IO_file_xsputn(stream, data, len);
 }
 

@@ -43,6 +43,39 @@ stdio() {
     whole
 }
 
+@test "a line that begins within a piece of what is printed has a time of its own" {
+    gcc -Wall -o "$tmp/server" -x c - <<'END'
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd, i;
+	socklen_t len = sizeof(at);
+	char request[4096];
+	FILE *port;
+	if (argc != 2 || bind(listener, (void *)&at, len) || listen(listener, 1) || getsockname(listener, (void *)&at, &len)) return 1;
+	port = fopen(argv[1], "w");
+	fprintf(port, "%d\n", ntohs(at.sin_port));
+	fclose(port);
+	fd = accept(listener, NULL, NULL);
+	if (read(fd, request, sizeof(request)) <= 0) return 1;
+	for (i = 0; i < 4; i++, usleep(50000)) printf(i % 2 ? " end\nat %d" : "\nat %d", i);
+	return write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 38) != 38;
+}
+END
+    LD_PRELOAD=$so "$tmp/server" "$tmp/port" >"$tmp/log" 3>&- &
+    for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+    curl -sf --max-time 20 "http://127.0.0.1:$(<"$tmp/port")/"
+    wait $!
+    # Never sooner than it slept.
+    jq -r 'select(.message | test("^at ")) | .timestamp' "$tmp/log" | sed 's/Z$//' | while read -r at; do date -u -d "$at" +%s%N; done >"$tmp/times"
+    [ "$(wc -l <"$tmp/times")" -eq 4 ]
+    awk 'NR > 1 && $1 - before < 40000000 { exit 1 } { before = $1 }' "$tmp/times"
+}
+
 @test "eight threads that print to one stream do not tear a line" {
     FILTER="sort" stdio threads
     whole
