@@ -41,6 +41,7 @@ EXPORT int clone(int (*function)(void *arg), void *stack, int flags, void *arg, 
 	va_end(args);
 	if (!io_active() || function == NULL || ((flags & CLONE_VM) != 0 && !is_like_vfork(flags)))
 		return REAL(clone)(function, stack, flags, arg, parent_tid, tls, child_tid);
+	conn_note_child();
 	if ((flags & CLONE_VM) == 0)
 		return REAL(clone)(run_as_fork, stack, flags, &start, parent_tid, tls, child_tid);
 	io_vfork_child = true;

@@ -26,9 +26,10 @@ static void in_child(void)
 		io_after_fork();
 }
 
-/* Nobody needs to know of a fork before, but spans. */
+/* Nobody needs to know of a fork before, but spans; and connections, of which the child is told too. */
 static void before(void)
 {
+	conn_note_child();
 	if (io_active())
 		span_forking();
 }
@@ -56,7 +57,10 @@ void forks_watch_now(void)
 
 void forks_done(pid_t pid)
 {
-	if (pid == 0 && !__atomic_load_n(&forks_watched, __ATOMIC_RELAXED))
+	if (__atomic_load_n(&forks_watched, __ATOMIC_RELAXED))
+		return;
+	conn_note_child();
+	if (pid == 0)
 		in_child();
 }
 

@@ -325,6 +325,7 @@ EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
 {
 	CHILD_ENVIRONMENT(envp);
 
+	conn_note_child();
 	return REAL(posix_spawn)(pid, path, actions, attr, argv, environment);
 }
 
@@ -334,6 +335,7 @@ EXPORT int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 {
 	CHILD_ENVIRONMENT(envp);
 
+	conn_note_child();
 	return REAL(posix_spawnp)(pid, file, actions, attr, argv, environment);
 }
 

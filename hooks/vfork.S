@@ -26,6 +26,7 @@ vfork:
 	movq	io_vfork_child@gottpoff(%rip), %rdx
 	movzbl	%fs:(%rdx), %esi
 	movb	$1, %fs:(%rdx)
+	lock incw conn_children(%rip)
 	movl	$__NR_vfork, %eax
 	syscall
 	pushq	%rdi

@@ -32,6 +32,7 @@ POOL(lines, LIMIT_HEAD_LINE, 4);
 POOL(insertions, sizeof(struct insertion), 4);
 
 uint32_t conn_epoch;
+uint16_t conn_children;
 
 void conn_after_fork(void)
 {

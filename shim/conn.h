@@ -45,6 +45,7 @@ struct exchange {
 	bool response_begun, response_done;
 	bool own_response_header; /* served: the program sends TRACESHIM_RESPONSE_HEADER itself */
 	bool host_allowed;        /* call: TRACESHIM_PROPAGATE says yes to its Host */
+	uint16_t children;        /* served: conn_children when its head was read */
 	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
 	struct exchange *next;
 	struct request *request; /* served: its identity; call: who makes it; may be NULL */
@@ -123,6 +124,17 @@ static LAYOUT_INLINE enum conn_role conn_role(const struct conn *conn)
 static inline void conn_decide_role(struct conn *conn, enum conn_role role)
 {
 	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);
+}
+
+/*
+ * Children that this process has made, or in a child its parent, modulo 2^16: each may write on the connections that it has inherited, which
+ * nobody else sees. Atomic.
+ */
+extern uint16_t conn_children;
+
+static inline void conn_note_child(void)
+{
+	__atomic_fetch_add(&conn_children, 1, __ATOMIC_RELAXED);
 }
 
 /* A connection with one reference. NULL: no memory (counted). */

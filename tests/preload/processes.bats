@@ -232,3 +232,44 @@ print(subprocess.run(["sh", "-c", "echo to the pipe; echo to the log >&2"], stdo
 b'to the pipe\\n'" ]
     [ "$(jq -r .message "$tmp/shim.err")" = "to the log" ]
 }
+
+@test "a request that a child answers gives its id to no answer of the parent" {
+    cat >"$tmp/server.py" <<'END'
+import os, socket, subprocess, sys
+answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
+listener = socket.create_server(("127.0.0.1", 0))
+with open(sys.argv[1], "w") as port:
+    print(listener.getsockname()[1], file=port)
+conn = listener.accept()[0]
+os.set_inheritable(conn.fileno(), True)
+script = ["sh", "-c", "printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n' >&%d" % conn.fileno()]
+while head := conn.recv(4096):
+    how = head.split()[1].strip(b"/")
+    if how == b"fork" and (pid := os.fork()) == 0:
+        os.write(conn.fileno(), answer)
+        os._exit(0)
+    elif how == b"fork":
+        os.waitpid(pid, 0)
+    elif how == b"spawn":
+        os.waitpid(os.posix_spawn("/bin/sh", script, os.environ), 0)
+    elif how == b"vfork":
+        subprocess.run(script, close_fds=False, pass_fds=(conn.fileno(),), check=True)
+    else:
+        conn.send(answer)
+END
+    for how in fork spawn vfork; do
+        rm -f "$tmp/port"
+        TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
+        for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+        url=http://127.0.0.1:$(<"$tmp/port")
+        curl -sS --max-time 20 -i -H "traceparent: 00-$(printf '%032x-%016x' 1 1)-01" "$url/own" \
+            --next -sS --max-time 20 -i -H "traceparent: 00-$(printf '%032x-%016x' 2 2)-01" "$url/$how" \
+            --next -sS --max-time 20 -i -H "traceparent: 00-$(printf '%032x-%016x' 3 3)-01" "$url/own" | tr -d '\r' >"$tmp/answers"
+        wait $!
+        [ "$(grep -c '^HTTP/1.1 200' "$tmp/answers")" -eq 3 ]
+        # The first one's own; of what comes from the child, its own or none; behind it none.
+        grep '^x-trace' "$tmp/answers" >"$tmp/ids"
+        [ "$(head -n 1 "$tmp/ids")" = "x-trace: $(printf %032x 1)" ]
+        awk 'NR == 2 && !/2$/ || NR > 2 { exit 1 }' "$tmp/ids"
+    done
+}

@@ -374,6 +374,26 @@ CORE_TEST(a_queue_at_its_limit_is_followed_and_one_beyond_passes_through)
 	core_close(fd);
 }
 
+/* A child has the connection too, and what it writes there is seen by nobody else. */
+CORE_TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_answer)
+{
+	int fd = core_accept(false);
+
+	core_receive_text(fd, GET1);
+	conn_note_child();
+	core_receive_text(fd, GET2);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	core_close(fd);
+	fd = core_accept(false);
+	conn_note_child();
+	core_receive_text(fd, GET1 GET2);
+	conn_note_child();
+	core_send_text(fd, OK OK);
+	core_receive_text(fd, GET3);
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	core_close(fd);
+}
+
 CORE_TEST(a_connection_between_two_requests_holds_nothing_but_itself)
 {
 	int fd = core_accept(false);
@@ -420,6 +440,7 @@ int main(void)
 		TEST(a_request_is_live_with_its_head_responding_with_the_first_byte_and_ended_with_the_last),
 		TEST(a_request_ends_when_its_connection_dies),
 		TEST(a_queue_at_its_limit_is_followed_and_one_beyond_passes_through),
+		TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_answer),
 		TEST(a_connection_between_two_requests_holds_nothing_but_itself),
 		TEST(raw_connections_get_a_request_a_flip_of_direction),
 	};
