@@ -73,7 +73,7 @@ static __attribute__((cold)) logline_key key_of(const FILE *stream)
 	                                                        (logline_key)stream;
 }
 
-static bool is_log(int fd)
+static LAYOUT_INLINE bool is_log(int fd)
 {
 	uint64_t word = fds_word(fd);
 

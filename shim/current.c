@@ -335,8 +335,7 @@ static bool loop_proven(struct current *me)
 	return true;
 }
 
-/* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
-static bool read_proven(const struct current *me)
+static __attribute__((noinline)) bool read_proven_otherwise(const struct current *me)
 {
 	bool ended = request_state(me->request) >= REQUEST_ENDED;
 
@@ -352,6 +351,16 @@ static bool read_proven(const struct current *me)
 		return true;
 	return answer_own || !me->pooled ||
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
+}
+
+/* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
+static LAYOUT_INLINE bool read_proven(const struct current *me)
+{
+	if (__builtin_expect(request_state(me->request) < REQUEST_ENDED &&
+	                             !__atomic_load_n(&handed, __ATOMIC_RELAXED) && !request_others_wait(me->request),
+	                     1))
+		return true;
+	return read_proven_otherwise(me);
 }
 
 /* See INHERITED above. */

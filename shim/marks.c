@@ -77,7 +77,7 @@ static void drop_marks(struct stream *s)
 		request_unref(s->mark[--s->count].request);
 }
 
-static bool enter(struct stream *s)
+static LAYOUT_INLINE bool enter(struct stream *s)
 {
 	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
 		return false;

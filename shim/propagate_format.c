@@ -12,6 +12,7 @@
 
 #include "counters.h"
 #include "ids.h"
+#include "record_digits.h"
 
 #define LINE_MAX_BYTES(value) (LIMIT_HEADER_NAME + 2 + (value) + 2)
 
@@ -33,14 +34,13 @@ static char *put(char *out, const char *at, size_t len)
 
 void propagate_format_traceparent(const struct trace_context *ctx, const uint8_t span_id[8], char out[TRACEPARENT_LEN])
 {
-	const uint8_t flags = ctx->flags & (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM);
-
 	out = PUT(out, "00-");
-	out = ids_hex(out, ctx->trace_id, 16);
+	out = record_put_hex(out, ctx->trace_id, 16);
 	*out++ = '-';
-	out = ids_hex(out, span_id, 8);
+	out = record_put_hex(out, span_id, 8);
 	*out++ = '-';
-	(void)ids_hex(out, &flags, 1);
+	*out++ = '0';
+	*out = (char)('0' + (ctx->flags & (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM)));
 }
 
 /* "name: value\r\n" of a slice; nothing when it is absent or not fit. */
