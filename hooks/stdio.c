@@ -404,7 +404,7 @@ LAYOUT_START static bool hook_tables(void)
 LAYOUT_START void stdio_hook(void)
 {
 	if (!hook_tables())
-		counters_count(stdio_unhooked);
+		counters_count_seldom(stdio_unhooked);
 }
 
 /* ---- streams that come and go ---- */

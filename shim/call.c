@@ -58,7 +58,7 @@ static struct exchange *calling(struct conn *conn)
 	struct exchange *ex = conn->last;
 
 	if (awaits_tunnel(ex)) {
-		counters_count(http_tunnels);
+		counters_count_seldom(http_tunnels);
 		conn_make_opaque(conn, false);
 		return NULL;
 	}
@@ -78,11 +78,11 @@ static void count_head(const struct exchange *ex)
 {
 	counters_count(calls);
 	if (ex->own & PROPAGATE_HAS_TRACE)
-		counters_count(calls_own_headers);
+		counters_count_seldom(calls_own_headers);
 	else if (!ex->host_allowed)
-		counters_count(calls_not_allowed);
+		counters_count_seldom(calls_not_allowed);
 	else if (ex->request == NULL)
-		counters_count(calls_unknown);
+		counters_count_seldom(calls_unknown);
 }
 
 static void set_owner(struct conn *conn, struct request *caller)
@@ -135,7 +135,7 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 		if (out != NULL && http1_sniff_request(out, len) != HTTP1_SNIFF_NO) {
 			conn->mode = CONN_HTTP1;
 		} else if (out == NULL || !protocol_begin(conn, out, len)) {
-			counters_count(opaque_connections);
+			counters_count_seldom(opaque_connections);
 			conn_make_opaque(conn, false);
 		}
 	}
@@ -203,7 +203,7 @@ static void begin_response(struct exchange *ex)
 
 static void leave_http1(struct conn *conn, struct exchange *ex)
 {
-	counters_count(http_tunnels);
+	counters_count_seldom(http_tunnels);
 	if (ex->span != NULL)
 		span_end(conn, ex, true);
 	if (ex->down.status == 101)

@@ -48,7 +48,7 @@ __attribute__((cold)) struct conn *conn_new(enum conn_role role)
 	struct conn *conn = pool_take(&conns);
 
 	if (conn == NULL) {
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 		return NULL;
 	}
 	conn->mode = CONN_FRESH;
@@ -199,7 +199,7 @@ struct conn_handle conn_find(int fd)
 static __attribute__((noinline)) bool lock_stale(struct conn *conn)
 {
 	conn_unlock(conn);
-	counters_count(stale_skipped);
+	counters_count_seldom(stale_skipped);
 	return false;
 }
 
@@ -217,7 +217,7 @@ bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts)
 		if (--attempts > 0)
 			continue;
 		conn_miss(handle);
-		counters_count(busy_skipped);
+		counters_count_seldom(busy_skipped);
 		return false;
 	}
 	if (__builtin_expect(__atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen, 1)) {
@@ -241,7 +241,7 @@ __attribute__((cold)) bool conn_lock_patiently(struct conn_handle handle)
 __attribute__((cold)) void conn_make_opaque(struct conn *conn, bool poisoned)
 {
 	if (conn->mode != CONN_OPAQUE && poisoned)
-		counters_count(http_poisoned);
+		counters_count_seldom(http_poisoned);
 	conn->mode = CONN_OPAQUE;
 	conn->sends++;
 	drop_exchanges(conn);
@@ -324,7 +324,7 @@ char *conn_line_buffer(void *owner)
 
 	(void)owner;
 	if (line == NULL)
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 	return line;
 }
 
@@ -338,7 +338,7 @@ struct insertion *insertion_new(void)
 	struct insertion *ins = spare_take(SPARE_INSERTION, &insertions);
 
 	if (ins == NULL)
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 	else
 		ins->len = ins->sent = ins->swallow = 0;
 	return ins;

@@ -29,6 +29,11 @@ static struct {
 	const char *state, *program, *service;
 } described;
 
+__attribute__((noinline)) void counters_add_to(enum status_counter counter, uint64_t n)
+{
+	own_add64(&counters_page()->counter[counter], n);
+}
+
 void counters_note(const char *format, ...)
 {
 	struct status_page *page = counters_page();

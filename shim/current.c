@@ -521,7 +521,7 @@ void current_read_reply(const void *channel, struct request *owner, bool blockin
 		return;
 	}
 	if (me->request != NULL && owner != NULL && owner != me->request) {
-		counters_count(context_contradictions);
+		counters_count_seldom(context_contradictions);
 		current_clear();
 	}
 }
@@ -559,7 +559,7 @@ void current_begin_response(struct request *request, bool blocking)
 		current_clear(); /* on to the next one of its connection: no contradiction */
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
-			counters_count(context_multi_agreed);
+			counters_count_seldom(context_multi_agreed);
 		if (me->class == CLASS_READ && !me->answers && me->pooled && request_others_wait(request))
 			__atomic_add_fetch(&readers_answered, 1, __ATOMIC_RELAXED);
 		me->answers = true;
@@ -571,7 +571,7 @@ void current_begin_response(struct request *request, bool blocking)
 	}
 	if (me->request == NULL)
 		return;
-	counters_count(context_contradictions);
+	counters_count_seldom(context_contradictions);
 	if (me->class == CLASS_LOOP)
 		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
 	else if (me->class == CLASS_READ && request != NULL)
@@ -588,7 +588,7 @@ CONN_UNLOCKED_LOOK bool current_goes_on(const struct conn *conn)
 	    ex->response_done)
 		return false;
 	if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
-		counters_count(context_multi_agreed);
+		counters_count_seldom(context_multi_agreed);
 	return true;
 }
 
@@ -613,7 +613,7 @@ struct request *current_for_call(struct request *bound, bool blocking)
 		return current_known();
 	}
 	if (known != NULL)
-		counters_count(context_contradictions);
+		counters_count_seldom(context_contradictions);
 	return NULL;
 }
 

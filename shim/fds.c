@@ -43,7 +43,7 @@ static uint64_t *slot_of(int fd)
 
 	if ((unsigned)fd >= LIMIT_FDS) {
 		if (fd >= 0)
-			counters_count(fd_limit_skipped);
+			counters_count_seldom(fd_limit_skipped);
 		return NULL;
 	}
 	chunk = &fds_chunk[(unsigned)fd / FDS_CHUNK];
@@ -53,7 +53,7 @@ static uint64_t *slot_of(int fd)
 		slots = (unsigned)fd < FDS_FIRST ? &fds_first[(unsigned)fd / FDS_CHUNK * FDS_CHUNK] :
 		                                   os_pages(FDS_CHUNK * sizeof(*slots));
 		if (slots == NULL) {
-			counters_count(no_memory_skipped);
+			counters_count_seldom(no_memory_skipped);
 			return NULL;
 		}
 		if (!__atomic_compare_exchange_n(chunk, &none, slots, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))

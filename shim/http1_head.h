@@ -121,44 +121,10 @@ static inline unsigned http1_find_low(const char *p, unsigned char below)
 #endif
 
 /*
- * The first byte in [p, end) that is DEL or not above `below`, or end. With `tab`, an HTAB is none. Constants, both.
+ * The first byte in [p, end) that is DEL or not above `below`, or end. With `tab`, an HTAB is none.
  * From `start` on the bytes may be read: the last look is one at 16 bytes too, some of which were looked at before.
  */
-static inline const char *http1_find_at_most(const char *start, const char *p, const char *end, unsigned char below,
-                                             bool tab)
-{
-#ifdef __SSE2__
-	while (end - p >= 16) {
-		unsigned hits = http1_find_low(p, below);
-
-		for (; hits; hits &= hits - 1) {
-			const char *found = p + (unsigned)__builtin_ctz(hits);
-
-			if (!tab || __builtin_expect(*found != '\t', 1))
-				return found;
-		}
-		p += 16;
-	}
-	if (end - start >= 16) {
-		unsigned hits = http1_find_low(end - 16, below) >> (16 - (end - p));
-
-		for (; hits; hits &= hits - 1) {
-			const char *found = p + (unsigned)__builtin_ctz(hits);
-
-			if (!tab || __builtin_expect(*found != '\t', 1))
-				return found;
-		}
-		return end;
-	}
-#endif
-	for (; p < end; p++) {
-		unsigned char c = (unsigned char)*p;
-
-		if ((c <= below && !(tab && c == '\t')) || c == 0x7f)
-			break;
-	}
-	return p;
-}
+const char *http1_find_at_most(const char *start, const char *p, const char *end, unsigned char below, bool tab);
 
 /* The first byte in [p, end) that may not stand in a field value (a control byte but HTAB), or end. */
 static inline const char *http1_find_control(const char *p, const char *end)

@@ -21,6 +21,41 @@ const char http1_methods[HTTP1_OTHER][8] = {
 	[HTTP1_OPTIONS] = "OPTIONS", [HTTP1_TRACE] = "TRACE",      [HTTP1_PATCH] = "PATCH",
 };
 
+const char *http1_find_at_most(const char *start, const char *p, const char *end, unsigned char below, bool tab)
+{
+#ifdef __SSE2__
+	while (end - p >= 16) {
+		unsigned hits = http1_find_low(p, below);
+
+		for (; hits; hits &= hits - 1) {
+			const char *found = p + (unsigned)__builtin_ctz(hits);
+
+			if (!tab || __builtin_expect(*found != '\t', 1))
+				return found;
+		}
+		p += 16;
+	}
+	if (end - start >= 16) {
+		unsigned hits = http1_find_low(end - 16, below) >> (16 - (end - p));
+
+		for (; hits; hits &= hits - 1) {
+			const char *found = p + (unsigned)__builtin_ctz(hits);
+
+			if (!tab || __builtin_expect(*found != '\t', 1))
+				return found;
+		}
+		return end;
+	}
+#endif
+	for (; p < end; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c <= below && !(tab && c == '\t')) || c == 0x7f)
+			break;
+	}
+	return p;
+}
+
 const char http1_token_table[256] = {
 	['!'] = '!', ['#'] = '#', ['$'] = '$', ['%'] = '%', ['&'] = '&', ['\''] = '\'', ['*'] = '*', ['+'] = '+',
 	['-'] = '-', ['.'] = '.', ['^'] = '^', ['_'] = '_', ['`'] = '`', ['|'] = '|',   ['~'] = '~', ['0'] = '0',

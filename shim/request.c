@@ -30,7 +30,7 @@ struct request *request_new(void)
 	struct request *r = spare_take(SPARE_REQUEST, &requests);
 
 	if (r == NULL) {
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 		return NULL;
 	}
 	r->refs = 1;
@@ -53,7 +53,7 @@ __attribute__((cold)) int request_grow_text(struct request *r)
 		return -1;
 	large = pool_take(&large_texts);
 	if (large == NULL) {
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 		return -1;
 	}
 	memcpy(large, r->ctx.text.data, r->ctx.text.len);

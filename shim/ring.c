@@ -79,11 +79,11 @@ static __thread struct ring *own __attribute__((tls_model("initial-exec")));
 static __attribute__((cold)) void lost(enum ring_kind kind, struct ring_header *map)
 {
 	if (kind == RING_SPAN) {
-		counters_count(spans_lost);
+		counters_count_seldom(spans_lost);
 		if (map != NULL)
 			(void)__atomic_fetch_add(&map->spans_dropped, 1, __ATOMIC_RELAXED);
 	} else {
-		counters_count(line_exports_lost);
+		counters_count_seldom(line_exports_lost);
 		if (map != NULL)
 			(void)__atomic_fetch_add(&map->lines_dropped, 1, __ATOMIC_RELAXED);
 	}

@@ -117,8 +117,8 @@ static __attribute__((cold)) struct request *raw_received(struct conn *conn, siz
 			propagate_fresh(&fresh->ctx);
 			request_advance(fresh, REQUEST_LIVE);
 			request_begin_waiting(fresh, false);
-			counters_count(requests);
-			counters_count(requests_raw);
+			counters_count_seldom(requests);
+			counters_count_seldom(requests_raw);
 			if (config.export_traces)
 				span_raw_begin(conn);
 		}
@@ -134,7 +134,7 @@ static void start(struct conn *conn, const char *in, size_t len)
 	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
 		conn->mode = CONN_HTTP1;
 	} else if (!protocol_begin(conn, in, len)) {
-		counters_count(opaque_connections);
+		counters_count_seldom(opaque_connections);
 		conn_make_opaque(conn, false);
 	}
 }
@@ -349,7 +349,7 @@ static bool go_on(struct conn *conn, struct exchange *ex, enum http1_status stat
 		return true;
 	case HTTP1_DONE: finish_response(conn, ex); return true;
 	case HTTP1_TUNNEL:
-		counters_count(http_tunnels);
+		counters_count_seldom(http_tunnels);
 		if (ex->span != NULL)
 			span_end(conn, ex, true);
 		if (ex->down.status == 101)

@@ -88,7 +88,7 @@ static struct span *span_new(enum ring_span_kind kind, uint64_t now)
 	struct span *span = spare_take(SPARE_SPAN, &spans);
 
 	if (span == NULL) {
-		counters_count(spans_lost);
+		counters_count_seldom(spans_lost);
 		return NULL;
 	}
 	memset(span, 0, sizeof(*span));
@@ -154,7 +154,7 @@ bool span_know_conn(struct conn *conn, int fd)
 	if (conn->spans == NULL) {
 		conn->spans = pool_take(&span_conns);
 		if (conn->spans == NULL) {
-			counters_count(no_memory_skipped);
+			counters_count_seldom(no_memory_skipped);
 			return false;
 		}
 		memset(conn->spans, 0, sizeof(*conn->spans));
