@@ -265,13 +265,19 @@ static __attribute__((noinline)) ssize_t writev_watched(int fd, const struct iov
 	return n;
 }
 
+static inline bool are_few_vectors(const struct iovec *iov, int count)
+{
+	return count > 0 && count <= IO_ANSWER_VECTORS && os_readable(iov, (size_t)count * sizeof(*iov));
+}
+
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 {
 	uint64_t word = fds_word(fd);
 	struct iovec v[IO_ANSWER_VECTORS];
 	struct io_send io;
 
-	if (fds_kind(word) != FD_CONN || !io_active() || !io_answer_begin(&io, fd, word, iov, count, v))
+	if (fds_kind(word) != FD_CONN || !io_active() || !are_few_vectors(iov, count) ||
+	    !io_answer_begin(&io, fd, word, iov, count, v))
 		return writev_watched(fd, iov, count);
 	return io_answer_end(&io, count == 1 ? REAL(write)(fd, v->iov_base, v->iov_len) : REAL(writev)(fd, v, count));
 }

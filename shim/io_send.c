@@ -730,14 +730,12 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 
 /* ---- the usual answer ---- */
 
-/* are_bytes, of a few pieces that are not long. */
+/* are_bytes, of a few pieces that are not long, and whose vectors can be read. */
 static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum)
 {
 	size_t total = 0;
 	int i;
 
-	if (!os_readable(iov, (size_t)count * sizeof(*iov)))
-		return false;
 	for (i = 0; i < count; i++) {
 		if (iov[i].iov_len > LOOKED_AT_MAX || !os_readable(iov[i].iov_base, iov[i].iov_len))
 			return false;

@@ -491,6 +491,7 @@ bool logline_one_begin(struct logline_one *one, unsigned file, enum record_strea
 	struct record_source source = { .stream = stream };
 	struct logline_scratch *scratch;
 
+	__asm__("" : "+r"(f)); /* else gcc works out where each of its members is by itself */
 	if (file >= LOGLINE_FILES || !is_usual(f, line, len))
 		return false;
 	source.ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL;
