@@ -304,6 +304,8 @@ $(BUILD)/fuzz/fuzz_guest: $(GUEST_HOOKS_O)
 $(BUILD)/fuzz/fuzz_guest: FUZZ_LDFLAGS = $(foreach f,pool_take pool_give spare_take spare_give os_fstat os_statx \
 	getpeername os_realtime_ns os_monotonic_ns os_monotonic_ms,-Wl$(comma)--wrap=$(f))
 
+$(BUILD)/fuzz/fuzz_hpack: FUZZ_LDFLAGS = -lnghttp2
+
 $(filter-out $(AGENT_FUZZERS),$(FUZZERS)): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_SHIM_O)
 	$(call say,LD-FUZZ,$@)
 	$(Q)mkdir -p $(@D)

@@ -6,6 +6,10 @@
  * Input: two bytes of settings, two of seed, then steps of a byte (bits 0-3 what, bits 4-5 which session) and what each takes. The
  * model: after each write that is through the peer has the program's bytes in order, with whole lines of ours between; counts
  * are exact; what was refused comes again as it was (the fake looks); no block is kept.
+ *
+ * With RECORDED for the second byte of settings the steps are those of scripts/fuzz-record, which writes down what real programs ask of
+ * OpenSSL and GnuTLS (record/tls_calls.c): their bytes, in their order, refused as often as they were. STEP_BREAK, and what is above it,
+ * are a step of the other kind, so that fuzzing goes on from there.
  */
 #define CORE_FUZZ
 #include "../unit/core_fixture.h"
@@ -22,6 +26,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SESSIONS 4
+#define RECORDED 0x52
+#define INPUT_MAX 8192
 #define OWN_MAX 20000
 #define CALL_MARK "traceparent: 00-"
 #define CALL_LINE (sizeof(CALL_MARK) - 1 + 54)
@@ -37,6 +43,7 @@ struct session {
 	char *again;        /* a write that is to be made again: its bytes, with room for more */
 	size_t again_len;
 	unsigned shared;
+	unsigned refusals; /* recorded: of the write that is made next */
 };
 
 static struct session session[SESSIONS];
@@ -121,7 +128,7 @@ static void open_session(struct session *s)
 	unsigned how = take();
 
 	memset(s, 0, offsetof(struct session, own));
-	s->made = s->taken = s->again_len = s->shared = 0;
+	s->made = s->taken = s->again_len = s->shared = s->refusals = 0;
 	s->again = NULL;
 	s->fake = (struct fake){ .role = how & 1 ? CONN_SERVED : CONN_OUTGOING,
 		                 .partial = how & 2,
@@ -135,14 +142,14 @@ static void open_session(struct session *s)
 	tls_forget(&s->fake); /* as the library's function that makes one */
 }
 
-static void shake_hands(struct session *s)
+static void shake_hands(struct session *s, unsigned how)
 {
 	struct tls_call call;
-	bool ours = tls_begin(&call, &s->fake, &fake_library, take() & 1 ? s->fake.role : CONN_UNDECIDED);
+	bool ours = tls_begin(&call, &s->fake, &fake_library, how & 1 ? s->fake.role : CONN_UNDECIDED);
 
 	if (s->below >= 0)
 		core_receive_text(s->below, "\x16\x03\x01\x02");
-	if (take() & 1)
+	if (how & 2)
 		tls_reset(&s->fake); /* the library does that */
 	if (ours)
 		tls_end(&call, CONN_UNDECIDED);
@@ -190,8 +197,8 @@ static void went(struct session *s, long n)
 	check_peer(s, false);
 }
 
-/* One call; what was refused is made again. */
-static void write_once(struct session *s)
+/* One call, of `len` bytes if it is a new one (0: any); what was refused is made again. */
+static void write_some(struct session *s, size_t wanted)
 {
 	size_t left = s->made - s->taken, len = s->again_len;
 	char *from = s->again;
@@ -207,7 +214,7 @@ static void write_once(struct session *s)
 	}
 	if (from == NULL) {
 		from = malloc(left + OWN_MAX);
-		len = 1 + (take() | take() << 8) % left;
+		len = wanted > 0 ? wanted : 1 + (take() | take() << 8) % left;
 	} else if (s->fake.moving) {
 		from = malloc(left + OWN_MAX);
 		memset(s->again, '!', len);
@@ -223,6 +230,11 @@ static void write_once(struct session *s)
 	s->again = from;
 	s->again_len = len;
 	went(s, n);
+}
+
+static void write_once(struct session *s)
+{
+	write_some(s, 0);
 }
 
 static void read_some(struct session *s, bool peek)
@@ -245,13 +257,13 @@ static void read_some(struct session *s, bool peek)
 }
 
 /* A request of CORE_TRACE by which this thread is known, on a connection that is closed again. */
-static void be_known(void)
+static void be_known(bool answers)
 {
 	uint64_t before = counters_get(response_headers);
 	int fd = core_accept(false);
 
 	core_receive_text(fd, ASKED);
-	if (take() & 1)
+	if (answers)
 		core_send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
 	lines += counters_get(response_headers) - before;
 	core_close(fd);
@@ -328,8 +340,8 @@ static void step(unsigned what, struct session *s)
 	case 4: write_once(s); break;
 	case 5: read_some(s, false); break;
 	case 6: read_some(s, true); break;
-	case 7: be_known(); break;
-	case 8: shake_hands(s); break;
+	case 7: be_known(take() & 1); break;
+	case 8: shake_hands(s, take() % 4); break;
 	case 9: tls_shut(&s->fake); break;
 	case 10: clear(s); break;
 	case 11:
@@ -363,6 +375,98 @@ static void step(unsigned what, struct session *s)
 	}
 }
 
+/* ---- what was recorded ---- */
+
+enum {
+	STEP_WRITE,
+	STEP_READ,
+	STEP_PEEK,
+	STEP_HANDSHAKE,
+	STEP_SHUT,
+	STEP_CLEAR,
+	STEP_SHARE,
+	STEP_RELEASE,
+	STEP_OPEN,
+	STEP_BREAK
+};
+
+static struct session *writing;
+
+static unsigned as_recorded(void)
+{
+	if (writing == NULL || writing->refusals == 0)
+		return 1;
+	writing->refusals--;
+	return 0;
+}
+
+/* Bytes of the input, and how many there are. */
+static const char *take_bytes(size_t *len)
+{
+	const char *bytes;
+
+	*len = take() << 8;
+	*len |= take();
+	if (*len > input_left)
+		*len = input_left;
+	bytes = (const char *)input;
+	input += *len;
+	input_left -= *len;
+	return bytes;
+}
+
+static void write_recorded(struct session *s)
+{
+	unsigned refusals = take();
+	size_t len, i;
+	const char *bytes = take_bytes(&len);
+
+	if (len > OWN_MAX - s->made)
+		return;
+	memcpy(s->own + s->made, bytes, len);
+	s->made += len;
+	s->refusals = refusals % 8;
+	s->fake.random = as_recorded;
+	writing = s;
+	for (i = 0; i < 64 && s->made > s->taken && !s->fake.broken; i++)
+		write_some(s, s->made - s->taken);
+	writing = NULL;
+	s->fake.random = next_random;
+}
+
+static void step_recorded(unsigned what, struct session *s)
+{
+	const char *bytes;
+	size_t len;
+
+	switch (what) {
+	case STEP_WRITE: write_recorded(s); break;
+	case STEP_READ:
+	case STEP_PEEK:
+		bytes = take_bytes(&len);
+		if (len > 0)
+			fake_read(&s->fake, bytes, len, what == STEP_PEEK);
+		break;
+	case STEP_HANDSHAKE: shake_hands(s, take()); break;
+	case STEP_SHUT: tls_shut(&s->fake); break;
+	case STEP_CLEAR: clear(s); break;
+	case STEP_SHARE: step(11, s); break;
+	case STEP_RELEASE:
+		if (s->shared > 0)
+			step(12, s);
+		else
+			free_session(s);
+		break;
+	case STEP_OPEN:
+		free_session(s);
+		open_session(s);
+		if (s->fake.role == CONN_OUTGOING)
+			be_known(false);
+		break;
+	default: step(take() & 15, s);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool started;
@@ -372,7 +476,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		started = true;
 		core_start("fuzz");
 	}
-	if (size < 4 || size > 4096)
+	if (size < 4 || size > INPUT_MAX)
 		return 0;
 	core_next_fd = CORE_LISTENER + 1;
 	seed = (uint32_t)(data[2] | data[3] << 8) * 2654435761u;
@@ -389,7 +493,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (input_left > 0) {
 		unsigned what = take();
 
-		step(what & 15, &session[what >> 4 & 3]);
+		if (data[1] == RECORDED)
+			step_recorded(what & 15, &session[what >> 4 & 3]);
+		else
+			step(what & 15, &session[what >> 4 & 3]);
 	}
 	core_fail_takes(0, 0);
 	for (i = 0; i < SESSIONS; i++) {

@@ -1,0 +1,166 @@
+/*
+ * HPACK (hpack.h): of each direction of a connection the fields are the same whether its blocks come whole, byte by byte or split at
+ * random; they are those that nghttp2's own library finds; and a block that is said to leave the table as it is may be decoded twice.
+ *
+ * Input: pieces of a header of two bytes, which says what it is (the highest bit; 0: a block of so many bytes, 1: the sender may use a
+ * table of 64 times that many), and as many bytes. The corpus is of real connections (scripts/fuzz-record).
+ */
+#include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hpack.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                                             \
+	do {                                                                                                           \
+		if (!(condition))                                                                                      \
+			abort();                                                                                       \
+	} while (0)
+
+enum way { WHOLE, BYTES, RANDOM, TWICE, WAYS };
+
+struct side {
+	struct hpack *h;
+	uint64_t digest;
+	bool well;
+};
+
+static struct side side[WAYS];
+static nghttp2_hd_inflater *library;
+static uint64_t seed;
+
+static uint64_t mix(uint64_t digest, const char *bytes, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		digest = (digest ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+	return (digest ^ 0xfff) * 0x100000001b3u;
+}
+
+static bool field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	uint64_t *digest = owner;
+
+	*digest = mix(mix(*digest, name, name_len), value, value_len);
+	return true;
+}
+
+static size_t pick(size_t below)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (size_t)(seed >> 33) % below;
+}
+
+/* A block in pieces that lie in memory of exactly their size. */
+static bool decode(struct hpack *h, enum way way, const uint8_t *in, size_t len, uint64_t *digest)
+{
+	size_t at = 0, n;
+
+	do {
+		char *piece;
+		bool well;
+
+		n = way == BYTES ? 1 : way == RANDOM ? 1 + pick(20) : len;
+		n = n < len - at ? n : len - at;
+		piece = malloc(n ? n : 1);
+		memcpy(piece, in + at, n);
+		at += n;
+		well = hpack_feed(h, piece, n, at == len, field, digest);
+		free(piece);
+		if (!well)
+			return false;
+	} while (at < len);
+	return true;
+}
+
+static bool decode_by_library(const uint8_t *in, size_t len, uint64_t *digest)
+{
+	for (;;) {
+		nghttp2_nv nv;
+		int flags = 0;
+		ssize_t n = nghttp2_hd_inflate_hd2(library, &nv, &flags, in, len, 1);
+
+		if (n < 0)
+			return false;
+		in += n;
+		len -= (size_t)n;
+		if (flags & NGHTTP2_HD_INFLATE_EMIT)
+			(void)field(digest, (const char *)nv.name, nv.namelen, (const char *)nv.value, nv.valuelen);
+		if (flags & NGHTTP2_HD_INFLATE_FINAL)
+			return nghttp2_hd_inflate_end_headers(library) == 0;
+		if (len == 0 && !(flags & NGHTTP2_HD_INFLATE_EMIT))
+			return true;
+	}
+}
+
+/* Returns whether all could decode it. What the library takes, we may refuse: our memory is bounded. */
+static bool block(const uint8_t *in, size_t len)
+{
+	uint64_t theirs = 0;
+	bool well = true;
+	enum way way;
+
+	for (way = WHOLE; way < WAYS; way++) {
+		struct side *s = &side[way];
+
+		s->digest = 0;
+		s->well = decode(s->h, way, in, len, &s->digest);
+		well = well && s->well;
+	}
+	for (way = BYTES; way < WAYS; way++)
+		REQUIRE(side[way].well == side[WHOLE].well && (!well || side[way].digest == side[WHOLE].digest));
+	if (!well)
+		return false;
+	REQUIRE(decode_by_library(in, len, &theirs) && theirs == side[WHOLE].digest);
+	if (hpack_leaves_table((const char *)in, len)) {
+		uint64_t again = 0;
+
+		REQUIRE(decode(side[TWICE].h, TWICE, in, len, &again) && again == side[WHOLE].digest);
+	}
+	return true;
+}
+
+static bool change(uint32_t size)
+{
+	bool well = true;
+	enum way way;
+
+	for (way = WHOLE; way < WAYS; way++)
+		well = hpack_change_table_size(side[way].h, size) && well;
+	return well && nghttp2_hd_inflate_change_table_size(library, size) == 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
+{
+	bool well = true;
+	enum way way;
+
+	for (way = WHOLE; way < WAYS; way++)
+		REQUIRE((side[way].h = hpack_new()) != NULL);
+	REQUIRE(nghttp2_hd_inflate_new(&library) == 0);
+	seed = len;
+	while (well && len >= 2) {
+		size_t value = ((size_t)in[0] & 0x7f) << 8 | in[1];
+		bool changes = in[0] & 0x80;
+
+		in += 2;
+		len -= 2;
+		if (changes) {
+			well = change((uint32_t)value * 64);
+			continue;
+		}
+		value = value < len ? value : len;
+		well = block(in, value);
+		in += value;
+		len -= value;
+	}
+	for (way = WHOLE; way < WAYS; way++)
+		hpack_free(side[way].h);
+	nghttp2_hd_inflate_del(library);
+	return 0;
+}
