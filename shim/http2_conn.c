@@ -384,7 +384,8 @@ static enum protocol_whose writes_answers(struct conn *conn, const struct iovec 
 		return PROTOCOL_SEVERAL;
 	if (writers.one == NULL)
 		return PROTOCOL_NOBODY;
-	*request = writers.one->ex.request;
+	/* One whose head was not read to its end has no name yet, and is refused. */
+	*request = writers.one->ex.request_headed ? writers.one->ex.request : NULL;
 	/* nginx sends what had to wait whenever it can: the request at hand may be another one. */
 	if (*request == NULL || (http2_of(conn)->unanswered > 1 && current_known() != *request))
 		return PROTOCOL_SEVERAL;

@@ -838,6 +838,26 @@ CORE_TEST_FOR(in_an_inline_loop_two_events_of_one_request_are_believed_when_both
 	core_close(fd);
 }
 
+/* nginx: a stream whose head is not whole is refused, in the midst of others. */
+CORE_TEST_FOR(in_an_inline_loop_a_request_whose_head_is_not_there_is_nobody, "nginx")
+{
+	static struct bytes head, block, reset;
+	struct wire w = { 0 };
+	int fd = accept_http2();
+
+	ask(fd, 1, END_STREAM, PARENT);
+	add_request_of(&block, 3, 0, OTHER_PARENT);
+	add_frame(&head, HTTP2_FRAME_HEADERS, 0, 3, block.at + 9, block.len - 9); /* CONTINUATION is to follow */
+	wait_in_loop();
+	core_receive(fd, head.at, head.len);
+	add_frame(&reset, HTTP2_FRAME_RST_STREAM, 0, 3, "\0\0\0\1", 4);
+	wait_in_loop();
+	CHECK_INT(send_bytes(&w, fd, &reset), reset.len);
+	CHECK_NOTHING_KNOWN();
+	wire_free(&w);
+	core_close(fd);
+}
+
 CORE_TEST_FOR(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still, "nginx")
 {
 	static struct bytes b;
@@ -1038,6 +1058,7 @@ int main(void)
 		cmocka_unit_test(in_an_inline_loop_what_is_read_behind_a_reset_is_nobodys_until_it_waits),
 		cmocka_unit_test(in_an_inline_loop_connections_of_several_requests_are_believed_one_at_a_time),
 		cmocka_unit_test(in_an_inline_loop_the_end_of_what_a_request_reads_is_its_own),
+		cmocka_unit_test(in_an_inline_loop_a_request_whose_head_is_not_there_is_nobody),
 		cmocka_unit_test(in_an_inline_loop_two_events_of_one_request_are_believed_when_both_were_seen),
 		cmocka_unit_test(an_answer_whose_end_the_kernel_did_not_take_is_in_hand_still),
 		cmocka_unit_test(an_answer_to_several_in_one_write_leaves_nobody_known),
