@@ -87,7 +87,8 @@ static void walk_as_scanned(struct http2_walk *w, const struct http2_half *half)
 	w->stream = half->stream;
 	w->type = half->begun ? half->type : HTTP2_WALK_PREFACE;
 	w->head_len = w->left > 0 ? 0 : half->part_len;
-	memcpy(w->head, half->part, sizeof(w->head));
+	if (w->head_len > 0)
+		memcpy(w->head, half->part, sizeof(w->head));
 }
 
 /* Bytes that nobody saw: only a frame's payload. */
@@ -193,22 +194,39 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 
 /* ---- what the program sends ---- */
 
-/* FNV-1a (G. Fowler, L. C. Noll, P. Vo). */
+/* FNV-1a (G. Fowler, L. C. Noll, P. Vo), but of eight octets at a time. */
 #define HASH_START 0xcbf29ce484222325u
+#define HASH_FACTOR 0x100000001b3u
 
-static uint64_t hash(uint64_t h, const char *in, size_t len)
+/*
+ * `at`: where in the stream they begin, which says where a word does. Those of one come in one by one or together, and it is multiplied
+ * behind its last one: so the hash does not depend on how they are split.
+ */
+static uint64_t hash(uint64_t h, uint64_t at, const char *in, size_t len)
 {
-	size_t i;
+	uint64_t word;
 
-	for (i = 0; i < len; i++)
-		h = (h ^ (unsigned char)in[i]) * 0x100000001b3u;
+	while (len > 0) {
+		if (at % sizeof(word) == 0 && len >= sizeof(word)) {
+			memcpy(&word, in, sizeof(word));
+			h = (h ^ le64toh(word)) * HASH_FACTOR;
+			at += sizeof(word);
+			in += sizeof(word);
+			len -= sizeof(word);
+		} else {
+			h ^= (uint64_t)(unsigned char)*in++ << at % sizeof(word) * 8;
+			if (++at % sizeof(word) == 0)
+				h *= HASH_FACTOR;
+			len--;
+		}
+	}
 	return h;
 }
 
 /* Do the call's bytes begin with those that were read ahead before? */
 static bool are_the_same(const struct http2_conn *c, const struct iovec *iov, int count, size_t offset, uint64_t ahead)
 {
-	uint64_t h = c->taken_hash;
+	uint64_t h = c->taken_hash, at = c->sent;
 	size_t base = 0;
 	int i;
 
@@ -218,7 +236,8 @@ static bool are_the_same(const struct http2_conn *c, const struct iovec *iov, in
 		if (from >= iov[i].iov_len)
 			continue;
 		part = iov[i].iov_len - from < ahead ? iov[i].iov_len - from : (size_t)ahead;
-		h = hash(h, (const char *)iov[i].iov_base + from, part);
+		h = hash(h, at, (const char *)iov[i].iov_base + from, part);
+		at += part;
 		ahead -= part;
 	}
 	return ahead == 0 && h == c->ahead_hash;
@@ -267,7 +286,8 @@ bool http2_scan_ahead(struct conn *conn, const struct iovec *iov, int count, siz
 		part = iov[i].iov_len - at;
 		if (part > offset + stop - base - at)
 			part = offset + stop - base - at;
-		c->ahead_hash = hash(c->ahead_hash, bytes, part);
+		c->ahead_hash = hash(c->ahead_hash, c->sent + ahead, bytes, part);
+		ahead += part;
 		if (!feed(conn, true, bytes, part))
 			return false;
 		if (part < iov[i].iov_len - at)
@@ -300,11 +320,11 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 		conn_make_opaque(conn, true);
 		return;
 	}
-	if (out != NULL && ahead > 0)
+	if (known < ahead)
 		walk_over(&c->walk, out, len);
 	c->sent += len;
 	if (known > 0) {
-		c->taken_hash = hash(c->taken_hash, out, known);
+		c->taken_hash = hash(c->taken_hash, c->sent - len, out, known);
 		if (known == ahead) {
 			if (c->taken_hash != c->ahead_hash) {
 				conn_make_opaque(conn, true);
@@ -315,7 +335,7 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 	}
 	if (len > known && !feed(conn, true, out == NULL ? NULL : out + known, len - known))
 		return;
-	if (ahead == 0)
+	if (known == ahead)
 		walk_as_scanned(&c->walk, &c->scanner.half[http2_side_of(conn, true)]);
 	settle_due(conn, c, caller);
 	if (conn_role(conn) == CONN_SERVED)
@@ -363,7 +383,8 @@ static struct writers find_writers(const struct http2_conn *c, const struct iove
 	for (i = 0; i < count; i++) {
 		size_t at = 0;
 
-		while (at < iov[i].iov_len) {
+		/* Of several, no more is asked. */
+		while (at < iov[i].iov_len && !writers.several) {
 			bool inside = w.left > 0;
 
 			at += walk_on(&w, (const char *)iov[i].iov_base + at, iov[i].iov_len - at);
