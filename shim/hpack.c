@@ -82,8 +82,9 @@ struct header {
 static const struct {
 	uint32_t block, per_chunk;
 } classes[] = {
-	{ 64, 128 },                                         /* a name, a short value */
-	{ 112, 64 },                                         /* a table's entry */
+	/* Of the first two, the first chunk is for a few tables: blocks of later ones take longer. What is not used is not touched. */
+	{ 64, 1024 },                                        /* a name, a short value */
+	{ 112, 512 },                                        /* a table's entry */
 	{ 192, 32 },  { 384, 16 },  { 704, 8 }, { 1152, 8 }, /* the first index of a table, and the inflater itself */
 	{ 4224, 2 },  { 16512, 1 },                          /* the index of a large table */
 	{ 66048, 1 }, { 131248, 1 } /* the longest value while its length is all that is known of it */
