@@ -156,7 +156,7 @@ static long call(long number, long a, long b, long c, long d, long e)
 __attribute__((cold)) uint64_t os_alarm_ns(void)
 {
 	uint64_t now = os_monotonic_ns();
-	struct itimerval timer;
+	struct itimerval timer = { 0 };
 
 	if (call(SYS_getitimer, ITIMER_REAL, (long)&timer, 0, 0, 0) != 0 ||
 	    (timer.it_interval.tv_sec == 0 && timer.it_interval.tv_usec == 0))
