@@ -48,10 +48,15 @@ static inline void tls_notice(int fd)
 	tls_mark.fd = fd;
 }
 
-/* Is this the word of a descriptor on which the thread moves cipher text now? Then there is nothing to do about that call. */
+/*
+ * Is this the word of a descriptor on which the thread moves cipher text now? Then there is nothing to do about that call. A program may
+ * leave the library by longjmp, or change stacks within: what the thread is inside of may have gone, and its connection be another one.
+ */
 static LAYOUT_INLINE bool tls_is_below(uint64_t word)
 {
-	return word - FD_CONN == (uintptr_t)tls_mark.conn;
+	const struct conn *conn = tls_mark.conn;
+
+	return word - FD_CONN == (uintptr_t)conn && conn != NULL && conn_tls(conn) != NULL;
 }
 
 /* Is what passes on this descriptor the cipher text of a session that we read? For each call on it. */

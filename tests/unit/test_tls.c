@@ -182,6 +182,27 @@ CORE_TEST(a_session_whose_descriptor_was_closed_passes)
 	fake_free(&f);
 }
 
+/* A program may leave a callback of the library by longjmp. */
+CORE_TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text)
+{
+	int fd = core_accept(false), other;
+	struct fake f = { .fd = fd, .role = CONN_SERVED };
+	const struct conn *conn = core_conn(fd);
+	struct tls_call call;
+
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	CHECK(!tls_is_below(fds_word(fd)));
+	CHECK(tls_receive_begin(&call, &f, &fake_library));
+	CHECK(tls_is_below(fds_word(fd)));
+	core_close(fd);
+	other = core_accept(false);
+	CHECK(core_conn(other) == conn);
+	CHECK(!tls_is_below(fds_word(other)));
+	core_close(other);
+	tls_end(&call, CONN_UNDECIDED);
+	fake_free(&f);
+}
+
 CORE_TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it)
 {
 	int served = serve_one(), fd = core_connect();
@@ -362,6 +383,7 @@ int main(void)
 		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),
 		TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys),
 		TEST(a_session_whose_descriptor_was_closed_passes),
+		TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text),
 		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
 		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),
