@@ -244,8 +244,8 @@ bare_enough() {
 @test "a session on a terminal is the same" {
     local typed=$'1 + 1\nconsole.log("printed")\nprocess.env.NODE_OPTIONS\nrequire("http").createServer().listening\n.exit\n'
     export TERM=dumb NODE_REPL_HISTORY='' NODE_NO_READLINE=1
-    "$BATS_TEST_DIRNAME/plumbing" terminal "$typed" -- "$node" -i >"$tmp/bare.screen"
-    "$BATS_TEST_DIRNAME/plumbing" terminal "$typed" -- env LD_PRELOAD="$so" "$node" -i >"$tmp/shim.screen"
+    "$BATS_TEST_DIRNAME/plumbing" terminal --prompt "> " "$typed" -- "$node" -i >"$tmp/bare.screen"
+    "$BATS_TEST_DIRNAME/plumbing" terminal --prompt "> " "$typed" -- env LD_PRELOAD="$so" "$node" -i >"$tmp/shim.screen"
     grep -q printed "$tmp/bare.screen"
     diff "$tmp/bare.screen" "$tmp/shim.screen"
 }
