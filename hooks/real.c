@@ -72,11 +72,11 @@ void *real_symbol(void *handle, const char *name)
  * dlsym without a version may answer with the oldest one. Of our functions only the pthread_cond ones have two, and the old
  * ones (before glibc 2.3.2) take another structure.
  */
-static void *find_newest(const char *name)
+static void *find_newest(const char *name, bool error_kept)
 {
 	void *found = NULL;
 
-	if (real_error_kept)
+	if (error_kept)
 		found = lookup_next(name);
 	else if (strncmp(name, "pthread_cond_", 13) == 0 && dlvsym != NULL)
 		found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
@@ -87,7 +87,12 @@ static void *find_newest(const char *name)
 
 static void find_and_store(enum real_index index)
 {
-	void *found = find_newest((const char *)&real_names + real_name_at[index]);
+	/*
+	 * Who calls dlsym has no error kept any more. And it may be a sanitizer that looks for libc's functions, and whose own
+	 * dl_iterate_phdr may not be called before it has them.
+	 */
+	void *found =
+		find_newest((const char *)&real_names + real_name_at[index], real_error_kept && index != REAL_dlsym);
 
 	if (found == NULL) {
 		counters_count(symbols_missing);

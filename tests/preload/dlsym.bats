@@ -265,3 +265,13 @@ C
     [ "$(grep -c '^200' bare)" -eq 3 ]
     [ "$(grep -o '00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]\{16\}-01' calls | sort -u | wc -l)" -eq 3 ]
 }
+
+@test "a sanitizer in the program looks libc's functions up before its own can be called" {
+    export ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
+    for how in -fsanitize=address "-fsanitize=address -static-libasan" -fsanitize=thread; do
+        # shellcheck disable=SC2086 # options
+        program sanitized $how <<<"$ask int main(void) { ask(\"main\", \"next\", RTLD_NEXT, \"SSL_read\"); ask(\"main\", \"default\", RTLD_DEFAULT, \"getpid\"); return 0; }"
+        alike ./sanitized
+        [ "$(wc -l <bare)" -eq 2 ]
+    done
+}
