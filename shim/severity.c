@@ -1,5 +1,5 @@
 /*
- * Finding the level that a line states.
+ * Finding the level that a line states. long: one reader, the layouts that it knows, and what it remembers of the last line.
  *
  * Mechanism. Loggers print a level in few places, and always in front of the message, behind nothing but other fields:
  * so the line is read token by token from its start, fields that loggers put first are passed over (timestamps, zones,
