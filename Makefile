@@ -61,10 +61,10 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-reorder-blocks-and-partition --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/contexts% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/hpack% shim/http2% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
-	shim/managed% shim/propagate% shim/record_parts% shim/run_files% shim/span_text% shim/stream% shim/tls% shim/uwsgi% \
-	hooks/clone% hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
+	shim/managed% shim/propagate% shim/record_parts% shim/run_files% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
+	hooks/clone% hooks/context.c hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
 	hooks/poll% hooks/process% hooks/python% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
 # or a vfork child. noseparate-code: two mappings instead of four; start-up time is what every process pays.
@@ -159,7 +159,7 @@ $(BUILD)/gen/exports.map: hooks/symbols.list Makefile
 $(BUILD)/gen/real_table.h: hooks/symbols.list Makefile
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)awk '{ sub(/#.*/, "") } NF && !/^(SSL|gnutls)_/ { print "REAL_ENTRY(" $$1 ")" }' $< > $@
+	$(Q)awk '{ sub(/#.*/, "") } NF && !/^(SSL|gnutls)_|_fcontext$$/ { print "REAL_ENTRY(" $$1 ")" }' $< > $@
 
 # The part of nghttp2 that is in the object: a copy of its own, of which nobody sees anything.
 $(INFLATER_O): scripts/nghttp2-inflater Makefile
@@ -318,6 +318,8 @@ LIBS_tls_torture = -lssl -lcrypto
 LIBS_tls_errors = -lssl -lcrypto
 LIBS_tls_states = -lssl -lcrypto
 LIBS_tls_gnutls = -lgnutls
+LIBS_server_fibers = -l:libboost_context.so.1.74.0
+LIBS_coroutine_guest = $(LIBS_server_fibers)
 $(BUILD)/tests/%: tests/programs/%.c Makefile
 	$(call say,CC-GUEST,$@)
 	$(Q)mkdir -p $(@D)
@@ -337,7 +339,7 @@ $$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile
 	$$(call say,CC-GUEST,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) -std=gnu11 -D_GNU_SOURCE -O$(1) -g -Wall -Wextra $$(if $$(WERROR),-Werror) -MMD -MP -MF $$@.d \
-		-pthread -o $$@ $$<
+		-pthread -o $$@ $$< $$(LIBS_$$*)
 
 $$(BUILD)/tests/O$(1)/%: tests/programs/%.cc Makefile
 	$$(call say,CXX-GUEST,$$@)

@@ -12,13 +12,24 @@
 #include <sys/shm.h>
 
 #include "os.h"
+#include "stacks.h"
 
 EXPORT int munmap(void *pages, size_t len)
 {
-	int result = REAL(munmap)(pages, len);
+	int result;
 
+	stacks_freed(pages, len, true);
+	result = REAL(munmap)(pages, len);
 	os_forget_readable(pages, len);
 	return result;
+}
+
+/* Memory that is not needed any more, what was there is lost: of a stack, when what ran there has ended. */
+EXPORT int madvise(void *pages, size_t len, int advice)
+{
+	if (advice == MADV_DONTNEED || advice == MADV_FREE)
+		stacks_freed(pages, len, false);
+	return REAL(madvise)(pages, len, advice);
 }
 
 EXPORT int mprotect(void *pages, size_t len, int access)

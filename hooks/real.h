@@ -30,6 +30,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <threads.h>
+#include <ucontext.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdbool.h>

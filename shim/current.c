@@ -56,6 +56,10 @@
  * Node, whose microtasks interleave everything, is not believed at all: its async context answers instead. Nor are threads
  * that carry Java's virtual ones.
  *
+ * All that is of a thread that is on its own stack. What another stack does is a coroutine's: see coroutine.c. The thread is a scheduler
+ * then: what it has read itself is not what it works for when it comes back. Programs without such stacks
+ * pay for a look at the stack pointer, once a connection.
+ *
  *   VALIDATED  No proof: evidence that was right so far says which request the job is for that the thread has taken out of a queue. See
  *              evidence.c; only with TRACESHIM_ATTRIBUTION=validated. It lasts, past the response, until the thread waits for
  *              another thread, reads, or takes something else.
@@ -75,6 +79,7 @@
 #include "config.h"
 #include "conn.h"
 #include "contexts.h"
+#include "coroutine.h"
 #include "counters.h"
 #include "handoff.h"
 #include "layout.h"
@@ -82,6 +87,7 @@
 #include "managed.h"
 #include "os.h"
 #include "own.h"
+#include "stacks.h"
 
 /* Loops round the time until their next timer up to milliseconds, and some add the clock's own step. */
 #define TIMER_ROUNDING_NS 2000000
@@ -120,13 +126,20 @@ struct current {
 
 static __thread struct current current __attribute__((tls_model("initial-exec")));
 
+/* What else than its threads says for whom a program works? Bits, atomic; most programs have none, and pay for one look at all. */
+enum special {
+	SPECIAL_BLIND = 1,    /* its runtime, and nothing but that (Node) */
+	SPECIAL_CONTEXTS = 2, /* its runtime, too: contexts.h */
+	SPECIAL_STACKS = 4    /* coroutines, on stacks of their own: coroutine.h */
+};
+static uint8_t special;
+
 static struct request *ambient;
-static bool serves, blind, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
+static bool serves, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
 static int64_t
 	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
 static bool alarm_asked, alarm_came;
 static uint64_t alarm_ns; /* when SIGALRM comes next to an inline loop, from its wait on; 0: not */
-static bool asks_runtime; /* blind, or has contexts; atomic */
 static bool (*context_says)(struct context_mark *mark);
 static bool pools; /* some thread of this process has waited for work from others */
 static uint32_t bindings, bound_threads;
@@ -142,9 +155,23 @@ static const char *const reader_programs[] = { "apache2", "httpd" };
 /* Event loops that run a handler to its end before they touch the next connection; from their sources. */
 static const char *const inline_programs[] = { "nginx", "lighttpd", "php", "php8.2" };
 
+/* Coroutines may all be at work for requests. */
+#define MANY_THREADS 65536u
+
 static struct current *self(void)
 {
 	return &current;
+}
+
+/* Unlocked looks, in one instruction: what is set meanwhile is seen the next time. */
+static CONN_UNLOCKED_LOOK bool has(enum special what)
+{
+	return __builtin_expect((special & what) != 0, 0);
+}
+
+static CONN_UNLOCKED_LOOK bool is_special(void)
+{
+	return __builtin_expect(special != 0, 0);
 }
 
 static pthread_key_t thread_key;
@@ -180,6 +207,38 @@ __attribute__((cold)) void current_notice_thread(void)
 bool current_thread_is_watched(void)
 {
 	return self()->noticed;
+}
+
+__attribute__((cold)) void current_see_stacks(void)
+{
+	if (!has(SPECIAL_STACKS) &&
+	    (__atomic_fetch_or(&special, SPECIAL_STACKS, __ATOMIC_RELAXED) & SPECIAL_STACKS) == 0)
+		__atomic_add_fetch(&bound_threads, MANY_THREADS, __ATOMIC_RELAXED);
+}
+
+/* On another stack than its own, which may have run others' work since the thread was last seen on its own. */
+static __attribute__((cold, noinline)) bool leave_home(struct stack **stack, bool learn)
+{
+	struct current *me = self();
+	void *old;
+
+	if (!stacks_away(stack, learn))
+		return false;
+	me->pooled = me->unproven = true;
+	if (me->request != NULL) {
+		me->class = CLASS_NONE;
+		old = own_swap(&me->held, NULL);
+		if (old != NULL)
+			(void)own_decrease(&bound_threads);
+		request_unref(old);
+	}
+	return true;
+}
+
+/* Is it a coroutine that runs? Then *stack is what is known of it, or NULL. */
+static inline bool is_away(struct stack **stack)
+{
+	return has(SPECIAL_STACKS) && leave_home(stack, false);
 }
 
 /* Returns the old request, with the thread's reference to it. Threads that have one are counted. */
@@ -229,7 +288,9 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	bool python;
 	size_t i;
 
-	blind = asks_runtime = resolve("napi_create_function") != NULL;
+	special = resolve("napi_create_function") != NULL ? SPECIAL_BLIND : 0;
+	if (!current_is_blind())
+		stacks_init();
 	python = resolve("Py_Initialize") != NULL;
 	/* The `java` launcher loads the machine later. */
 	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
@@ -283,7 +344,7 @@ bool current_wakes_by_pipe(void)
 
 bool current_is_blind(void)
 {
-	return blind;
+	return has(SPECIAL_BLIND);
 }
 
 struct request *current_ambient(void)
@@ -388,7 +449,7 @@ static inline __attribute__((always_inline)) struct request *followed(struct cur
 void current_ask_contexts(bool (*says)(struct context_mark *mark))
 {
 	__atomic_store_n(&context_says, says, __ATOMIC_RELEASE);
-	__atomic_store_n(&asks_runtime, true, __ATOMIC_RELEASE);
+	(void)__atomic_fetch_or(&special, SPECIAL_CONTEXTS, __ATOMIC_RELEASE);
 }
 
 bool current_loops(void)
@@ -406,11 +467,14 @@ static __attribute__((cold, noinline)) struct request *told(void)
 	struct current *me = self();
 	struct context_mark mark;
 	struct request *named;
+	struct stack *stack;
 	bool own;
 
-	if (blind)
+	if (current_is_blind())
 		return managed_known();
-	if (!context_says(&mark))
+	if (is_away(&stack))
+		return coroutine_known(stack);
+	if (!has(SPECIAL_CONTEXTS) || !context_says(&mark))
 		return followed(me);
 	named = contexts_request(&mark);
 	own = me->request != NULL && me->class != CLASS_LOOP && me->class != CLASS_CONTEXT;
@@ -427,7 +491,7 @@ static __attribute__((cold, noinline)) struct request *told(void)
 
 struct request *current_known(void)
 {
-	if (__builtin_expect(__atomic_load_n(&asks_runtime, __ATOMIC_RELAXED), 0))
+	if (is_special())
 		return told();
 	return followed(self());
 }
@@ -437,10 +501,21 @@ bool current_has_request(void)
 	return self()->request != NULL;
 }
 
-void current_clear(void)
+/* Whatever the thread does on another stack. */
+static void clear_home(void)
 {
 	if (self()->request != NULL)
 		set(NULL, CLASS_NONE);
+}
+
+void current_clear(void)
+{
+	struct stack *stack;
+
+	if (is_away(&stack))
+		coroutine_clear(stack);
+	else
+		clear_home();
 }
 
 /* In a loop the connection at hand says whose handler runs; each change of hands is counted. */
@@ -467,27 +542,62 @@ static bool carries_virtual_threads(void)
 	return java && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
 }
 
-void current_read_request(struct request *request)
+static void read_at_home(struct request *request)
 {
 	struct current *me = self();
 
-	if (blind)
-		return;
 	if (__builtin_expect(handoff != NULL, 0))
 		handoff->leave();
 	if (carries_virtual_threads()) {
-		current_clear();
+		clear_home();
 		return;
 	}
 	if (me->in_loop && !(request->multiplexed && hands_on)) {
 		touch(request);
 		me->heard |= HEARD_CLIENT;
 	} else if (request->multiplexed) {
-		current_clear();
+		clear_home();
 	} else {
 		request->reader = os_tid();
 		set(request, CLASS_READ);
 	}
+}
+
+/* Was that no thread's doing? */
+static __attribute__((cold, noinline)) bool read_elsewhere(const struct conn *conn, struct request *request)
+{
+	struct stack *stack;
+
+	if (current_is_blind())
+		return true;
+	if (!has(SPECIAL_STACKS) || !leave_home(&stack, true))
+		return false;
+	coroutine_read(stack, conn, request);
+	return true;
+}
+
+void current_read(const struct conn *conn, struct request *request)
+{
+	if (is_special() && read_elsewhere(conn, request))
+		return;
+	if (request != NULL)
+		read_at_home(request);
+	else
+		clear_home();
+}
+
+void current_read_request(struct request *request)
+{
+	if (!current_is_blind())
+		read_at_home(request);
+}
+
+__attribute__((cold)) void current_look_around(void)
+{
+	struct stack *stack;
+
+	if (!is_special() && stacks_away(&stack, false))
+		current_see_stacks();
 }
 
 void current_multiplexes(void)
@@ -501,11 +611,23 @@ void current_mixes(void)
 	current_clear();
 }
 
+static __attribute__((cold, noinline)) bool read_reply_elsewhere(const struct request *owner)
+{
+	struct stack *stack;
+
+	if (current_is_blind())
+		return true;
+	if (!is_away(&stack))
+		return false;
+	coroutine_read_reply(stack, owner);
+	return true;
+}
+
 void current_read_reply(const void *channel, struct request *owner, bool blocking)
 {
 	struct current *me = self();
 
-	if (blind)
+	if (is_special() && read_reply_elsewhere(owner))
 		return;
 	if (me->in_loop && !blocking) {
 		/*
@@ -522,7 +644,7 @@ void current_read_reply(const void *channel, struct request *owner, bool blockin
 	}
 	if (me->request != NULL && owner != NULL && owner != me->request) {
 		counters_count_seldom(context_contradictions);
-		current_clear();
+		clear_home();
 	}
 }
 
@@ -534,6 +656,27 @@ static __attribute__((cold)) void tell_answer(const struct request *request)
 	handoff->answers(id);
 }
 
+static __attribute__((cold, noinline)) bool begin_response_elsewhere(struct request *request)
+{
+	struct stack *stack;
+
+	if (current_is_blind())
+		return true;
+	if (!is_away(&stack)) {
+		if (request != NULL && request->reader < 0)
+			coroutine_distrust();
+		return false;
+	}
+	if (request != NULL) {
+		if (handoff != NULL)
+			tell_answer(request);
+		request_advance(request, REQUEST_RESPONDING);
+	}
+	if (coroutine_begin_response(stack, request))
+		__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+	return true;
+}
+
 /*
  * The thread answers `request`. That is the touchstone of what we believed: agreement is counted, and the first contradiction
  * ends our trust in the loop. For a loop known to be inline it is an event like any other.
@@ -542,7 +685,7 @@ void current_begin_response(struct request *request, bool blocking)
 {
 	struct current *me = self();
 
-	if (blind)
+	if (is_special() && begin_response_elsewhere(request))
 		return;
 	if (request != NULL) {
 		if (__builtin_expect(handoff != NULL, 0))
@@ -556,7 +699,7 @@ void current_begin_response(struct request *request, bool blocking)
 		}
 	}
 	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
-		current_clear(); /* on to the next one of its connection: no contradiction */
+		clear_home(); /* on to the next one of its connection: no contradiction */
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
 			counters_count_seldom(context_multi_agreed);
@@ -576,7 +719,7 @@ void current_begin_response(struct request *request, bool blocking)
 		__atomic_store_n(&contradicted, 1, __ATOMIC_RELAXED);
 	else if (me->class == CLASS_READ && request != NULL)
 		__atomic_store_n(&staged, true, __ATOMIC_RELAXED);
-	current_clear();
+	clear_home();
 }
 
 CONN_UNLOCKED_LOOK bool current_goes_on(const struct conn *conn)
@@ -604,8 +747,11 @@ struct request *current_for_call(struct request *bound, bool blocking)
 {
 	struct current *me = self();
 	struct request *known = current_known();
+	struct stack *stack;
 	bool looping = me->in_loop && !blocking && me->class != CLASS_READ;
 
+	if (is_away(&stack))
+		return bound == NULL || bound == known ? known : NULL;
 	if (bound == NULL || bound == known || !looping)
 		return known;
 	if (inline_loop && !me->unproven && request_state(bound) < REQUEST_ENDED) {
@@ -627,14 +773,26 @@ static uint64_t wait_start_ns(const struct current *me, int64_t timeout_ns)
 	return me->woken_ns != 0 && (inline_loop || timeout_ns >= LONG_TIMEOUT_NS) ? me->woken_ns : os_monotonic_ns();
 }
 
+static __attribute__((cold, noinline)) bool wait_elsewhere(void)
+{
+	struct stack *stack;
+
+	if (current_is_blind())
+		return true;
+	if (!is_away(&stack))
+		return false;
+	coroutine_loops(stack);
+	return true;
+}
+
 void current_wait_loop(int64_t timeout_ns)
 {
 	struct current *me = self();
 	int64_t rounding = TIMER_ROUNDING_NS + inline_step_ns;
 
-	current_clear();
-	if (blind)
+	if (is_special() && wait_elsewhere())
 		return;
+	clear_home();
 	/* By its first one for ever, nginx has set what there is to set. */
 	if (timeout_ns < 0 && __builtin_expect(!alarm_asked, 0) && inline_loop) {
 		alarm_asked = true;
@@ -656,7 +814,9 @@ void current_wait_loop(int64_t timeout_ns)
 /* A thread that waits for nothing else is no loop; but a loop may have nothing else to wait for at times. */
 void current_wait_alone(int64_t timeout_ns)
 {
-	if (self()->in_loop)
+	struct stack *stack;
+
+	if (!is_away(&stack) && self()->in_loop)
 		current_wait_loop(timeout_ns);
 	else
 		current_clear();
@@ -690,12 +850,14 @@ void current_wait_idle(void)
 	/* A process of one thread waits for no other: an interpreter takes its locks so. */
 	if (!own_alone() && !__atomic_load_n(&pools, __ATOMIC_RELAXED))
 		__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
-	current_clear();
+	clear_home();
 }
 
 void current_wait_private(void)
 {
-	if (self()->class == CLASS_READ)
+	struct stack *stack;
+
+	if (!is_away(&stack) && self()->class == CLASS_READ)
 		current_wait_idle();
 	else
 		current_clear();
@@ -704,7 +866,7 @@ void current_wait_private(void)
 void current_wait_nested(void)
 {
 	if (self()->class == CLASS_INHERITED)
-		current_clear();
+		clear_home();
 }
 
 void current_read_channel(void)
@@ -713,16 +875,17 @@ void current_read_channel(void)
 
 	if (me->class == CLASS_INHERITED || me->class == CLASS_VALIDATED ||
 	    (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
-		current_clear();
+		clear_home();
 	} else if (me->in_loop && me->class != CLASS_READ) {
 		me->touched++;
-		current_clear();
+		clear_home();
 	}
 }
 
 CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 {
-	struct request *request = self()->request;
+	struct stack *stack;
+	struct request *request = is_away(&stack) ? coroutine_request(stack) : self()->request;
 	const struct exchange *ex = conn->first;
 
 	/* Unlocked look: a pointer that changes under us is compared, not followed. */
@@ -736,25 +899,28 @@ __attribute__((cold)) void current_give_away(void)
 	struct current *me = self();
 
 	if (me->class == CLASS_READ && me->request != NULL && request_state(me->request) >= REQUEST_ENDED)
-		current_clear();
+		clear_home();
 }
 
 void current_give_up(void)
 {
-	if (self()->class == CLASS_READ)
+	struct stack *stack;
+
+	if (is_away(&stack) || self()->class == CLASS_READ)
 		current_clear();
 }
 
 __attribute__((cold)) bool current_begin_job(void)
 {
 	struct current *me = self();
+	struct stack *stack;
 
-	if (blind || me->in_loop)
+	if (current_is_blind() || me->in_loop || is_away(&stack))
 		return false;
 	if (me->request != NULL && me->class != CLASS_VALIDATED &&
 	    (me->class != CLASS_INHERITED || request_state(me->request) < REQUEST_RESPONDING))
 		return false;
-	current_clear();
+	clear_home();
 	return true;
 }
 
@@ -779,12 +945,17 @@ void current_after_fork(void)
 {
 	struct current *me = self();
 	struct request *known = current_known();
+	struct stack *stack;
 
+	stacks_after_fork();
+	if (is_away(&stack))
+		coroutine_after_fork(stack, known);
 	me->in_loop = alarm_asked = false;
 	pools = false; /* whoever waited is not here */
-	bound_threads = me->request != NULL;
-	if (known == NULL) {
-		current_clear();
+	bound_threads = (me->request != NULL) + (has(SPECIAL_STACKS) ? MANY_THREADS : 0);
+	if (known == NULL || known != me->request) {
+		if (me->request != NULL)
+			set(NULL, CLASS_NONE);
 		return;
 	}
 	me->class = CLASS_INHERITED;

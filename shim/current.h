@@ -26,6 +26,9 @@ void current_ask_contexts(bool (*says)(struct context_mark *mark));
 /* Has this thread waited in an event loop? */
 bool current_loops(void);
 
+/* There are stacks of coroutines, from now on. Signal-safe. */
+void current_see_stacks(void);
+
 /* Is this a runtime whose requests only its own async context can tell apart (Node)? Then no context and no injection. */
 bool current_is_blind(void);
 
@@ -61,8 +64,13 @@ struct request *current_ambient(void);
 void current_serve(void);
 bool current_serves(void);
 
-/* This thread read a request, or more of it, on a served connection. */
+/*
+ * This thread read on a served connection: a request, or more of it; NULL: nothing of one alone. _look_around: before the first bytes
+ * of a connection are looked at; finds out that there are coroutines here whose births are not seen.
+ */
+void current_read(const struct conn *conn, struct request *request);
 void current_read_request(struct request *request);
+void current_look_around(void);
 
 /* This thread reads or writes on a served connection that carries several requests at a time: which of them its loop goes on with is not seen. */
 void current_multiplexes(void);

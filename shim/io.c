@@ -114,10 +114,7 @@ static void received_served(struct conn *conn, int fd, const struct iovec *iov, 
 	else
 		request = received_in_parts(conn, iov, count, len);
 	/* Borrowed: while the connection is locked, nobody takes it from there. */
-	if (request != NULL)
-		current_read_request(request);
-	else
-		current_clear();
+	current_read(conn, request);
 }
 
 /*

@@ -45,6 +45,9 @@
 /* Sessions of TLS at a time whose plain text is read; the others pass through. What an nginx worker may have connections. */
 #define LIMIT_TLS_SESSIONS 65536u
 
+/* Stacks of coroutines that are told apart; what runs on further ones is unknown. Servers with a coroutine a connection have thousands. */
+#define LIMIT_STACKS 8192
+
 /* One log line. A longer one is cut into parts, each a record of its own that says so. Docker cuts at 16 KiB. */
 #define LIMIT_LOG_LINE 16384
 

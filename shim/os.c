@@ -366,6 +366,17 @@ __attribute__((cold)) void os_forget_readable(const void *pages, size_t len)
 		__atomic_store_n(&os_readable_pages[i % OS_READABLE_GROUPS], 0, __ATOMIC_RELAXED);
 }
 
+bool os_page_is_there(uintptr_t page)
+{
+	return ask_page(page);
+}
+
+bool os_page_is_mapped(uintptr_t page)
+{
+	/* Nothing is to be fetched for a page that cannot be read; and where threads may end, no sandbox forbids this call. */
+	return call(SYS_madvise, (long)(page << OS_PAGE_SHIFT), 1 << OS_PAGE_SHIFT, MADV_WILLNEED, 0, 0) != -ENOMEM;
+}
+
 bool os_readable_text(const char *text, size_t len)
 {
 	size_t here = ((size_t)1 << OS_PAGE_SHIFT) - ((uintptr_t)text & (((size_t)1 << OS_PAGE_SHIFT) - 1));

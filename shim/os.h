@@ -114,6 +114,10 @@ static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)
 	return os_look_readable(bytes, len);
 }
 
+/* Can this page, by its number, be read now, whatever is remembered? Is it mapped at all? Asks the kernel. Signal-safe; errno kept. */
+bool os_page_is_there(uintptr_t page);
+bool os_page_is_mapped(uintptr_t page);
+
 /* The same of a string, or of as much of it as a look at its first `len` bytes may need. */
 bool os_readable_text(const char *text, size_t len);
 

@@ -131,6 +131,7 @@ static __attribute__((cold)) struct request *raw_received(struct conn *conn, siz
 /* What is spoken? Decided on the very first bytes of a connection. */
 static void start(struct conn *conn, const char *in, size_t len)
 {
+	current_look_around();
 	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
 		conn->mode = CONN_HTTP1;
 	} else if (!protocol_begin(conn, in, len)) {

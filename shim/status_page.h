@@ -72,7 +72,10 @@
 	X(handoffs_agreed, "of them, answered as told")                                                                \
 	X(handoffs_contradicted, "of them, answered otherwise: told wrong")                                            \
 	X(handoffs_switched_off, "places that take from queues, believed once and not any more")                       \
-	X(handoffs_skipped, "jobs passed over: more places that unlock queues than the table holds")
+	X(handoffs_skipped, "jobs passed over: more places that unlock queues than the table holds")                   \
+	X(stacks, "stacks of coroutines that read or may read requests")                                               \
+	X(stacks_skipped, "of them, passed over: more than the table holds, or no memory")                             \
+	X(stacks_contradicted, "1 when coroutines handed requests on: reading proves nothing there")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,

@@ -8,6 +8,7 @@
 #include "http2_conn.h"
 #include "logline_internal.h"
 #include "marks.h"
+#include "stacks.h"
 #include "stream.h"
 
 _Static_assert(sizeof(uint64_t) == 8, "a descriptor: a word");
@@ -21,6 +22,7 @@ _Static_assert(sizeof(struct insertion) <= 16448, "an insertion");
 _Static_assert(sizeof(struct http2_conn) <= 1600, "a connection that speaks HTTP/2");
 _Static_assert(sizeof(struct http2_stream) <= 384, "a stream of one");
 _Static_assert(LIMIT_STREAMS == 1024, "streams of a connection");
+_Static_assert(sizeof(struct stack) <= 56 && LIMIT_STACKS == 8192, "stacks of coroutines");
 _Static_assert(sizeof(struct cgi_conn) <= 512, "a connection of FastCGI or uwsgi");
 _Static_assert(sizeof(struct logline_line) <= 65 * 1024, "an unfinished line");
 _Static_assert(sizeof(struct logline_large) <= 144 * 1024, "scratch for records");
