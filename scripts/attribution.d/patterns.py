@@ -114,9 +114,19 @@ for kind, title, settings in (
         ("batch", "event loop, timers, answers at the end of the iteration", {}),
         ("previous", "event loop, timers that answer the one before", {})):
     add(f"events-{kind}", title, LOOPS, program("server_events", kind), lines=5, **C, **settings)
-for kind, title in (("ucontext", "coroutines (ucontext)"), ("switch", "coroutines (own stack switch)"),
-                    ("wander", "coroutines (ucontext) on three threads")):
-    add(f"fibers-{kind}", title, LOOPS, program("server_fibers", kind), lines=4, calls=1, most_calls=2, **C)
+STACKS = {"floor": 0.7, "calls_floor": 0.7}
+for kind, title, settings in (
+        ("ucontext", "ucontext", {"short": True, **STACKS}), ("wander", "ucontext, on three threads", STACKS),
+        ("ucontext-crew", "ucontext, eight for all connections", {}),
+        ("ucontext-lend", "ucontext, eight for all connections and each other", {}), ("ucontext-stages", "ucontext, others answer", {}),
+        ("ucontext-relay", "ucontext, others answer at times", {}),
+        ("ucontext-swap", "ucontext, others answer on each other's stacks", {}),
+        ("boost", "Boost.Context", STACKS), ("boost-swap", "Boost.Context, others answer on each other's stacks", {}),
+        ("switch", "own switch", {}), ("mapped", "own switch, mapped", STACKS), ("kept", "own switch, kept", {}),
+        ("mapped-crew", "own switch, mapped, eight for all connections", {}),
+        ("mapped-swap", "own switch, mapped, others answer on each other's stacks", {"short": True}),
+        ("kept-swap", "own switch, kept, others answer on each other's stacks", {})):
+    add(f"fibers-{kind}", f"coroutines ({title})", LOOPS, program("server_fibers", kind), lines=4, calls=1, most_calls=2, **C, **settings)
 
 # ---- other languages ------------------------------------------------------------------------------------------------
 
@@ -140,7 +150,7 @@ for kind, title, settings in (
 for kind, title, settings in (("threads", "Ruby: a thread a connection", PROVEN),
                               ("pool", "Ruby: a thread a connection → queue → workers", {}),
                               ("requeue", "Ruby: workers that read one request and queue its connection again", LEARNED),
-                              ("fibers", "Ruby: fibers", {})):
+                              ("fibers", "Ruby: fibers", STACKS)):
     add(f"ruby-{kind}", title, "Python, Ruby, Java, Node", script("ruby", "server.rb", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Java: a thread a connection", LEARNED),
                               ("executor", "Java: a thread a connection → executor", {}),

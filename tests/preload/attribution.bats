@@ -30,6 +30,10 @@ attribution() {
     attribution --only 'events-*'
 }
 
+@test "coroutines are right, and never wrong where others answer what they have read" {
+    attribution --only 'fibers-*'
+}
+
 @test "where a loop is believed that must not be, the experiment says so" {
     run attribution --only events-pool --set TRACESHIM_LOOP=inline
     echo "$output"
