@@ -111,7 +111,7 @@ struct conn_handle {
  * of a moment ago. TSan is told so.
  */
 #ifdef __SANITIZE_THREAD__
-#define CONN_UNLOCKED_LOOK __attribute__((no_sanitize("thread"), noinline))
+#define CONN_UNLOCKED_LOOK __attribute__((no_sanitize("thread"), noipa))
 #else
 #define CONN_UNLOCKED_LOOK
 #endif

@@ -186,6 +186,7 @@ CORE_TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work
 }
 
 /* gunicorn's sync workers, and whatever else takes a lock alone. */
+#ifndef __SANITIZE_THREAD__
 CORE_TEST(a_process_of_one_thread_waits_for_no_others_and_logs_what_it_has_answered)
 {
 	int fd = core_accept(BLOCKING);
@@ -196,6 +197,7 @@ CORE_TEST(a_process_of_one_thread_waits_for_no_others_and_logs_what_it_has_answe
 	CHECK_KNOWN(CORE_TRACE);
 	core_close(fd);
 }
+#endif
 
 CORE_TEST_FOR(apaches_pool_logs_what_it_has_answered, "apache2")
 {
@@ -1118,7 +1120,9 @@ int main(void)
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
 		TEST(once_a_pools_thread_has_answered_nothing_is_known),
 		TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work),
+#ifndef __SANITIZE_THREAD__ /* TSan has a thread of its own */
 		TEST(a_process_of_one_thread_waits_for_no_others_and_logs_what_it_has_answered),
+#endif
 		TEST(apaches_pool_logs_what_it_has_answered),
 		TEST(once_a_thread_of_an_interpreter_has_answered_nothing_is_known_where_others_wait),
 		TEST(once_it_has_answered_a_read_of_a_channel_ends_it),
