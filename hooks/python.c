@@ -313,6 +313,7 @@ static bool find_state_word(void *context)
 {
 	void *const *state = py.PyGILState_GetThisThreadState();
 	unsigned i, found = 0, count = 0;
+	bool entered;
 
 	if (py.PyContext_Enter(context) != 0)
 		return false;
@@ -321,10 +322,12 @@ static bool find_state_word(void *context)
 			found = i;
 			count++;
 		}
-	if (!python_context_is_entered(context) || py.PyContext_Exit(context) != 0)
+	entered = python_context_is_entered(context);
+	/* Whatever was seen: the program must not go on in it. */
+	if (py.PyContext_Exit(context) != 0)
 		return false;
 	state_word = found;
-	return count == 1 && state[found] != context && !python_context_is_entered(context);
+	return entered && count == 1 && state[found] != context && !python_context_is_entered(context);
 }
 
 /* The types of nodes are told by their names: nobody exports them. */
@@ -434,7 +437,7 @@ static bool start(void)
 
 /* ---- the hook's part ---- */
 
-/* Does this address lie in the interpreter, or in its socket module? */
+/* Does this address lie in the interpreter, or in its modules for sockets and TLS? */
 static bool is_interpreter(const void *caller)
 {
 	static const void *known[CALLERS];

@@ -26,8 +26,9 @@ struct context_mark {
 };
 
 /*
- * The one request on this connection that waits for its answer and has its whole head: *mark names it; else nobody. false: not a
- * connection that serves HTTP/1, or somebody else is at it: nothing can be said. Takes the connection's lock for a look.
+ * The one request on this connection that waits for its answer and has its whole head: *mark names it; else nobody, as where it is
+ * not HTTP/1 that is spoken. false: not a connection that is served, or somebody else is at it: nothing can be said. Takes the
+ * connection's lock for a look.
  * `plain`: what was read is a TLS session's plain text; other bytes of such a connection are none.
  */
 bool contexts_mark(struct conn_handle handle, bool plain, struct context_mark *mark);

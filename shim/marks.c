@@ -2,8 +2,9 @@
  * Who printed which bytes of a buffered stream; see marks.h.
  *
  * A stream has a list of ranges [start, end) in the order of printing. A range is extended when the same thread goes on for
- * the same request, in the same line or within a tick of the coarse clock, and with at most one byte in between: puts() prints its newline by a path that we do not see, and one byte cannot hide a
- * line. Bytes in no range say nothing (inlined putc), and a line of which no byte is in a range has no request.
+ * the same request, in the same line or within a tick of the coarse clock, and with at most one byte in between: puts() prints
+ * its newline by a path that we do not see, and one byte cannot hide a line. Bytes in no range say nothing (inlined putc),
+ * and a line of which no byte is in a range has no request.
  * Memory: a block a stream that was ever used as a log while block-buffered, at most MARKS_STREAMS.
  */
 #include "marks.h"
@@ -105,7 +106,6 @@ static bool goes_on(const struct mark *last, uint64_t start, const struct reques
 void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
 {
 	struct stream *s = find(key, true);
-
 	struct mark *last;
 	uint64_t start;
 

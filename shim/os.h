@@ -100,6 +100,7 @@ static LAYOUT_INLINE bool os_page_is_known(uintptr_t page)
 	return ((word >> 32 == group / OS_READABLE_GROUPS) & (word >> page % 32)) != 0;
 }
 
+/* os_readable, where it is more than one page, or one that is not known. */
 bool os_look_readable(const void *bytes, size_t len);
 
 static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)

@@ -419,7 +419,6 @@ void served_sent_unseen(struct conn *conn, size_t len)
 		finish_response(conn, first);
 		return;
 	}
-
 	while (len > 0) {
 		struct exchange *ex = sending(conn);
 		enum http1_status status;
