@@ -344,6 +344,7 @@ static void before_shell(void)
 {
 	char *stdio = io_active() && getenv("TRACESHIM_STDIO") == NULL ? environment_stdio() : NULL;
 
+	conn_note_child();
 	if (stdio != NULL && getenv("LD_PRELOAD") != NULL)
 		/* lint: allow setenv: the program itself is about to start a shell */
 		(void)setenv("TRACESHIM_STDIO", strchr(stdio, '=') + 1, 0);

@@ -79,6 +79,8 @@ static __attribute__((noinline)) long call_with_effects(long number, const long 
 	long result;
 
 	confining(confinement);
+	if (forks)
+		conn_note_child();
 	result = REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	if (forks && result == 0)
 		io_after_fork();

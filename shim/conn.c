@@ -95,7 +95,9 @@ static __attribute__((cold)) void drop_exchanges(struct conn *conn)
 		if (ex->span != NULL)
 			span_drop(conn, ex);
 		if (ex->request != NULL && conn->role == CONN_SERVED)
-			request_advance(ex->request, REQUEST_ENDED);
+			request_advance(ex->request, conn->first != NULL && conn->first->request_headed ?
+			                                     REQUEST_FOLLOWED :
+			                                     REQUEST_ENDED);
 		free_exchange(conn, ex);
 	}
 	conn->last = NULL;

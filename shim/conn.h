@@ -45,7 +45,6 @@ struct exchange {
 	bool response_begun, response_done;
 	bool own_response_header; /* served: the program sends TRACESHIM_RESPONSE_HEADER itself */
 	bool host_allowed;        /* call: TRACESHIM_PROPAGATE says yes to its Host */
-	uint16_t children;        /* served: conn_children when its head was read */
 	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
 	struct exchange *next;
 	struct request *request; /* served: its identity; call: who makes it; may be NULL */
@@ -135,6 +134,12 @@ extern uint16_t conn_children;
 static inline void conn_note_child(void)
 {
 	__atomic_fetch_add(&conn_children, 1, __ATOMIC_RELAXED);
+}
+
+/* Was a child made since this request was read? Then that may have answered it. */
+static inline bool conn_child_since(const struct request *served)
+{
+	return served->children != __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 }
 
 /* A connection with one reference. NULL: no memory (counted). */

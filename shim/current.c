@@ -400,6 +400,9 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 {
 	bool ended = request_state(me->request) >= REQUEST_ENDED;
 
+	/* A child has the connection too: is it the request that follows which the program has in hand by now? */
+	if (request_any_behind() && conn_child_since(me->request))
+		return false;
 	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
 		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && me->pooled && !answer_own)

@@ -578,8 +578,8 @@ __attribute__((cold)) void io_after_fork(void)
 	logline_after_fork();
 	marks_after_fork();
 	counters_after_fork();
-	request_after_fork();
 	current_after_fork();
+	request_after_fork();
 	if (handoff != NULL)
 		handoff->after_fork();
 	ring_after_fork();

@@ -208,6 +208,8 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
+	if (conn->first != conn->last && conn_child_since(conn->first->request))
+		conn_make_opaque(conn, true); /* is this the first one's answer, or did a child give that? */
 	ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 	if (ex == NULL && conn->mode == CONN_PROTOCOL) {
 		enum io_verdict verdict = begin_protocol(io, conn);
@@ -751,7 +753,8 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	const struct exchange *ex = conn->first;
 
 	if (conn->mode != CONN_HTTP1 || conn->pending != NULL || ex == NULL || !ex->request_headed ||
-	    ex->response_done || ex->response_begun || !served_find_plain(ex, io->iov, io->total, &io->spot))
+	    ex->response_done || ex->response_begun || (ex->next != NULL && conn_child_since(ex->request)) ||
+	    !served_find_plain(ex, io->iov, io->total, &io->spot))
 		return false;
 	io->insertion = insertion_new();
 	if (io->insertion == NULL)

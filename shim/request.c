@@ -40,6 +40,7 @@ struct request *request_new(void)
 	r->multiplexed = false;
 	r->reader = 0;
 	r->taken = 0;
+	r->children = 0;
 	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
 	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
 	return r;

@@ -30,11 +30,12 @@ struct request {
 	uint8_t state;      /* enum request_state, atomic; only grows */
 	uint8_t origin;     /* enum request_origin */
 	/* The process (count of forks plus 1) in which it is counted as such, else 0; atomic. */
-	uint16_t waiting; /* for its answer */
-	uint16_t behind;  /* read along behind another one of its connection, and its answer has not begun */
-	bool multiplexed; /* by a connection that carries several at a time (HTTP/2) */
-	uint8_t taken;    /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
-	int32_t reader;   /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
+	uint16_t waiting;  /* for its answer */
+	uint16_t behind;   /* read along behind another one of its connection, and its answer has not begun */
+	bool multiplexed;  /* by a connection that carries several at a time (HTTP/2) */
+	uint8_t taken;     /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
+	int32_t reader;    /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
+	uint16_t children; /* conn_children when its head was read */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };

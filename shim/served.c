@@ -54,7 +54,7 @@ static struct exchange *receiving(struct conn *conn)
 
 	if (ex == NULL || ex->request_done) {
 		/* Was the one before it answered by a child? Then the next answer would be taken for that. */
-		if (conn->first != NULL && conn->first->children != __atomic_load_n(&conn_children, __ATOMIC_RELAXED)) {
+		if (conn->first != NULL && conn_child_since(conn->first->request)) {
 			conn_make_opaque(conn, true);
 			return NULL;
 		}
@@ -80,7 +80,7 @@ static void request_complete_head(const struct conn *conn, struct exchange *ex)
 {
 	propagate_end(&ex->in, &ex->request->ctx);
 	ex->request_headed = true;
-	ex->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
+	ex->request->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 	request_advance(ex->request, REQUEST_LIVE);
 	request_begin_waiting(ex->request, conn->first != ex);
 	counters_count(requests);
@@ -218,7 +218,7 @@ static struct request *take_known(struct conn *conn, struct http1_known *known)
 	http1_use_known(&ex->up, known);
 	propagate_fresh_new(&ex->request->ctx);
 	ex->request_headed = ex->request_done = true;
-	ex->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
+	ex->request->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 	request_advance(ex->request, REQUEST_LIVE);
 	request_begin_waiting(ex->request, false);
 	counters_count(requests);

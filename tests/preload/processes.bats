@@ -273,3 +273,61 @@ END
         awk 'NR == 2 && !/2$/ || NR > 2 { exit 1 }' "$tmp/ids"
     done
 }
+
+@test "of requests read at once, one that a child answers gives its id to none behind it" {
+    cat >"$tmp/server.py" <<'END'
+import ctypes, os, socket, subprocess, sys
+answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
+listener = socket.create_server(("127.0.0.1", 0))
+with open(sys.argv[1], "w") as port:
+    print(listener.getsockname()[1], file=port)
+conn = listener.accept()[0]
+os.set_inheritable(conn.fileno(), True)
+script = "printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n' >&%d" % conn.fileno()
+while conn.recv(65536, socket.MSG_PEEK).count(b"\r\n\r\n") < 4:
+    pass
+for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
+    how = head.split()[1].strip(b"/")
+    print("begin", number, flush=True)
+    make = {b"fork": os.fork, b"syscall": lambda: ctypes.CDLL(None).syscall(57)}.get(how)
+    if make is not None and (pid := make()) == 0:
+        os.write(conn.fileno(), answer)
+        os._exit(0)
+    elif make is not None:
+        os.waitpid(pid, 0)
+    elif how == b"spawn":
+        os.waitpid(os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ), 0)
+    elif how == b"vfork":
+        subprocess.run(["sh", "-c", script], pass_fds=(conn.fileno(),), check=True)
+    elif how == b"system":
+        os.system(script)
+    else:
+        conn.send(answer)
+    print("end", number, flush=True)
+conn.close()
+print("behind", flush=True)
+END
+    cat >"$tmp/client.py" <<'END'
+import socket, sys
+conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20)
+conn.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%016x-01\r\n\r\n" % (path.encode(), n, n)
+                      for n, path in enumerate(sys.argv[2:], 1)))
+while got := conn.recv(65536):
+    sys.stdout.write(got.decode())
+END
+    for how in fork spawn vfork system syscall; do
+        for first in own "$how"; do
+            rm -f "$tmp/port"
+            TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
+            for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+            /usr/bin/python3 "$tmp/client.py" "$(<"$tmp/port")" "$first" "$how" own "$how" | tr -d '\r' >"$tmp/answers"
+            wait $!
+            [ "$(grep -c '^HTTP/1.1 200' "$tmp/answers")" -eq 4 ]
+            # What an answer or a line says is its own request's id, or nothing.
+            awk '/^HTTP/ { n++ } /^x-trace: / && $2 + 0 != n { exit 1 }' "$tmp/answers"
+            jq -e -s 'all(.[]; .trace_id == null or
+                (.message | test("^(begin|end) ")) and (.trace_id | tonumber) == (.message[-1:] | tonumber))' "$tmp/log"
+            [ "$first" = "$how" ] || [ "$(jq -r 'select(.message == "begin 1") | .trace_id' "$tmp/log")" = "$(printf %032x 1)" ]
+        done
+    done
+}

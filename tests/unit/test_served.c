@@ -349,7 +349,7 @@ CORE_TEST(a_request_ends_when_its_connection_dies)
 	first = request_ref(core_conn(fd)->first->request);
 	second = request_ref(core_conn(fd)->last->request);
 	core_close(fd);
-	CHECK_INT(request_state(first), REQUEST_ENDED);
+	CHECK_INT(request_state(first), REQUEST_FOLLOWED); /* the program may have been at the second one */
 	CHECK_INT(request_state(second), REQUEST_ENDED);
 	request_unref(first);
 	request_unref(second);
@@ -387,11 +387,27 @@ CORE_TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_an
 	fd = core_accept(false);
 	conn_note_child();
 	core_receive_text(fd, GET1 GET2);
+	core_send_text(fd, OK);
 	conn_note_child();
-	core_send_text(fd, OK OK);
+	core_send_text(fd, OK);
 	core_receive_text(fd, GET3);
 	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
 	core_close(fd);
+}
+
+CORE_TEST(of_requests_read_together_none_has_a_name_once_a_child_may_have_answered_one)
+{
+	int fd = core_accept(false);
+
+	core_receive_text(fd, GET1 GET2);
+	CHECK(current_known() != NULL);
+	conn_note_child();
+	CHECK(current_known() == NULL);
+	core_send_text(fd, OK);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	CHECK(current_known() == NULL);
+	core_close(fd);
+	CHECK(current_known() == NULL);
 }
 
 CORE_TEST(a_connection_between_two_requests_holds_nothing_but_itself)
@@ -441,6 +457,7 @@ int main(void)
 		TEST(a_request_ends_when_its_connection_dies),
 		TEST(a_queue_at_its_limit_is_followed_and_one_beyond_passes_through),
 		TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_answer),
+		TEST(of_requests_read_together_none_has_a_name_once_a_child_may_have_answered_one),
 		TEST(a_connection_between_two_requests_holds_nothing_but_itself),
 		TEST(raw_connections_get_a_request_a_flip_of_direction),
 	};
