@@ -335,6 +335,18 @@ EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 	return n;
 }
 
+/* Is it a connection, though it may be one that nobody has looked at yet? */
+static __attribute__((cold)) bool is_conn(int fd)
+{
+	uint64_t word = fds_word(fd);
+	int saved = errno;
+
+	if (fds_kind(word) == FD_UNKNOWN)
+		word = fds_learn(fd);
+	errno = saved;
+	return fds_kind(word) == FD_CONN;
+}
+
 EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
@@ -343,11 +355,11 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 	enum io_verdict verdict;
 	ssize_t n;
 
-	/* An address is for datagrams, and for MSG_FASTOPEN, which we leave alone. */
-	if (addr != NULL || io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN ||
-	    is_left_alone(&io, flags))
+	/* An address is for datagrams, and for MSG_FASTOPEN, which we leave alone. What is connected ignores it, or refuses it. */
+	if (io_uninvolved(fd) || (addr != NULL && !is_conn(fd)) ||
+	    (verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN || is_left_alone(&io, flags))
 		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
-	if (verdict == IO_SPECIAL && is_divisible(flags))
+	if (verdict == IO_SPECIAL && is_divisible(flags) && addr == NULL)
 		return io_send_special(&io, &emitter);
 	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendto)(fd, buf, len, flags, addr, addrlen) : -1;
 	io_send_end(&io, n);
@@ -365,8 +377,8 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN ||
 	    is_left_alone(&io, flags))
 		return REAL(sendmsg)(fd, msg, flags);
-	/* Descriptors travel with the bytes: such a message is not cut up. */
-	if (verdict == IO_SPECIAL && msg->msg_controllen == 0 && is_divisible(flags))
+	/* Descriptors travel with the bytes, or an address, which a connection may refuse: such a message is not cut up. */
+	if (verdict == IO_SPECIAL && msg->msg_controllen == 0 && msg->msg_name == NULL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
 	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendmsg)(fd, msg, flags) : -1;
 	io_send_end(&io, n);
@@ -389,12 +401,13 @@ static size_t message_len(const struct msghdr *msg)
 
 EXPORT __attribute__((cold)) int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
-	uint64_t word = fds_word(fd);
 	int saved = errno;
+	uint64_t word;
 	unsigned i;
 
-	if (io_uninvolved(fd) || fds_kind(word) != FD_CONN || !os_readable(msgs, sizeof(*msgs)))
+	if (io_uninvolved(fd) || !is_conn(fd) || !os_readable(msgs, sizeof(*msgs)))
 		return REAL(sendmmsg)(fd, msgs, count, flags);
+	word = fds_word(fd);
 	/* On a stream it is a loop of sendmsg (sendmmsg(2)) that ends behind a message that went out in part; an error after the
 	   first message shows at the next call. */
 	for (i = 0; i < count && i < VECTORS_MAX; i++) {

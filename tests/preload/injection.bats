@@ -253,3 +253,41 @@ print(subprocess.check_output([sys.argv[2], "status", "--json", sys.argv[3]]).de
     [ "$(jq .counters.requests "$tmp/status")" -eq 3 ]
     [ "$(jq -r '.trace_id' "$tmp/log" | xargs)" = "$(printf '%032x %032x %032x' 1 2 3)" ]
 }
+
+@test "an answer that is sent to an address is its request's answer, and what refuses addresses still does" {
+    cat >"$tmp/server.py" <<'EOF'
+import os, socket, sys
+def answers(listener, send):
+    client = socket.socket(listener.family)
+    client.connect(listener.getsockname())
+    conn = listener.accept()[0]
+    heads = b"".join(b"GET / HTTP/1.1\r\nHost: a\r\ntraceparent: 00-%032x-b7ad6b7169203331-01\r\n\r\n" % n for n in (1, 2))
+    client.sendall(heads)
+    got = b""
+    while len(got) < len(heads):
+        got += conn.recv(1000)
+    try:
+        send(conn, listener.getsockname())
+    except OSError as error:
+        print(error, file=sys.stderr)
+    conn.sendall(answer)
+    conn.close()
+    print([line for line in client.makefile() if line.startswith(("HTTP", "x-trace"))], file=sys.stderr)
+answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+for send in (lambda conn, name: conn.sendto(answer, name), lambda conn, name: conn.sendmsg([answer], [], 0, name)):
+    answers(socket.create_server(("127.0.0.1", 0)), send)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen()
+    answers(listener, send)
+    os.unlink(sys.argv[1])
+EOF
+    /usr/bin/python3 "$tmp/server.py" "$tmp/unix" 2>"$tmp/bare.err"
+    TRACESHIM_LOG=off TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/unix" 2>"$tmp/shim.err"
+    cat "$tmp"/*.err
+    grep -q "endpoint is already connected" "$tmp/bare.err"
+    diff "$tmp/bare.err" <(sed "s/, 'x-trace: [0-9a-f]*\\\\n'//g" "$tmp/shim.err")
+    # By TCP the one that is sent to an address is the first's: the second one's id comes behind it. By Unix sockets it is refused.
+    [ "$(grep -c "200.*'x-trace: 0*2.n'\\]" "$tmp/shim.err")" -eq 2 ]
+    [ "$(grep -c "200[^2]*'x-trace: 0*1.n'\\]" "$tmp/shim.err")" -eq 2 ]
+}
