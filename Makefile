@@ -9,6 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 
 VERSION := $(file < VERSION)
+# What the two objects say to each other must be the same in both (shim/handoff.h), within a version too.
+INTERFACE := $(firstword $(shell cat shim/handoff.h shim/status_page.h | cksum))
 BUILD ?= build
 
 PREFIX ?= /usr/local
@@ -39,7 +41,7 @@ WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 	$(if $(WERROR),-Werror)
 # For "..." only: in the path of <...>, shim/limits.h would stand in front of the system's <limits.h>. hooks/real.h
 # includes the generated "real_table.h".
-CPPFLAGS_ALL = -D_GNU_SOURCE -DTRACESHIM_VERSION='"$(VERSION)"' -iquote shim -iquote $(BUILD)/gen $(CPPFLAGS)
+CPPFLAGS_ALL = -D_GNU_SOURCE -DTRACESHIM_VERSION='"$(VERSION)"' -DTRACESHIM_INTERFACE='"$(INTERFACE)"' -iquote shim -iquote $(BUILD)/gen $(CPPFLAGS)
 CFLAGS_ALL = -std=gnu11 -O2 -g $(WARNINGS) $(CFLAGS)
 
 # The object, a guest in other people's processes:

@@ -620,7 +620,7 @@ static __attribute__((cold)) bool start(const struct handoff_core *lent)
 }
 
 __attribute__((visibility("default"))) const struct handoff traceshim_handoff = {
-	.version = TRACESHIM_VERSION,
+	.build = HANDOFF_BUILD,
 	.start = start,
 	.note_queue = evidence_note_queue,
 	.answers = answers,

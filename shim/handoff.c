@@ -117,8 +117,8 @@ __attribute__((cold)) void handoff_init(const struct handoff *found)
 		counters_note("TRACESHIM_ATTRIBUTION=validated: libtraceshim-handoff.so is not preloaded");
 		return;
 	}
-	if (strcmp(found->version, TRACESHIM_VERSION) != 0) {
-		counters_note("TRACESHIM_ATTRIBUTION=validated: libtraceshim-handoff.so is of another version");
+	if (strcmp(found->build, HANDOFF_BUILD) != 0) {
+		counters_note("TRACESHIM_ATTRIBUTION=validated: libtraceshim-handoff.so is of another build");
 		return;
 	}
 	fill(&lent);

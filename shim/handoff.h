@@ -13,6 +13,12 @@
 
 struct request;
 
+/* The version, and a checksum of this file and of the counters' numbers: between two versions these may change. */
+#ifndef TRACESHIM_INTERFACE
+#define TRACESHIM_INTERFACE ""
+#endif
+#define HANDOFF_BUILD TRACESHIM_VERSION " " TRACESHIM_INTERFACE
+
 /* Bytes of what a thread gets that takes jobs. */
 #define HANDOFF_BLOCK 256u
 
@@ -54,8 +60,8 @@ struct handoff_core {
 
 /* What the core tells, once started. Each is called on the thread that it is about, and keeps errno. */
 struct handoff {
-	/* Of whoever built it: of another version nothing but this is looked at. NUL-terminated. */
-	char version[24];
+	/* HANDOFF_BUILD of whoever built it: of another one nothing but this is looked at. NUL-terminated. */
+	char build[32];
 	/* The functions that the core lends are copied. False: no memory, and nothing else may be called. Constructor only. */
 	bool (*start)(const struct handoff_core *lent);
 	/* A thread waits on a condition with this mutex: it guards a queue. */
@@ -75,7 +81,7 @@ struct handoff {
 extern const struct handoff *handoff;
 
 /*
- * Start. `found` is what the second object has; NULL where it is not there. What is missing or of another version is noted:
+ * Start. `found` is what the second object has; NULL where it is not there. What is missing or of another build is noted:
  * nothing is validated then. Constructor only.
  */
 void handoff_init(const struct handoff *found);
