@@ -77,6 +77,15 @@ static void *find_behind(void *handle, const char *name, void *hook, const void 
 	return hook;
 }
 
+/*
+ * What is behind its caller only libc can tell; unless there is nothing anywhere, or the caller is the program, and we are the first
+ * behind that.
+ */
+static bool finds_us_next(const char *name, const void *hook, const void *caller)
+{
+	return lookup_next(name) == NULL || (lookup_in_program(caller) && real_symbol(RTLD_DEFAULT, name) == hook);
+}
+
 static __attribute__((noinline)) void *find(void *handle, const char *name, void *hook, const void *caller)
 {
 	void *found = handle == RTLD_NEXT ? hook : REAL(dlsym)(handle, name);
@@ -100,8 +109,7 @@ EXPORT void *dlsym(void *restrict handle, const char *restrict name)
 	if (__builtin_expect(is_like_ours(name), 0)) {
 		void *hook = lookup_own(name);
 
-		/* What is behind its caller only libc can tell; unless there is nothing anywhere. */
-		if (hook != NULL && (handle != RTLD_NEXT || lookup_next(name) == NULL))
+		if (hook != NULL && (handle != RTLD_NEXT || finds_us_next(name, hook, __builtin_return_address(0))))
 			return find(handle, name, hook, __builtin_return_address(0));
 	}
 	return REAL(dlsym)(handle, name);

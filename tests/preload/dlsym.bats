@@ -82,7 +82,7 @@ int main(void) { ask_all(\"main\"); linked(); ((void (*)(void))dlsym(dlopen(\"./
 @test "where there is one it is found where it would be bare, however it came" {
     program asker <<<"$ask int main(int argc, char **argv) {
     void *library = dlopen(argv[1], RTLD_NOW | (argc > 2 ? RTLD_GLOBAL : RTLD_LOCAL));
-    if (argc > 2) ask(\"main\", \"next\", RTLD_NEXT, \"SSL_read\");
+    ask(\"main\", \"next\", RTLD_NEXT, \"SSL_read\");
     ask(\"main\", \"default\", RTLD_DEFAULT, \"SSL_read\");
     ask(\"main\", \"program\", dlopen(NULL, RTLD_NOW), \"SSL_read\");
     ask(\"main\", \"program\", dlopen(NULL, RTLD_NOW), \"gnutls_init\");
@@ -94,6 +94,12 @@ int main(void) { ask_all(\"main\"); linked(); ((void (*)(void))dlsym(dlopen(\"./
     # One that only its handle leads to.
     alike ./asker libssl.so.3
     [ "$(grep -c 'SSL_read: found' bare)" -eq 1 ]
+    # In front of us there may be one, too.
+    program front.so -shared -fPIC <<<'int SSL_read(void); int SSL_read(void) { return 0; }'
+    LD_PRELOAD=$PWD/front.so ./asker libssl.so.3 >bare
+    TRACESHIM_RUN_DIR=$tmp/run TRACESHIM_LOG=off LD_PRELOAD=$PWD/front.so:$object ./asker libssl.so.3 >shim
+    diff bare shim
+    grep 'next SSL_read: found' bare
     # And one that a library's own scope has: no error is left behind.
     program opened.so -shared -fPIC -Wl,--no-as-needed -lssl <<<"$ask void opened(void) { ask(\"opened\", \"default\", RTLD_DEFAULT, \"SSL_read\"); }"
     program opener <<<"$ask int main(void) { ((void (*)(void))dlsym(dlopen(\"./opened.so\", RTLD_NOW), \"opened\"))();
