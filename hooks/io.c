@@ -366,6 +366,16 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 	return n;
 }
 
+/* Whoever receives a connection may answer on it, unseen, as a child that inherits it may. */
+static __attribute__((cold)) void note_handed_on(const struct msghdr *msg)
+{
+	const struct cmsghdr *first;
+
+	if (os_readable(msg->msg_control, sizeof(*first)) && (first = CMSG_FIRSTHDR(msg)) != NULL &&
+	    first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
+		conn_note_child();
+}
+
 static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
@@ -373,7 +383,11 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || !os_readable(msg, sizeof(*msg)) || msg->msg_iovlen > VECTORS_MAX ||
+	if (io_uninvolved(fd) || !os_readable(msg, sizeof(*msg)))
+		return REAL(sendmsg)(fd, msg, flags);
+	if (msg->msg_controllen > 0)
+		note_handed_on(msg);
+	if (msg->msg_iovlen > VECTORS_MAX ||
 	    (verdict = io_send_begin(&io, fd, msg->msg_iov, (int)msg->msg_iovlen)) == IO_PLAIN ||
 	    is_left_alone(&io, flags))
 		return REAL(sendmsg)(fd, msg, flags);

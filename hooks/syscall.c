@@ -4,6 +4,8 @@
  */
 #include "real.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
@@ -96,6 +98,22 @@ static __attribute__((noinline)) long call_on_pages(long number, const long arg[
 	return result;
 }
 
+/*
+ * What goes over a connection by number is not looked at, so nothing is known of what comes behind it: else the next answer would be
+ * taken for this one's.
+ */
+static __attribute__((cold)) void passes_unseen(int fd)
+{
+	int saved = errno;
+	struct conn_handle handle = conn_find(fd);
+
+	if (handle.conn != NULL && conn_lock(handle)) {
+		conn_make_opaque(handle.conn, true);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}
+
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
@@ -114,12 +132,36 @@ static void notice(long number, const long arg[6])
 		if ((arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			current_wait_idle();
 		break;
+	case SYS_splice: passes_unseen((int)arg[2]); __attribute__((fallthrough));
+	case SYS_read:
+	case SYS_readv:
+	case SYS_preadv2:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_write:
+	case SYS_writev:
+	case SYS_pwritev2:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_sendmmsg:
+	case SYS_sendfile: passes_unseen((int)arg[0]); break;
 	case SYS_exit_group:
 		io_flush_logs();
 		ring_end_process();
 		break;
 	default: break;
 	}
+}
+
+/* A copy is the same connection by another number. */
+static __attribute__((cold)) long call_that_copies(long number, const long arg[6])
+{
+	long result = REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+
+	if (result >= 0 && io_active() && (number != SYS_fcntl || arg[1] == F_DUPFD || arg[1] == F_DUPFD_CLOEXEC))
+		fds_dup((int)arg[0], (int)result);
+	return result;
 }
 
 /*
@@ -147,6 +189,10 @@ EXPORT long syscall(long number, ...)
 	case SYS_munmap:
 	case SYS_mprotect:
 	case SYS_mremap: return call_on_pages(number, arg);
+	case SYS_dup:
+	case SYS_dup2:
+	case SYS_dup3:
+	case SYS_fcntl: return call_that_copies(number, arg);
 	case SYS_execve:
 	case SYS_execveat: return process_exec(number, arg);
 	default: return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);

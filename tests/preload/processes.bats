@@ -274,10 +274,20 @@ END
     done
 }
 
-@test "of requests read at once, one that a child answers gives its id to none behind it" {
+@test "of requests read at once, one that is answered unseen gives its id to none behind it" {
     cat >"$tmp/server.py" <<'END'
 import ctypes, os, socket, subprocess, sys
+libc = ctypes.CDLL(None)
 answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
+here, there = socket.socketpair()
+if os.fork() == 0:
+    here.close()
+    while fds := socket.recv_fds(there, 1, 1)[1]:
+        os.write(fds[0], answer)
+        os.close(fds[0])
+        there.send(b".")
+    os._exit(0)
+there.close()
 listener = socket.create_server(("127.0.0.1", 0))
 with open(sys.argv[1], "w") as port:
     print(listener.getsockname()[1], file=port)
@@ -289,7 +299,7 @@ while conn.recv(65536, socket.MSG_PEEK).count(b"\r\n\r\n") < 4:
 for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
     how = head.split()[1].strip(b"/")
     print("begin", number, flush=True)
-    make = {b"fork": os.fork, b"syscall": lambda: ctypes.CDLL(None).syscall(57)}.get(how)
+    make = {b"fork": os.fork, b"syscall": lambda: libc.syscall(57)}.get(how)
     if make is not None and (pid := make()) == 0:
         os.write(conn.fileno(), answer)
         os._exit(0)
@@ -301,6 +311,14 @@ for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
         subprocess.run(["sh", "-c", script], pass_fds=(conn.fileno(),), check=True)
     elif how == b"system":
         os.system(script)
+    elif how == b"sent":
+        socket.send_fds(here, [b"."], [conn.fileno()])
+        here.recv(1)
+    elif how == b"number":
+        libc.syscall(1, conn.fileno(), answer, len(answer))
+    elif how == b"copy":
+        os.write(copy := libc.syscall(32, conn.fileno()), answer)
+        os.close(copy)
     else:
         conn.send(answer)
     print("end", number, flush=True)
@@ -315,7 +333,7 @@ conn.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%01
 while got := conn.recv(65536):
     sys.stdout.write(got.decode())
 END
-    for how in fork spawn vfork system syscall; do
+    for how in fork spawn vfork system syscall sent number copy; do
         for first in own "$how"; do
             rm -f "$tmp/port"
             TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
@@ -327,6 +345,7 @@ END
             awk '/^HTTP/ { n++ } /^x-trace: / && $2 + 0 != n { exit 1 }' "$tmp/answers"
             jq -e -s 'all(.[]; .trace_id == null or
                 (.message | test("^(begin|end) ")) and (.trace_id | tonumber) == (.message[-1:] | tonumber))' "$tmp/log"
+            [ "$how" != copy ] || [ "$(grep -c '^x-trace' "$tmp/answers")" -eq 4 ]
             [ "$first" = "$how" ] || [ "$(jq -r 'select(.message == "begin 1") | .trace_id' "$tmp/log")" = "$(printf %032x 1)" ]
         done
     done
