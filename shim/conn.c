@@ -23,6 +23,9 @@
 #define LOCK_SPINS 2000
 #define LOCK_YIELDS 200
 
+/* An owner on another processor, which others use too, gets that back only after them. So long is waited for it, once a connection. */
+#define LOCK_WAIT_NS 50000000u
+
 /* So many times that, where giving up would leave half a head line with the peer. */
 #define LOCK_PATIENCE 500
 
@@ -211,12 +214,27 @@ void conn_miss(struct conn_handle handle)
 		__atomic_store_n(&handle.conn->missed, true, __ATOMIC_RELEASE);
 }
 
+/* Is there time left? Not for a handler above the owner, nor where bytes were missed already. */
+static bool may_wait(const struct conn *conn, uint64_t *until)
+{
+	uint64_t now;
+
+	if (__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE) ||
+	    __atomic_load_n(&conn->lock, __ATOMIC_RELAXED) == lock_word())
+		return false;
+	now = os_monotonic_ns();
+	if (*until == 0)
+		*until = now + LOCK_WAIT_NS;
+	return now < *until;
+}
+
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts)
 {
 	struct conn *conn = handle.conn;
+	uint64_t until = 0;
 
 	while (!mine && !lock_spin(conn)) {
-		if (--attempts > 0)
+		if (--attempts > 0 || may_wait(conn, &until))
 			continue;
 		conn_miss(handle);
 		counters_count_seldom(busy_skipped);

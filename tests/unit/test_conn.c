@@ -138,6 +138,39 @@ CORE_TEST(a_lock_that_another_thread_never_lets_go_of_is_not_waited_for_long)
 	core_close(fd);
 }
 
+static struct conn *yielded_for;
+static unsigned yields;
+
+/* In place of libc's: the owner gets its processor back after a while. */
+int sched_yield(void)
+{
+	if (yielded_for != NULL && ++yields == 5000)
+		__atomic_store_n(&yielded_for->lock, 0, __ATOMIC_RELEASE);
+	return 0;
+}
+
+CORE_TEST(a_lock_whose_owner_lost_its_processor_for_a_while_is_waited_for)
+{
+	bool known = false;
+	int tries;
+
+	/* So may we, for longer than is waited. */
+	for (tries = 0; tries < 20 && !known; tries++) {
+		int fd = core_accept(false);
+
+		yields = 0;
+		yielded_for = core_conn(fd);
+		yielded_for->lock = 12345;
+		core_receive_text(fd, GET1);
+		yielded_for = NULL;
+		core_conn(fd)->lock = 0;
+		known = current_known() != NULL;
+		CHECK_INT(core_conn(fd)->missed, !known);
+		core_close(fd);
+	}
+	CHECK(known);
+}
+
 CORE_TEST(the_parents_lock_is_void_in_a_forked_child)
 {
 	int fd = core_accept(false), status;
@@ -365,6 +398,7 @@ int main(void)
 		TEST(a_signal_handler_above_the_lock_gives_up_at_once_and_the_connection_passes_through),
 		TEST(a_connection_closed_by_a_handler_above_its_lock_is_buried_by_the_owner),
 		TEST(a_lock_that_another_thread_never_lets_go_of_is_not_waited_for_long),
+		TEST(a_lock_whose_owner_lost_its_processor_for_a_while_is_waited_for),
 		TEST(the_parents_lock_is_void_in_a_forked_child),
 		TEST(a_lock_that_nobody_had_survives_the_fork),
 		TEST(copies_of_a_descriptor_share_the_connection_until_the_last_one_closes),
