@@ -15,8 +15,8 @@
  *              there. Unless it is just answering what it read, that proves something only while no other request waits,
  *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for
  *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time.
- *              Once a thread has answered another request than the one it read last (stages of work in one pool of
- *              threads), reading proves something only while no other request waits. And once a request was answered by another
+ *              Once a thread has answered another request while the one it read last was not answered by it (stages of work in
+ *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
  *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
  *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
@@ -681,6 +681,22 @@ static __attribute__((cold, noinline)) bool begin_response_elsewhere(struct requ
 }
 
 /*
+ * Is it done with what it read? One that goes on to another connection's request without reading has taken it up by no call that we
+ * see: so it may with any job behind its answer, here and wherever threads do so.
+ */
+static __attribute__((noinline)) bool is_done(const struct current *me)
+{
+	enum request_state state = request_state(me->request);
+
+	if (state == REQUEST_FOLLOWED)
+		return true;
+	if (state < REQUEST_ENDED || me->class != CLASS_READ || !me->answers || answer_all)
+		return false;
+	__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
+	return true;
+}
+
+/*
  * The thread answers `request`. That is the touchstone of what we believed: agreement is counted, and the first contradiction
  * ends our trust in the loop. For a loop known to be inline it is an event like any other.
  */
@@ -701,8 +717,8 @@ void current_begin_response(struct request *request, bool blocking)
 				__atomic_store_n(&takes_over, true, __ATOMIC_RELAXED);
 		}
 	}
-	if (me->request != NULL && me->request != request && request_state(me->request) == REQUEST_FOLLOWED)
-		clear_home(); /* on to the next one of its connection: no contradiction */
+	if (me->request != NULL && me->request != request && is_done(me))
+		clear_home(); /* on to the next one of its connection, or of a queue: no contradiction */
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
 			counters_count_seldom(context_multi_agreed);

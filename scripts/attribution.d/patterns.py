@@ -89,8 +89,6 @@ OWN = "who reads answers"
 PROVEN = {"floor": 1, "calls_floor": 1}
 # Before it is believed that a thread of a pool answers what it reads, it was seen to, 64 times.
 LEARNED = {**PROVEN, "learns": 80}
-# Under load one server in some loses what it has learned, for good.
-LOST = {**LEARNED, "floor": 0.6, "calls_floor": 0.6}
 for kind, title, settings in (
         ("thread", "a thread a connection", {**PROVEN, "behind_floor": 0.49, "short": True}),
         ("prefork", "prefork: processes that accept", {**PROVEN, "behind_floor": 1, "short": True}),
@@ -98,7 +96,7 @@ for kind, title, settings in (
         ("hand", "acceptor → threads that read", LEARNED),
         ("wander", "poller → threads that read one request", {**LEARNED, "short": True}),
         ("mixed", "the same, with background jobs in the same queue", {**LEARNED, "short": True}),
-        ("requeue", "threads that read one request and queue its connection again", {**LOST, "short": True}),
+        ("requeue", "threads that read one request and queue its connection again", {**LEARNED, "short": True}),
         ("fork", "a process a connection", {**PROVEN, "behind_floor": 1}),
         ("cgi", "a thread a connection, a program a request (CGI)",
          {**PROVEN, "behind_floor": 0.49, "bare_lines": 2}),
@@ -143,15 +141,15 @@ def script(*words):
 for kind, title, settings in (
         ("threads", "Python: a thread a connection", PROVEN),
         ("executor", "Python: reader → executor", {}),
-        ("wander", "Python: poller → executor that reads one request", {}),
-        ("requeue", "Python: executor that reads one request and queues its connection again", {}),
+        ("wander", "Python: poller → executor that reads one request", PROVEN),
+        ("requeue", "Python: executor that reads one request and queues its connection again", PROVEN),
         ("asyncio", "Python: asyncio", {"floor": 0.999, "calls_floor": 0.999, "short": True}),
         ("loop", "Python: asyncio, calls in an executor", {"floor": 0.999}),
         ("gevent", "Python: gevent", {}), ("greenlets", "Python: greenlets, a loop of one's own", {})):
     add(f"python-{kind}", title, "Python, Ruby, Java, Node", script("/usr/bin/python3", "server.py", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Ruby: a thread a connection", PROVEN),
                               ("pool", "Ruby: a thread a connection → queue → workers", {}),
-                              ("requeue", "Ruby: workers that read one request and queue its connection again", LOST),
+                              ("requeue", "Ruby: workers that read one request and queue its connection again", PROVEN),
                               ("fibers", "Ruby: fibers", STACKS)):
     add(f"ruby-{kind}", title, "Python, Ruby, Java, Node", script("ruby", "server.rb", kind), lines=5, **settings)
 for kind, title, settings in (("threads", "Java: a thread a connection", LEARNED),

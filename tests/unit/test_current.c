@@ -74,6 +74,57 @@ CORE_TEST(a_pools_thread_alone_is_believed)
 	core_close(fd);
 }
 
+/* Connections that are queued again with requests in their buffers: whoever takes one answers what another has read. */
+CORE_TEST(who_is_done_with_what_it_read_and_answers_another_is_no_pool_in_stages)
+{
+	int other = core_accept(BLOCKING), fd = core_accept(BLOCKING), queued = core_accept(BLOCKING), i;
+
+	core_receive_text(other, GET2);
+	current_wait_idle();
+	for (i = 0; i < 65; i++) {
+		core_receive_text(fd, GET1);
+		core_send_text(fd, OK);
+	}
+	core_receive_text(queued, GET2 GET2);
+	core_send_text(queued, OK);
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	core_send_text(queued, OK);
+	CHECK_INT(counters_get(context_contradictions), 0);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	CHECK_NOTHING_KNOWN(); /* though nobody was seen to wait for work, there may be some */
+	core_close(fd);
+	core_close(queued);
+	core_close(other);
+}
+
+/* And with nobody else at work, too. */
+CORE_TEST(who_has_answered_what_it_did_not_read_may_be_at_such_a_job_behind_each_answer)
+{
+	int other = core_accept(BLOCKING), fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	core_receive_text(other, GET2 "GET /3 HTTP/1.1\r\n");
+	core_send_text(other, OK);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_receive_text(other, "\r\n");
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	core_send_text(other, OK);
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+	core_close(other);
+}
+
 static void *answer_for_it(void *arg)
 {
 	core_send_text(*(int *)arg, OK);
@@ -1114,6 +1165,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next),
 		TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered),
+		TEST(who_is_done_with_what_it_read_and_answers_another_is_no_pool_in_stages),
+		TEST(who_has_answered_what_it_did_not_read_may_be_at_such_a_job_behind_each_answer),
 		TEST(a_pools_thread_alone_is_believed),
 		TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader),
 		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
