@@ -318,6 +318,7 @@ static int agreed(struct site *site, const struct words *words, struct paths_rea
 	unsigned i, back;
 
 	live_begin(live, words);
+	paths_read_ahead(site->path, site->paths, words, read);
 	for (i = 0; i < site->paths; i++) {
 		const struct path *path = &site->path[i];
 		uint8_t shared = __atomic_load_n(&path->shared, __ATOMIC_RELAXED);
@@ -601,9 +602,10 @@ bool evidence_saw_unlock(const void *mutex, uintptr_t site, const uintptr_t *fra
 	if (!evidence_core.active())
 		return false;
 	if (rest < count * sizeof(*first)) {
+		struct iovec last = { (void *)(uintptr_t)(first + count - 1), sizeof(*first) };
 		uintptr_t probe;
 
-		if (evidence_core.copy(&probe, first + count - 1, sizeof(probe)) != (long)sizeof(probe))
+		if (evidence_core.copy(&probe, &last, 1) != (long)sizeof(probe))
 			count = (unsigned)(rest / sizeof(*first));
 	}
 	evidence_unlocked(mutex, site, first, count);

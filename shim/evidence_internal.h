@@ -25,11 +25,11 @@ struct path {
 	uint8_t shared; /* bits: the pointer so many steps before the last one was the same for two requests at a time; atomic */
 };
 
-/* What was read lately: many ways lead over the same pointer. */
+/* The words in memory that were read, by their addresses: many ways lead over the same pointer. */
 #define PATHS_READ 16u
 struct paths_read {
 	uintptr_t at[PATHS_READ];
-	uint64_t value[PATHS_READ];
+	uintptr_t value[PATHS_READ];
 	unsigned count;
 	/* The way that was followed last: the pointers, from the one that the number lies at back to the words. */
 	uintptr_t pointer[PATHS_DEPTH];
@@ -39,6 +39,12 @@ struct words {
 	const uintptr_t *word;
 	unsigned count;
 };
+
+/*
+ * Read what is on these ways, as much as there is room for: all that is a step further at once, because to ask the kernel costs more than
+ * what it is asked for. What is not there stays unread.
+ */
+void paths_read_ahead(const struct path *path, unsigned count, const struct words *words, struct paths_read *read);
 
 /* The number at the end of the way; -1: it leads nowhere. `read` starts as zeroes and is for these words only. Keeps errno. */
 int paths_follow(const struct path *path, const struct words *words, struct paths_read *read);

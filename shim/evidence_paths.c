@@ -1,9 +1,11 @@
 /*
  * Where in a job stands the connection that it is for? See evidence.c.
  *
- * Memory is not loaded from here, but asked of the kernel (os_copy): a word of a stack may be a pointer to what is no more. The
- * words themselves are the caller's own stack. All is bounded: ways have PATHS_DEPTH steps at most, a step looks at BLOCK bytes, and an
- * exploration, which happens a few dozen times in the life of a process, makes a bounded number of system calls.
+ * Memory is not loaded from here, but asked of the kernel (os_copy): a word of a stack may be a pointer to what is no more. Ruled out:
+ * to ask whether it is there, which is cheaper (a futex that has another value, a signal mask that nothing is done with), and to load
+ * then: another thread may unmap it in between. The words themselves are the caller's own stack. All is bounded: ways have PATHS_DEPTH
+ * steps at most, a step looks at BLOCK bytes, and an exploration, which happens a few dozen times in the life of a process, makes a
+ * bounded number of system calls.
  *
  * Who may call: the thread whose stack it is. Memory: none of its own, but a block that evidence.c lends.
  */
@@ -23,15 +25,20 @@ static bool is_pointer(uintptr_t word)
 	return word >= OS_LOWEST_ADDRESS && word >> 47 == 0 && word % sizeof(uintptr_t) == 0;
 }
 
-/* `len` is 4 or 8. */
-static bool look_at(uintptr_t at, size_t len, const struct words *words, struct paths_read *read, uint64_t *value)
+/* The whole word that holds what stands there: it lies in one page, as a pointer does, and both halves of it. */
+static uintptr_t word_of(uintptr_t at)
 {
-	uintptr_t from = at - (uintptr_t)words->word;
+	return at & ~(sizeof(at) - 1);
+}
+
+/* Is the word at hand? `at` is word_of's. */
+static bool is_read(uintptr_t at, const struct words *words, const struct paths_read *read, uintptr_t *value)
+{
+	size_t slot = (at - (uintptr_t)words->word) / sizeof(at);
 	unsigned i;
 
-	*value = 0;
-	if (from <= words->count * sizeof(uintptr_t) - len) {
-		memcpy(value, (const char *)words->word + from, len);
+	if (slot < words->count) {
+		*value = words->word[slot];
 		return true;
 	}
 	for (i = 0; i < read->count; i++)
@@ -39,7 +46,16 @@ static bool look_at(uintptr_t at, size_t len, const struct words *words, struct 
 			*value = read->value[i];
 			return true;
 		}
-	if (evidence_core.copy(value, (const void *)at, len) != (long)len)
+	return false;
+}
+
+static bool look_at(uintptr_t at, const struct words *words, struct paths_read *read, uintptr_t *value)
+{
+	struct iovec there = { (void *)at, sizeof(*value) };
+
+	if (is_read(at, words, read, value))
+		return true;
+	if (evidence_core.copy(value, &there, 1) != (long)sizeof(*value))
 		return false;
 	if (read->count < PATHS_READ) {
 		read->at[read->count] = at;
@@ -48,10 +64,72 @@ static bool look_at(uintptr_t at, size_t len, const struct words *words, struct 
 	return true;
 }
 
+/* Words that are to be read; none twice. */
+struct wanted {
+	unsigned count, room;
+	struct iovec there[PATHS_READ];
+};
+
+static void want(struct wanted *wanted, uintptr_t at)
+{
+	unsigned i;
+
+	for (i = 0; i < wanted->count; i++)
+		if (wanted->there[i].iov_base == (void *)at)
+			return;
+	if (wanted->count < wanted->room)
+		wanted->there[wanted->count++] = (struct iovec){ (void *)at, sizeof(at) };
+}
+
+static void read_all(const struct wanted *wanted, struct paths_read *read)
+{
+	long got = wanted->count == 0 ? 0 : evidence_core.copy(read->value + read->count, wanted->there, wanted->count);
+	unsigned i;
+
+	for (i = 0; i < wanted->count && (long)((i + 1) * sizeof(*read->value)) <= got; i++)
+		read->at[read->count + i] = (uintptr_t)wanted->there[i].iov_base;
+	read->count += i;
+}
+
+/* The word that the way comes to after so many others, as far as these are at hand; 0: it does not. */
+static uintptr_t word_behind(unsigned others, const struct path *path, const struct words *words,
+                             const struct paths_read *read)
+{
+	uintptr_t at, word = 0;
+	unsigned i;
+
+	if (path->depth <= others || path->slot >= words->count)
+		return 0;
+	at = words->word[path->slot];
+	for (i = 0; i <= others; i++) {
+		if ((i > 0 && !is_read(word, words, read, &at)) || !is_pointer(at))
+			return 0;
+		word = word_of(at + path->step[i] * STEP);
+	}
+	return word;
+}
+
+void paths_read_ahead(const struct path *path, unsigned count, const struct words *words, struct paths_read *read)
+{
+	struct wanted wanted;
+	uintptr_t word, value;
+	unsigned others, i;
+
+	for (others = 0; others < PATHS_DEPTH; others++) {
+		wanted.count = 0;
+		wanted.room = PATHS_READ - read->count;
+		for (i = 0; i < count; i++) {
+			word = word_behind(others, &path[i], words, read);
+			if (word != 0 && !is_read(word, words, read, &value))
+				want(&wanted, word);
+		}
+		read_all(&wanted, read);
+	}
+}
+
 int paths_follow(const struct path *path, const struct words *words, struct paths_read *read)
 {
-	uint64_t value;
-	uintptr_t at;
+	uintptr_t at, next;
 	unsigned i;
 
 	if (path->slot >= words->count)
@@ -59,16 +137,15 @@ int paths_follow(const struct path *path, const struct words *words, struct path
 	at = words->word[path->slot];
 	if (path->depth == 0)
 		return (int)(uint32_t)(path->step[0] == 0 ? at : at >> 32);
-	for (i = 0; i + 1 < path->depth; i++) {
-		if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, sizeof(at), words, read, &value))
+	for (i = 0; i < path->depth; i++) {
+		if (!is_pointer(at))
 			return -1;
 		read->pointer[path->depth - 1 - i] = at;
-		at = value;
+		next = at + path->step[i] * STEP;
+		if (!look_at(word_of(next), words, read, &at))
+			return -1;
 	}
-	if (!is_pointer(at) || !look_at(at + path->step[i] * STEP, STEP, words, read, &value))
-		return -1;
-	read->pointer[0] = at;
-	return (int)(uint32_t)value;
+	return (int)(uint32_t)(next == word_of(next) ? at : at >> 32);
 }
 
 struct exploration {
@@ -107,12 +184,13 @@ static __attribute__((noinline)) void try_pointer(struct exploration *e, struct 
 	char block[BLOCK];
 	size_t len = left == 3 ? BLOCK / 4 : left == 2 && path.depth > 0 ? BLOCK / 2 : BLOCK, at;
 	uintptr_t to;
+	struct iovec there = { (void *)from, len };
 	long got;
 
 	if (e->copies == PATHS_COPIES)
 		return;
 	e->copies++;
-	got = evidence_core.copy(block, (const void *)from, len);
+	got = evidence_core.copy(block, &there, 1);
 	len = got < 0 ? 0 : (size_t)got & ~(sizeof(to) - 1);
 	path.depth++;
 	if (left == 1) {

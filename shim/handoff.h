@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct request;
 
@@ -53,7 +54,7 @@ struct handoff_core {
 	void *(*block)(void);
 	void (*give_block)(void *block);
 	/* os_copy, os_monotonic_ms */
-	long (*copy)(void *to, const void *from, size_t len);
+	long (*copy)(void *to, const struct iovec *from, unsigned count);
 	uint64_t (*monotonic_ms)(void);
 	void (*count)(unsigned counter); /* adds one; STATUS_... of status_page.h */
 };

@@ -164,14 +164,17 @@ __attribute__((cold)) uint64_t os_alarm_ns(void)
 	return now + (uint64_t)timer.it_value.tv_sec * 1000000000u + (uint64_t)timer.it_value.tv_usec * 1000u;
 }
 
-__attribute__((cold)) long os_copy(void *to, const void *from, size_t len)
+__attribute__((cold)) long os_copy(void *to, const struct iovec *from, unsigned count)
 {
-	struct iovec here = { to, len }, there = { (void *)(uintptr_t)from, len };
+	struct iovec here = { to, 0 };
 	long pid = os_pid(), result; /* before the registers are taken */
-	register long fourth __asm__("r10") = (long)&there;
-	register long fifth __asm__("r8") = 1;
+	register long fourth __asm__("r10") = (long)from;
+	register long fifth __asm__("r8") = count;
 	register long sixth __asm__("r9") = 0;
+	unsigned i;
 
+	for (i = 0; i < count; i++)
+		here.iov_len += from[i].iov_len;
 	__asm__ volatile("syscall"
 	                 : "=a"(result)
 	                 : "a"((long)SYS_process_vm_readv), "D"(pid), "S"(&here), "d"(1L), "r"(fourth), "r"(fifth),

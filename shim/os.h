@@ -124,9 +124,10 @@ bool os_readable_text(const char *text, size_t len);
 
 /*
  * Copy memory of this process that may not be there: by the kernel (process_vm_readv), which says so where a load would be a
- * fault. Returns how many bytes came, which may be fewer than `len`, or -errno. Signal-safe; errno stays as it is.
+ * fault, or where another thread unmaps it meanwhile. One piece behind the other, `count` of them, into `to`. Returns how many bytes
+ * came, which are fewer from the first piece on that is not there, or -errno. Signal-safe; errno stays as it is.
  */
-long os_copy(void *to, const void *from, size_t len);
+long os_copy(void *to, const struct iovec *from, unsigned count);
 
 /* Zeroed pages from mmap, never given back. NULL when there are none. `len` is rounded up to pages. Signal-safe. */
 void *os_pages(size_t len);

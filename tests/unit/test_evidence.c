@@ -755,9 +755,11 @@ static void start_three(struct three *me)
 }
 
 /* Between two ways that one thread follows, another thread strikes one off: the first response says that one is false, the second which. */
-static long copy_and_change(void *to, const void *from, size_t len)
+static long copy_and_change(void *to, const struct iovec *from, unsigned count)
 {
-	if (change_now && from == &job->fd) {
+	if (count > 1) /* one of them has gone: they are read one by one */
+		return -EFAULT;
+	if (change_now && from->iov_base == &job->fd) {
 		int fd = job->fd, other = other_block.job.fd, served = core_accept(true), idle = core_accept(true), i;
 
 		change_now = false;
@@ -768,7 +770,7 @@ static long copy_and_change(void *to, const void *from, size_t len)
 		core_close(served);
 		core_close(idle);
 	}
-	return os_copy(to, from, len);
+	return os_copy(to, from, count);
 }
 
 CORE_TEST(ways_that_change_while_they_are_followed_tell_nothing)
@@ -796,18 +798,51 @@ CORE_TEST(ways_that_change_while_they_are_followed_tell_nothing)
 	evidence_end_thread();
 }
 
+static int copies;
+
+static long copy_and_count(void *to, const struct iovec *from, unsigned count)
+{
+	copies++;
+	return os_copy(to, from, count);
+}
+
+CORE_TEST(the_kernel_is_asked_once_for_all_that_is_as_far_away)
+{
+	int fd[2] = { core_accept(true), core_accept(true) }, waits, i;
+	uintptr_t words[WORDS];
+
+	start(words);
+	waits = somebody_waits();
+	evidence_core.copy = copy_and_count;
+	for (i = 0; i <= ENOUGH; i++) {
+		struct three by_three = { .fd = { fd[i % 2], fd[i % 2], fd[i % 2] } };
+
+		read_request(fd[i % 2], GET1);
+		copies = 0;
+		take_three(&by_three, words);
+		if (i == ENOUGH)
+			CHECK_KNOWN(CORE_TRACE);
+		core_send_text(fd[i % 2], OK);
+	}
+	CHECK_INT(copies, 1);
+	core_close(waits);
+	core_close(fd[0]);
+	core_close(fd[1]);
+	evidence_end_thread();
+}
+
 /* A thread that learns, and is not there in a child of a fork. */
 static sem_t is_learning, may_go_on;
 static bool stop_now;
 
-static long copy_and_stop(void *to, const void *from, size_t len)
+static long copy_and_stop(void *to, const struct iovec *from, unsigned count)
 {
 	if (stop_now) {
 		stop_now = false;
 		sem_post(&is_learning);
 		sem_wait(&may_go_on);
 	}
-	return os_copy(to, from, len);
+	return os_copy(to, from, count);
 }
 
 static void *learn_and_stop(void *fd)
@@ -955,6 +990,7 @@ int main(void)
 		cmocka_unit_test(what_two_requests_lead_over_is_at_hand_for_neither),
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(nor_does_it_on_one_that_lies_below_it),
+		cmocka_unit_test(the_kernel_is_asked_once_for_all_that_is_as_far_away),
 		cmocka_unit_test(ways_that_change_while_they_are_followed_tell_nothing),
 		cmocka_unit_test(a_forked_child_learns_though_a_thread_of_its_parent_was_learning),
 		cmocka_unit_test(no_word_makes_it_fault),

@@ -157,18 +157,25 @@ CORE_TEST(pages_far_from_each_other_are_not_taken_for_one)
 CORE_TEST(memory_that_is_not_there_is_copied_as_far_as_it_is)
 {
 	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), to[64];
+	struct iovec there = { pages + 4064, sizeof(to) }, two[2] = { { pages + 8, 24 }, { pages + 4096, 40 } };
 	long came;
 
 	CHECK(pages != MAP_FAILED);
 	memset(pages, 'x', 8192);
-	CHECK_INT(os_copy(to, pages + 4064, sizeof(to)), sizeof(to));
+	memset(pages + 4096, 'y', 4096);
+	CHECK_INT(os_copy(to, &there, 1), sizeof(to));
 	CHECK(memcmp(to, pages + 4064, sizeof(to)) == 0);
+	CHECK_INT(os_copy(to, two, 2), sizeof(to));
+	CHECK(memcmp(to, pages, 24) == 0 && memcmp(to + 24, pages + 4096, 40) == 0);
 	CHECK_INT(munmap(pages + 4096, 4096), 0);
 	errno = 7;
-	came = os_copy(to, pages + 4064, sizeof(to));
+	came = os_copy(to, &there, 1);
 	CHECK(came >= 0 && came <= 32);
-	CHECK_INT(os_copy(to, pages + 4096, sizeof(to)), -EFAULT);
-	CHECK_INT(os_copy(to, NULL, sizeof(to)), -EFAULT);
+	CHECK_INT(os_copy(to, two, 2), 24);
+	there.iov_base = pages + 4096;
+	CHECK_INT(os_copy(to, &there, 1), -EFAULT);
+	there.iov_base = NULL;
+	CHECK_INT(os_copy(to, &there, 1), -EFAULT);
 	CHECK_INT(errno, 7);
 }
 
