@@ -34,7 +34,7 @@ void live_begin(struct live *live, const struct words *words)
 
 bool live_is_in_stack(const struct live *live, uintptr_t pointer)
 {
-	return pointer + EVIDENCE_WIPED >= live->at && pointer - live->at < LARGEST_STACK;
+	return pointer - (live->at - EVIDENCE_WIPED) < LARGEST_STACK;
 }
 
 void live_add(struct live *live, uintptr_t pointer)

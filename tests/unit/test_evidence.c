@@ -624,6 +624,25 @@ CORE_TEST(what_two_requests_lead_over_is_at_hand_for_neither)
 	evidence_end_thread();
 }
 
+/* All of them are the same for each job, those below too, where the functions that are called next will be. */
+CORE_TEST(what_lies_in_the_stack_around_the_words_is_no_sign_of_a_job)
+{
+	static const long own[] = { -(long)EVIDENCE_WIPED, -8, 0, 8, 4096 };
+	uintptr_t words[WORDS], first = (uintptr_t)words;
+	struct live live;
+	size_t i;
+
+	live_begin(&live, &(struct words){ words, WORDS });
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		CHECK(live_is_in_stack(&live, first + (uintptr_t)own[i]));
+		live_add(&live, first + (uintptr_t)own[i]);
+	}
+	CHECK_INT(live.tokens, 0);
+	live_add(&live, first - EVIDENCE_WIPED - 8);
+	live_add(&live, first + (1u << 30));
+	CHECK_INT(live.tokens, 2);
+}
+
 /* Coroutines: the same thread on another stack. */
 CORE_TEST(what_was_found_on_one_stack_does_not_hold_on_another)
 {
@@ -988,6 +1007,7 @@ int main(void)
 		cmocka_unit_test(what_the_thread_has_not_at_hand_since_it_took_the_job_is_not_told),
 #endif
 		cmocka_unit_test(what_two_requests_lead_over_is_at_hand_for_neither),
+		cmocka_unit_test(what_lies_in_the_stack_around_the_words_is_no_sign_of_a_job),
 		cmocka_unit_test(what_was_found_on_one_stack_does_not_hold_on_another),
 		cmocka_unit_test(nor_does_it_on_one_that_lies_below_it),
 		cmocka_unit_test(the_kernel_is_asked_once_for_all_that_is_as_far_away),
