@@ -72,9 +72,9 @@ enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
 struct site {
 	uint64_t key; /* 0: free; atomic */
 	uint8_t state;
-	bool waits;      /* a thread has waited, and come out here: jobs are taken */
-	uint8_t trusted; /* levels below this one are; atomic */
-	uint8_t familiar, explorations, attempts;
+	bool waits;       /* a thread has waited, and come out here: jobs are taken */
+	uint8_t familiar; /* atomic */
+	uint8_t explorations, attempts;
 	uint8_t refining; /* jobs still to come; atomic */
 	uint16_t paths;
 	uint32_t strikes;
@@ -141,17 +141,40 @@ static enum site_state state_of(const struct site *site)
 	return (enum site_state)__atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
 }
 
+/* What another thread switches off meanwhile stays so. */
 static void set_state(struct site *site, enum site_state state)
 {
-	if (state_of(site) != SITE_OFF)
-		__atomic_store_n(&site->state, (uint8_t)state, __ATOMIC_RELEASE);
+	uint8_t seen = (uint8_t)state_of(site);
+
+	while (seen != SITE_OFF &&
+	       !__atomic_compare_exchange_n(&site->state, &seen, (uint8_t)state, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+/*
+ * The levels below this one are trusted. Jobs of a busier process say more; one that was alone says nothing of when it is not.
+ * Summed up anew for each job: what is kept beside the counts could outlive them, where a thread writes it late.
+ */
+static unsigned trusted_below(const struct site *site)
+{
+	uint32_t sum = 0;
+	unsigned level, trusted = 0;
+
+	for (level = LEVELS; level-- > 1;) {
+		sum += __atomic_load_n(&site->good[level], __ATOMIC_RELAXED);
+		if (trusted == 0 && sum >= LEVEL_PROOFS)
+			trusted = level + 1;
+	}
+	if (sum < PROVEN)
+		trusted = sum + __atomic_load_n(&site->good[0], __ATOMIC_RELAXED) >= PROVEN;
+	return trusted;
 }
 
 /* For good. One that was trusted is worth to be told of. */
 static void switch_off(struct site *site)
 {
-	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) != SITE_OFF &&
-	    __atomic_exchange_n(&site->trusted, 0, __ATOMIC_RELAXED) > 0)
+	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) == SITE_TESTED &&
+	    trusted_below(site) > 0)
 		evidence_core.count(STATUS_handoffs_switched_off);
 }
 
@@ -208,28 +231,10 @@ static unsigned level_now(void)
 	return waiting < 2 ? 0 : 31 - (unsigned)__builtin_clz(waiting > 65535 ? 65535 : waiting);
 }
 
-/* Jobs of a busier process say more. One that was alone says nothing of when it is not. */
-static void trust(struct site *site)
-{
-	uint32_t sum = 0;
-	unsigned level, trusted = 0;
-
-	for (level = LEVELS; level-- > 1;) {
-		sum += __atomic_load_n(&site->good[level], __ATOMIC_RELAXED);
-		if (trusted == 0 && sum >= LEVEL_PROOFS)
-			trusted = level + 1;
-	}
-	if (sum < PROVEN)
-		trusted = sum + __atomic_load_n(&site->good[0], __ATOMIC_RELAXED) >= PROVEN;
-	if (state_of(site) == SITE_TESTED)
-		__atomic_store_n(&site->trusted, (uint8_t)trusted, __ATOMIC_RELAXED);
-}
-
 static void forget_proofs(struct site *site)
 {
 	unsigned level;
 
-	__atomic_store_n(&site->trusted, 0, __ATOMIC_RELAXED);
 	for (level = 0; level < LEVELS; level++)
 		__atomic_store_n(&site->good[level], 0, __ATOMIC_RELAXED);
 }
@@ -308,12 +313,11 @@ static bool has_changed(struct site *site, uint32_t before)
 
 /*
  * The one descriptor that all ways lead to, or -1. Noted as live is where the number lies, and what led there as far as it is this job's
- * alone, which shows only while others wait.
+ * alone, which shows only while others wait: `others`, that was so often enough.
  */
-static int agreed(struct site *site, const struct words *words, struct paths_read *read, struct live *live)
+static int agreed(struct site *site, const struct words *words, bool others, struct paths_read *read, struct live *live)
 {
 	uint32_t before = changes_before(site);
-	bool others = __atomic_load_n(&site->trusted, __ATOMIC_RELAXED) > 1;
 	int fd = -1, other;
 	unsigned i, back;
 
@@ -374,12 +378,14 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
 	struct paths_read read = { .count = 0 };
-	int fd = agreed(site, words, &read, &me->live);
+	unsigned trusted = trusted_below(site);
+	bool others = trusted > 1;
+	int fd = agreed(site, words, others, &read, &me->live);
 	struct request *request;
 	uint64_t id;
 
 	me->asked = true;
-	me->believed = me->level < __atomic_load_n(&site->trusted, __ATOMIC_RELAXED);
+	me->believed = me->level < trusted;
 	if (fd < 0)
 		return;
 	id = evidence_core.request_at(fd);
@@ -389,7 +395,8 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	me->named = id;
 	me->fd = fd;
-	if (look_for_shared(me, site, words, &read) && agreed(site, words, &read, &me->live) != fd) /* without it */
+	if (look_for_shared(me, site, words, &read) &&
+	    agreed(site, words, others, &read, &me->live) != fd) /* without it */
 		live_begin(&me->live, words);
 	live_end(&me->live, words);
 	if (me->believed && !me->loose) {
@@ -515,7 +522,6 @@ static void confirm(struct episode *me, struct site *site, uint64_t request)
 {
 	if (me->named == request) {
 		was_good(site, me->level);
-		trust(site);
 		if (me->believed && !me->loose)
 			evidence_core.count(STATUS_handoffs_agreed);
 	} else if (me->named != 0) {
@@ -551,7 +557,7 @@ static void answers(uint64_t id)
 			claim_end(&table->exploring);
 		}
 	} else if (state_of(site) == SITE_WATCHED) {
-		if (++site->familiar >= FAMILIAR)
+		if (__atomic_add_fetch(&site->familiar, 1, __ATOMIC_RELAXED) >= FAMILIAR)
 			set_state(site, SITE_EXPLORED);
 	} else if (me->asked) {
 		confirm(me, site, id);
