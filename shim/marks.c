@@ -240,7 +240,14 @@ void marks_after_fork(void)
 {
 	size_t i;
 
-	for (i = 0; i < MARKS_STREAMS; i++)
-		if (table[i].stream != NULL)
-			table[i].stream->busy = 0;
+	for (i = 0; i < MARKS_STREAMS; i++) {
+		struct stream *s = table[i].stream;
+
+		if (s == NULL) {
+			table[i].key = 0; /* whoever was about to make it is not here */
+		} else if (s->busy) {
+			s->count = 0; /* it may have let go of some already; the others are lost to the pool */
+			s->busy = 0;
+		}
+	}
 }

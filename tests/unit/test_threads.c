@@ -5,6 +5,7 @@
 #define CORE_REAL_POOLS
 #include <pthread.h>
 #include <sched.h>
+#include <sys/wait.h>
 
 #include "core_fixture.h"
 #include "marks.h"
@@ -313,6 +314,66 @@ CORE_TEST(streams_may_be_printed_to_by_all)
 	run_threads(print);
 }
 
+/* In the child of a fork nobody is there who was in the midst of a stream's ranges. */
+#ifndef __SANITIZE_THREAD__
+#define BUFFERED 100
+#define FORKS 100
+
+static struct request *printed;
+static bool printed_enough; /* atomic */
+
+static void print_and_flush(uintptr_t stream)
+{
+	struct marks_taken *t;
+	size_t i;
+
+	for (i = 0; i < BUFFERED; i++)
+		marks_note(stream, i * 8, 2, printed, false); /* a gap between, so that each is a range */
+	t = marks_take(stream, BUFFERED * 8);
+	if (t != NULL)
+		marks_give(t);
+}
+
+static void *keep_printing(void *arg)
+{
+	while (!__atomic_load_n(&printed_enough, __ATOMIC_ACQUIRE))
+		print_and_flush(1);
+	return arg;
+}
+
+/* Its parent's other thread may hold the request for ever, but nobody lets go of it twice. */
+static int print_in_child(void)
+{
+	int i;
+
+	marks_after_fork();
+	for (i = 0; i < 3; i++)
+		print_and_flush(1);
+	marks_forget(1);
+	return printed->refs == 0 || printed->refs > 1 + 2 * BUFFERED;
+}
+
+CORE_TEST(a_forked_child_can_print_to_what_another_thread_was_printing_to)
+{
+	pthread_t thread;
+	int i, status;
+	pid_t pid;
+
+	printed = request_new();
+	CHECK_INT(pthread_create(&thread, NULL, keep_printing, NULL), 0);
+	for (i = 0; i < FORKS; i++) {
+		if ((pid = fork()) == 0)
+			_exit(print_in_child());
+		CHECK(pid > 0);
+		CHECK_INT(waitpid(pid, &status, 0), pid);
+		CHECK_INT(status, 0);
+	}
+	__atomic_store_n(&printed_enough, true, __ATOMIC_RELEASE);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	request_unref(printed);
+}
+#endif
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -325,6 +386,9 @@ int main(void)
 		TEST(loops_in_many_threads_know_their_own_requests),
 		TEST(no_count_of_any_thread_is_lost),
 		TEST(streams_may_be_printed_to_by_all),
+#ifndef __SANITIZE_THREAD__
+		TEST(a_forked_child_can_print_to_what_another_thread_was_printing_to),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
