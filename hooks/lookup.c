@@ -223,6 +223,21 @@ bool lookup_functions(struct lookup_object *object, const char *names, void **fu
 	return dl_iterate_phdr(look_for_all, &wanted) != 0;
 }
 
+static int look_at_count(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	(void)size;
+	*(uint64_t *)arg = info->dlpi_subs;
+	return 1;
+}
+
+uint64_t lookup_unloaded(void)
+{
+	uint64_t count = 0;
+
+	(void)dl_iterate_phdr(look_at_count, &count);
+	return count;
+}
+
 /* The program comes first. */
 static int look_at_first(struct dl_phdr_info *info, size_t size, void *arg)
 {

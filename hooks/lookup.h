@@ -14,6 +14,9 @@ void *lookup_next(const char *name);
 /* The hook of that name, if there is one: an export of this object. */
 void *lookup_own(const char *name);
 
+/* How many objects were unloaded so far: as long as that is the same, what was found stays where it is. Takes the loader's lock. */
+uint64_t lookup_unloaded(void);
+
 /* Does it lie in the program itself, not in one of its libraries? Takes the loader's lock. */
 bool lookup_in_program(const void *address);
 
