@@ -1,5 +1,5 @@
 /*
- * context.c's part of makecontext, whose hook is in context.S.
+ * context.c's part of makecontext, whose hook is in makecontext.S.
  */
 #ifndef TRACESHIM_CONTEXT_H
 #define TRACESHIM_CONTEXT_H

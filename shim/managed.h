@@ -4,7 +4,7 @@
  * and write, so that saying it costs two stores and no call.
  *
  * One `struct managed` per JavaScript environment, which is one per thread that runs JavaScript. All functions but
- * managed_known and managed_next are called on that thread by the runtime itself, never from a signal handler.
+ * managed_known, managed_segments and managed_wrote are called on that thread by the runtime itself, never from a signal handler.
  */
 #ifndef TRACESHIM_MANAGED_H
 #define TRACESHIM_MANAGED_H

@@ -30,13 +30,14 @@ class NotMeasured(Exception):
     """Nothing is wrong, but too little was asked for to say anything."""
 
 
-def free_port():
-    """Below the range that the kernel takes clients' ports from."""
+def free_ports():
+    """Two, below the range that the kernel takes clients' ports from."""
     while True:
-        port = random.randrange(10240, 32000)
+        ports = random.sample(range(10240, 32000), 2)
         try:
-            socket.create_server(("127.0.0.1", port)).close()
-            return port
+            for port in ports:
+                socket.create_server(("127.0.0.1", port)).close()
+            return ports
         except OSError:
             pass
 
@@ -192,17 +193,17 @@ def drive(bench, pattern, level, phases, settings, judged=True):
     folder.chmod(0o755)
     (folder / "run").mkdir()
     (folder / "run").chmod(0o1777)
-    port, up = free_port(), free_port()
+    port, up = free_ports()
     env = bench.environment(folder, settings)
     command = pattern.command(bench, folder, port, up, level, env)
     judge = Judge(bench, folder, pattern.fresh) if judged else None
     sink = judge.process if judge else subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    with open(folder / "err", "w", encoding="utf-8") as err:
-        server = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=sink.stdin,
-                                  stderr=sink.stdin if pattern.logs_to_stderr else err, env=env, cwd=folder,
-                                  start_new_session=True)
-    counts = None
+    server = counts = None
     try:
+        with open(folder / "err", "w", encoding="utf-8") as err:
+            server = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=sink.stdin,
+                                      stderr=sink.stdin if pattern.logs_to_stderr else err, env=env, cwd=folder,
+                                      start_new_session=True)
         answered, said = ask(bench, pattern, port, up, phases, server.pid)
         if judge:
             judge.until(pattern.lines * sum(requests for *_, requests in phases))
@@ -211,7 +212,8 @@ def drive(bench, pattern, level, phases, settings, judged=True):
     except Failed as error:
         raise Failed(f"{error} {tail(folder / 'err')}") from error
     finally:
-        stop(server)
+        if server:
+            stop(server)
         sink.stdin.close()
         counts = judge.end() if judge else sink.wait() and None
     return answered, counts, said
