@@ -164,17 +164,24 @@ __attribute__((cold)) uint64_t os_alarm_ns(void)
 	return now + (uint64_t)timer.it_value.tv_sec * 1000000000u + (uint64_t)timer.it_value.tv_usec * 1000u;
 }
 
-__attribute__((cold)) long os_copy(void *to, const struct iovec *from, unsigned count)
+static __attribute__((cold)) size_t sum_of(const struct iovec *pieces, unsigned count)
 {
-	struct iovec here = { to, 0 };
-	long pid = os_pid(), result; /* before the registers are taken */
-	register long fourth __asm__("r10") = (long)from;
-	register long fifth __asm__("r8") = count;
-	register long sixth __asm__("r9") = 0;
+	size_t sum = 0;
 	unsigned i;
 
 	for (i = 0; i < count; i++)
-		here.iov_len += from[i].iov_len;
+		sum += pieces[i].iov_len;
+	return sum;
+}
+
+__attribute__((cold)) long os_copy(void *to, const struct iovec *from, unsigned count)
+{
+	struct iovec here = { to, sum_of(from, count) };
+	long pid = os_pid(), result; /* before the registers are taken, like the sum */
+	register long fourth __asm__("r10") = (long)from;
+	register long fifth __asm__("r8") = count;
+	register long sixth __asm__("r9") = 0;
+
 	__asm__ volatile("syscall"
 	                 : "=a"(result)
 	                 : "a"((long)SYS_process_vm_readv), "D"(pid), "S"(&here), "d"(1L), "r"(fourth), "r"(fifth),
