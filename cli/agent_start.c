@@ -106,16 +106,21 @@ static size_t agent_add(char **argv, size_t count, const char *name, const char 
 static void agent_become(const struct agent_wish *wish, const char *folder, bool private, pid_t program, int ready)
 {
 	char pid[16], *argv[20], ui[300];
-	int null = open("/dev/null", O_RDWR);
 	size_t count = 1;
+	int null;
 
-	if (setsid() < 0 || null < 0)
+	/* Out of the way first: where standard descriptors were closed, the pipe and the null device have their numbers. */
+	ready = fcntl(ready, F_DUPFD_CLOEXEC, 4);
+	null = open("/dev/null", O_RDWR);
+	if (setsid() < 0 || null < 0 || ready < 0)
 		_exit(EXIT_FAILURE);
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
+	if ((fcntl(STDERR_FILENO, F_GETFD) & FD_CLOEXEC) != 0)
+		dup2(null, STDERR_FILENO);
 	if (dup2(ready, 3) < 0)
 		_exit(EXIT_FAILURE);
-	close_range(4, ~0u, 0);
+	closefrom(4);
 	snprintf(pid, sizeof(pid), "%d", (int)program);
 	count = agent_add(argv, count, "--otlp", wish->otlp);
 	count = agent_add(argv, count, "--loki", wish->loki);

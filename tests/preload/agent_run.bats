@@ -44,6 +44,29 @@ count() { # count FILE: spans in it
     [ "$(wc -w <"$tmp/with")" -eq "$(wc -w <"$tmp/bare")" ]
 }
 
+@test "a program without standard descriptors has an agent too, and no message of the agent's gets into its files" {
+    look='"$0" "$TRACESHIM_RUN_DIR" spans=3 >"$1"; ls /proc/$$/fd >>"$1"; :'
+    for closed in '<&-' '>&-' '2>&-' '<&- >&-' '<&- >&- 2>&-'; do
+        rm -f "$spans"
+        eval "'$traceshim' run --spans '$spans' -- sh -c '$look' '$writer' '$tmp/saw' 3>&- $closed"
+        finished "$spans"
+        [ "$(count "$spans")" -eq 3 ]
+        head -n 1 "$tmp/saw" | grep -qx '3 0 0'
+        # What was closed is closed for the program, but for what it opens itself.
+        eval "sh -c '$look' echo '$tmp/bare' 3>&- $closed"
+        [ "$(sed 1d "$tmp/saw")" = "$(sed 1d "$tmp/bare")" ]
+    done
+    : >"$run_dir/1-1-0.ring"
+    "$traceshim" agent --run-dir "$run_dir" --spans "$spans" --ready-fd 6 6>"$tmp/ready" 3>&- <&- >&- 2>&- &
+    agent=$!
+    started+=("$agent")
+    eventually test -s "$tmp/ready"
+    kill -TERM "$agent"
+    wait "$agent"
+    jq -e . "$spans" >/dev/null
+    [ ! -s "$run_dir/1-1-0.ring" ]
+}
+
 @test "spans of the whole tree are in the file once the program has ended, and the folder is gone" {
     "$traceshim" run --spans "$spans" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=100 lines=10; "$0" "$TRACESHIM_RUN_DIR" spans=50 first=101 end=kill; :' "$writer" 3>&-
     finished "$spans"
