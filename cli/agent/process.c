@@ -4,6 +4,7 @@
  */
 #include "process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,9 @@ bool process_runs(int pid, uint64_t start_ticks)
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Without a descriptor or memory to look with, nobody is dead. */
 	if (fd < 0)
-		return false;
+		return errno != ENOENT && errno != ESRCH;
 	n = read(fd, stat, sizeof(stat) - 1);
 	close(fd);
 	stat[n > 0 ? n : 0] = '\0';

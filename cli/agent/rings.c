@@ -14,7 +14,8 @@
  * positions are known, with how many items had been handed over by then, so that the tail follows also where reading never
  * pauses; what was sent and is behind the last of these is sent again by the next agent.
  *
- * Memory: one struct (24 KiB for the copied entry) and one mapping a ring, RINGS_MAX of them; more have to wait.
+ * Memory: one struct (24 KiB for the copied entry) and one mapping a ring, RINGS_MAX of them, or as many as there are descriptors for;
+ * more have to wait.
  */
 #include "rings.h"
 
@@ -29,6 +30,7 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +38,8 @@
 #include "../text.h"
 
 enum { RINGS_MAX = 8192 };
+/* Descriptors that back ends, visitors, files and a look at /proc may take; of few, half. */
+enum { DESCRIPTORS_KEPT = 256 };
 /* Rings of the dead that are kept for what was read of them; each takes a descriptor. */
 enum { FINISHED_MAX = 64 };
 /* So many positions are remembered, each so far behind the last: a part of the ring. */
@@ -76,6 +80,7 @@ struct rings {
 	struct ring *first, **last;
 	struct alien *aliens;
 	unsigned count, alien_count;
+	unsigned max; /* of count */
 	struct rings_counts counts;
 	bool told_full;
 };
@@ -114,6 +119,18 @@ static int rings_lock(struct rings *r)
 	return -1;
 }
 
+/* Each ring takes a descriptor. */
+static unsigned rings_limit(void)
+{
+	struct rlimit files;
+	rlim_t kept;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= RINGS_MAX + DESCRIPTORS_KEPT)
+		return RINGS_MAX;
+	kept = files.rlim_cur / 2 < DESCRIPTORS_KEPT ? files.rlim_cur / 2 : DESCRIPTORS_KEPT;
+	return (unsigned)(files.rlim_cur - kept);
+}
+
 struct rings *rings_open(const char *folder)
 {
 	struct sigaction fault = { .sa_handler = rings_fault };
@@ -123,6 +140,7 @@ struct rings *rings_open(const char *folder)
 		return NULL;
 	r->notify = r->lock = -1;
 	r->last = &r->first;
+	r->max = rings_limit();
 	r->folder = strdup(folder);
 	/* As guests make it: whoever comes first. */
 	if (mkdir(folder, 01777) == 0)
@@ -225,9 +243,10 @@ static void rings_add(struct rings *r, const char *name)
 
 	if (strlen(name) >= sizeof(ring->name) || rings_know(r, name))
 		return;
-	if (r->count >= RINGS_MAX) {
+	if (r->count >= r->max) {
 		if (!r->told_full)
-			text_error("agent: more than %d rings; the rest has to wait", RINGS_MAX);
+			text_error("agent: more than %u rings; the rest has to wait%s", r->max,
+			           r->max < RINGS_MAX ? " (more descriptors help: ulimit -n)" : "");
 		r->told_full = true;
 		return;
 	}

@@ -119,6 +119,37 @@ nothing_waits() {
     [ "$(numbers | wc -l)" -eq 120 ]
 }
 
+@test "more rings of living programs than descriptors: those that wait are told, none is taken for dead" {
+    mkfifo "$tmp/stdin"
+    for i in $(seq 0 39); do
+        "$writer" "$run_dir" spans=2 first=$((2 * i + 1)) capacity=65536 end=stay <"$tmp/stdin" >>"$tmp/wrote" 3>&- &
+        started+=("$!")
+    done
+    exec 5>"$tmp/stdin"
+    eventually lines_in 40 "$tmp/wrote"
+    : >"$tmp/ready"
+    port=$(free_port)
+    prlimit --nofile=40 "$traceshim" agent --run-dir "$run_dir" --ready-fd 6 --spans "$tmp/spans.jsonl" --metrics "127.0.0.1:$port" \
+        </dev/null >"$tmp/agent.out" 2>"$tmp/agent.err" 3>&- 5>&- 6>"$tmp/ready" &
+    agent=$!
+    started+=("$agent")
+    # Visitors that stay take descriptors, too.
+    eventually test -s "$tmp/ready"
+    for i in 1 2 3 4 5 6 7 8; do
+        eval "exec $((10 + i))<>/dev/tcp/127.0.0.1/$port"
+    done
+    eventually said "the rest has to wait (more descriptors help: ulimit -n)"
+    eventually eval "curl -s http://127.0.0.1:$port/metrics | grep -qx 'traceshim_agent_rings 20'"
+    [ "$(find "$run_dir" -name '*.ring' | wc -l)" -eq 40 ]
+    for i in 1 2 3 4 5 6 7 8; do
+        eval "exec $((10 + i))>&-"
+    done
+    exec 5>&-
+    eventually no_rings
+    stop_agent
+    [ "$(grep -o startTimeUnixNano "$tmp/spans.jsonl" | wc -l)" -eq 80 ]
+}
+
 @test "what a process that was killed had begun to make is swept up, what a living one makes is left" {
     sleep 600 3>&- &
     lives=$!
