@@ -40,6 +40,10 @@
 enum { RINGS_MAX = 8192 };
 /* Descriptors that back ends, visitors, files and a look at /proc may take; of few, half. */
 enum { DESCRIPTORS_KEPT = 256 };
+/* Files are found by a hash of their names: each is looked for once a second. */
+enum { KNOWN_LISTS = 2048 };
+/* Anybody may put files into the folder; so many are told of. */
+enum { TOLD_MAX = 20 };
 /* Rings of the dead that are kept for what was read of them; each takes a descriptor. */
 enum { FINISHED_MAX = 64 };
 /* So many positions are remembered, each so far behind the last: a part of the ring. */
@@ -47,6 +51,15 @@ enum { MARKS = 16, MARK_PARTS = 64 };
 
 struct ring_mark {
 	uint64_t position, item; /* items handed over with the last entry before it */
+};
+
+/*
+ * A file that was looked at: a ring's, or one that is none of ours, so that it is told of once. By name: numbers of files are used
+ * again, names of rings are not.
+ */
+struct known {
+	struct known *next;
+	char name[64];
 };
 
 struct ring {
@@ -65,21 +78,15 @@ struct ring {
 	struct ring_mark marks[MARKS];         /* earlier positions that are not, in order */
 	unsigned mark_count;
 	bool dead, ended, broken, waiting, finished;
-	char name[64];
-};
-
-/* Files that are none of ours, so that each is told of once. By name: numbers of files are used again, names of rings are not. */
-struct alien {
-	struct alien *next;
-	char name[64];
+	struct known known;
 };
 
 struct rings {
 	char *folder;
 	int dir, lock, notify;
 	struct ring *first, **last;
-	struct alien *aliens;
-	unsigned count, alien_count;
+	struct known *known[KNOWN_LISTS];
+	unsigned count, alien_count, told_aliens;
 	unsigned max; /* of count */
 	struct rings_counts counts;
 	bool told_full;
@@ -173,27 +180,60 @@ const struct rings_counts *rings_counts(const struct rings *r)
 	return &r->counts;
 }
 
-static bool rings_know(const struct rings *r, const char *name)
+static struct known **rings_list(struct rings *r, const char *name)
 {
-	for (struct ring *ring = r->first; ring; ring = ring->next)
-		if (strcmp(ring->name, name) == 0)
-			return true;
-	for (struct alien *alien = r->aliens; alien; alien = alien->next)
-		if (strcmp(alien->name, name) == 0)
+	uint32_t hash = 2166136261u;
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 16777619u;
+	return &r->known[hash % KNOWN_LISTS];
+}
+
+static bool rings_know(struct rings *r, const char *name)
+{
+	for (const struct known *k = *rings_list(r, name); k; k = k->next)
+		if (strcmp(k->name, name) == 0)
 			return true;
 	return false;
 }
 
+static void rings_remember(struct rings *r, struct known *known)
+{
+	struct known **list = rings_list(r, known->name);
+
+	known->next = *list;
+	*list = known;
+}
+
+static void rings_forget(struct rings *r, struct known *known)
+{
+	struct known **at = rings_list(r, known->name);
+
+	while (*at != known)
+		at = &(*at)->next;
+	*at = known->next;
+}
+
 static void rings_remember_alien(struct rings *r, const char *name)
 {
-	struct alien *alien = r->alien_count < RINGS_MAX ? calloc(1, sizeof(*alien)) : NULL;
+	struct known *alien = r->alien_count < RINGS_MAX ? calloc(1, sizeof(*alien)) : NULL;
 
 	if (!alien)
 		return;
 	snprintf(alien->name, sizeof(alien->name), "%s", name);
-	alien->next = r->aliens;
-	r->aliens = alien;
+	rings_remember(r, alien);
 	r->alien_count++;
+}
+
+static void rings_tell_alien(struct rings *r, const char *name, const char *trouble)
+{
+	if (r->told_aliens < TOLD_MAX)
+		text_error("agent: %s/%s is left aside: %s", r->folder, name, trouble);
+	else if (r->told_aliens == TOLD_MAX)
+		text_error("agent: more files in %s are left aside, which are counted only", r->folder);
+	else
+		return;
+	r->told_aliens++;
 }
 
 /* Why this file is no ring of ours, in words; NULL when it is one. Fills in the reader and the header. */
@@ -219,7 +259,8 @@ static const char *rings_examine(struct ring *ring, const struct stat *st, struc
 	rings_may_fault = 0;
 	if (header->uid != st->st_uid)
 		return "it belongs to another user than it says";
-	if (sscanf(ring->name, "%d-%llu-", &pid, &ticks) != 2 || pid != header->pid || ticks != header->start_ticks)
+	if (sscanf(ring->known.name, "%d-%llu-", &pid, &ticks) != 2 || pid != header->pid ||
+	    ticks != header->start_ticks)
 		return "its name is not that of the process which it names";
 	return NULL;
 }
@@ -241,7 +282,7 @@ static void rings_add(struct rings *r, const char *name)
 	struct stat st;
 	const char *trouble;
 
-	if (strlen(name) >= sizeof(ring->name) || rings_know(r, name))
+	if (strlen(name) >= sizeof(ring->known.name) || rings_know(r, name))
 		return;
 	if (r->count >= r->max) {
 		if (!r->told_full)
@@ -253,7 +294,7 @@ static void rings_add(struct rings *r, const char *name)
 	ring = calloc(1, sizeof(*ring));
 	if (!ring)
 		return;
-	snprintf(ring->name, sizeof(ring->name), "%s", name);
+	snprintf(ring->known.name, sizeof(ring->known.name), "%s", name);
 	ring->fd = openat(r->dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (ring->fd < 0 || fstat(ring->fd, &st) != 0 || !S_ISREG(st.st_mode) ||
 	    flock(ring->fd, LOCK_EX | LOCK_NB) != 0) {
@@ -273,7 +314,7 @@ static void rings_add(struct rings *r, const char *name)
 	                  "its length is not that of a ring" :
 	                  rings_examine(ring, &st, &header);
 	if (trouble) {
-		text_error("agent: %s/%s is left aside: %s", r->folder, name, trouble);
+		rings_tell_alien(r, name, trouble);
 		rings_remember_alien(r, name);
 		r->counts.bad++;
 		rings_free(ring);
@@ -290,6 +331,7 @@ static void rings_add(struct rings *r, const char *name)
 	*r->last = ring;
 	r->last = &ring->next;
 	r->count++;
+	rings_remember(r, &ring->known);
 }
 
 static bool rings_has_suffix(const char *name, const char *suffix)
@@ -409,10 +451,10 @@ static void rings_set_aside(struct rings *r, struct ring *ring)
 {
 	char bad[80];
 
-	snprintf(bad, sizeof(bad), "%s.bad", ring->name);
+	snprintf(bad, sizeof(bad), "%s.bad", ring->known.name);
 	text_error("agent: %s/%s is damaged (process %d); what was behind that is lost, and it is set aside as %s",
-	           r->folder, ring->name, ring->pid, bad);
-	(void)renameat(r->dir, ring->name, r->dir, bad);
+	           r->folder, ring->known.name, ring->pid, bad);
+	(void)renameat(r->dir, ring->known.name, r->dir, bad);
 	r->counts.bad++;
 }
 
@@ -494,11 +536,12 @@ void rings_release(struct rings *r, uint64_t safe)
 		if (ring->broken)
 			rings_set_aside(r, ring);
 		else
-			(void)unlinkat(r->dir, ring->name, 0);
+			(void)unlinkat(r->dir, ring->known.name, 0);
 		*at = ring->next;
 		if (!ring->next)
 			r->last = at;
 		r->count--;
+		rings_forget(r, &ring->known);
 		rings_free(ring);
 	}
 }
@@ -510,17 +553,20 @@ bool rings_have_live(const struct rings *r)
 
 void rings_close(struct rings *r)
 {
-	struct alien *alien;
+	struct known *known;
 	struct ring *ring;
 
 	while ((ring = r->first)) {
 		r->first = ring->next;
+		rings_forget(r, &ring->known);
 		rings_free(ring);
 	}
-	while ((alien = r->aliens)) {
-		r->aliens = alien->next;
-		free(alien);
-	}
+	/* Aliens are left. */
+	for (unsigned i = 0; i < KNOWN_LISTS; i++)
+		while ((known = r->known[i])) {
+			r->known[i] = known->next;
+			free(known);
+		}
 	if (r->notify >= 0)
 		close(r->notify);
 	if (r->lock >= 0)

@@ -220,6 +220,22 @@ teardown() {
     said "its length is not that of a ring"
 }
 
+@test "any number of files that are no rings is no flood of messages, and hides no ring" {
+    for i in $(seq 500); do
+        printf junk >"$run_dir/1-2-$i.ring"
+    done
+    agent --spans "$tmp/spans.jsonl"
+    for i in $(seq 501 1000); do
+        printf junk >"$run_dir/1-2-$i.ring"
+    done
+    "$writer" "$run_dir" spans=5
+    eventually grep -q spanId "$tmp/spans.jsonl"
+    stop_agent
+    said "is left aside: " 20
+    said "more files in $run_dir are left aside"
+    [ "$(find "$run_dir" -name '*.ring' | wc -l)" -eq 1000 ]
+}
+
 @test "a ring that takes the place of a file that was none is drained" {
     printf junk >"$run_dir/1-2-3.ring"
     agent --spans "$tmp/spans.jsonl"
