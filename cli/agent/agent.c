@@ -201,6 +201,7 @@ static void agent_wait(struct agent *a, int ms)
 	struct curl_waitfd fds[6] = { 0 };
 	struct signalfd_siginfo info;
 	unsigned count = 0;
+	int blocked = sinks_blocked(&a->sinks);
 	int wanted[] = { a->signals, rings_descriptor(a->rings), a->parent_ended ? -1 : a->parent,
 		         a->page ? page_descriptor(a->page) : -1,
 		         a->metrics_page ? page_descriptor(a->metrics_page) : -1 };
@@ -208,6 +209,8 @@ static void agent_wait(struct agent *a, int ms)
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (wanted[i] >= 0)
 			fds[count++] = (struct curl_waitfd){ .fd = wanted[i], .events = CURL_WAIT_POLLIN };
+	if (blocked >= 0)
+		fds[count++] = (struct curl_waitfd){ .fd = blocked, .events = CURL_WAIT_POLLOUT };
 	curl_multi_poll(a->multi, fds, count, ms, NULL);
 	for (unsigned i = 0; i < count; i++)
 		if (fds[i].fd == a->parent && fds[i].revents) {
@@ -257,6 +260,8 @@ static bool agent_is_over(struct agent *a)
  */
 static bool agent_is_told_to_end(struct agent *a)
 {
+	if (sinks_reader_has_gone(&a->sinks))
+		return true;
 	if (!a->asked || !a->settings->for_pid || a->parent < 0 || a->parent_ended)
 		return a->asked > 0;
 	if (!a->asked_ns)
@@ -299,6 +304,7 @@ static void agent_finish(struct agent *a)
 	for (;;) {
 		int ms = sinks_step(&a->sinks, 100);
 
+		sinks_flush(&a->sinks, true);
 		if (sinks_are_idle(&a->sinks) || a->asked > asked)
 			return;
 		a->sinks.now_ns = agent_clock(CLOCK_MONOTONIC);

@@ -273,7 +273,17 @@ bool sinks_are_idle(const struct sinks *s)
 	for (unsigned i = 0; i < 3; i++)
 		if (sinks[i]->exporter && !exporter_is_idle(sinks[i]->exporter))
 			return false;
-	return true;
+	return sinks_blocked(s) < 0;
+}
+
+int sinks_blocked(const struct sinks *s)
+{
+	return s->have_file ? span_file_waits(&s->file) : -1;
+}
+
+bool sinks_reader_has_gone(const struct sinks *s)
+{
+	return s->have_file && s->file.gone;
 }
 
 uint64_t sinks_close(struct sinks *s)

@@ -59,6 +59,12 @@ int sinks_step(struct sinks *s, int most);
 /* Has everything been sent and written? */
 bool sinks_are_idle(const struct sinks *s);
 
+/* The descriptor of a file that takes no more now, and is to be written once it does; -1: none. */
+int sinks_blocked(const struct sinks *s);
+
+/* Did whoever read standard output go away? */
+bool sinks_reader_has_gone(const struct sinks *s);
+
 /* Let go; returns the items that are left on disk. */
 uint64_t sinks_close(struct sinks *s);
 

@@ -14,6 +14,9 @@ struct span_file {
 	const char *path;
 	int fd;
 	bool failing;       /* it was told that it cannot be written */
+	bool may_block;     /* no regular file */
+	bool blocked;       /* it took no more the last time */
+	bool gone;          /* standard output, which nobody will read any more */
 	struct buffer rest; /* what the disk did not take yet */
 	size_t rest_at;
 	uint64_t written, dropped; /* items */
@@ -27,6 +30,9 @@ void span_file_write(struct span_file *f, const void *line, size_t len, unsigned
 
 /* Try again with what waits. */
 void span_file_step(struct span_file *f);
+
+/* The descriptor, where somebody is slow to read what waits; -1: there is nothing to wait for. */
+int span_file_waits(const struct span_file *f);
 
 /* A last try; what cannot be written then is told. */
 void span_file_close(struct span_file *f);

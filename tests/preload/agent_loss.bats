@@ -167,6 +167,62 @@ nothing_waits() {
     [ -e "$run_dir/mine.ring.new" ]
 }
 
+# piped_agent OPTION...: one whose standard output is a pipe, which somebody has open by now
+piped_agent() {
+    : >"$tmp/ready"
+    "$traceshim" agent --run-dir "$run_dir" --ready-fd 6 --spans - "$@" </dev/null >"$tmp/pipe" 2>"$tmp/agent.err" 3>&- 6>"$tmp/ready" &
+    agent=$!
+    started+=("$agent")
+    eventually test -s "$tmp/ready"
+}
+
+@test "nobody reads the agent's standard output: rings, back ends and signals are served all the same, and nothing is torn" {
+    receive
+    mkfifo "$tmp/pipe"
+    sleep 600 <>"$tmp/pipe" 3>&- &
+    started+=("$!")
+    piped_agent --otlp "$url" "${fast[@]}" --flush-timeout 100
+    "$writer" "$run_dir" spans=2000
+    eventually lines_in 2000 "$got/spans"
+    eventually no_rings
+    stop_agent
+    received 2000
+    said "- cannot be written" 0
+    grep -q 'bytes could not be written' "$tmp/agent.err"
+}
+
+@test "a slow reader of the agent's standard output gets all of it, up to its end" {
+    mkfifo "$tmp/pipe"
+    /usr/bin/python3 - "$tmp" 3>&- <<'PY' &
+import os, sys, time
+pipe = open(sys.argv[1] + "/pipe", "rb", buffering=0)
+while not os.path.exists(sys.argv[1] + "/go"):
+    time.sleep(0.01)
+with open(sys.argv[1] + "/all", "wb") as out:
+    while some := pipe.read(3000):
+        out.write(some)
+PY
+    reader=$!
+    started+=("$reader")
+    piped_agent
+    "$writer" "$run_dir" spans=2000
+    eventually no_rings
+    : >"$tmp/go"
+    stop_agent
+    wait "$reader"
+    [ "$(jq -s '[.[].resourceSpans[].scopeSpans[].spans[]] | length' "$tmp/all")" -eq 2000 ]
+    [ ! -s "$tmp/agent.err" ]
+}
+
+@test "an agent whose standard output nobody can read any more ends" {
+    mkfifo "$tmp/pipe"
+    head -c 10 "$tmp/pipe" >"$tmp/begin" 3>&- &
+    piped_agent
+    "$writer" "$run_dir" spans=10
+    wait "$agent"
+    [ ! -s "$tmp/agent.err" ]
+}
+
 @test "the end of its terminal is a reason to end in order" {
     receive
     OTEL_BSP_SCHEDULE_DELAY=600000 agent --otlp "$url"
