@@ -84,6 +84,10 @@ class Finished:
         self.err = err
 
 
+class Missing(Exception):
+    """What a unit needs is not on this machine, so it can say nothing: an error, and no outcome."""
+
+
 class Unit:
     """A piece of a suite that runs on its own: `cases` takes a Run, and returns {name of a test: its outcome}."""
 

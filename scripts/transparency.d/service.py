@@ -33,9 +33,17 @@ def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def account(user):
+    """Users come with packages, and may be gone though a package is there."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise harness.Missing(f"the user '{user}'") from None
+
+
 def user_or_self(user):
     """Who servers that refuse root run as: `user` where we may choose, else ourselves."""
-    return user if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    return account(user).pw_name if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
 class NotStarted(Exception):
@@ -101,7 +109,7 @@ class Case:
         os.makedirs(path)
         os.chmod(path, 0o755)
         if owner and os.geteuid() == 0:
-            shutil.chown(path, owner)
+            shutil.chown(path, account(owner).pw_uid)
         return path
 
     def file(self, name, text, mode=0o644):
@@ -115,8 +123,8 @@ class Case:
         """What starts a command as another user, where we may."""
         if os.geteuid() != 0:
             return []
-        account = pwd.getpwnam(user)
-        return ["/usr/bin/setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+        entry = account(user)
+        return ["/usr/bin/setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups"]
 
     def serve(self, name, command, port=None, ready=None, user=None, extra=None, drop=None, plain=None, cwd=None):
         """

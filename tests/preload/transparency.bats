@@ -148,3 +148,39 @@ END
     run pgrep -f "$tmp/sleeper.py"
     [ "$status" -eq 1 ]
 }
+
+# drive CODE: the driver with units of our own, whose `cases` is what CODE defines
+drive() {
+    TRACESHIM_BUILD=$build run /usr/bin/python3 - "$root" "$tmp" <<PY
+import argparse, importlib.machinery, importlib.util, sys
+sys.dont_write_bytecode = True
+root, tmp = sys.argv[1:]
+loader = importlib.machinery.SourceFileLoader("transparency", root + "/scripts/transparency")
+driven = importlib.util.module_from_spec(importlib.util.spec_from_loader("transparency", loader))
+loader.exec_module(driven)
+import service
+$1
+options = argparse.Namespace(jobs=2, modes=["logs"], quick=True, verbose=False, object="/dev/null")
+unit = driven.harness.Unit("unit", cases)
+driven.print_table(driven.judge(driven.Driver(options, tmp), [(driven.Verdict("suite", "unit"), unit)]))
+PY
+    echo "$output"
+}
+
+@test "what a suite needs and this machine lacks is an error that names it, and never an equal outcome" {
+    drive '
+def cases(run):
+    service.account("no-such-user-here")'
+    [ "$status" -eq 1 ]
+    [[ $output == "transparency: suite/unit needs the user '"'no-such-user-here'"', which this machine lacks"* ]]
+    drive '
+def cases(run):
+    with driven.harness.child(["/no/such/program"]):
+        return {"it runs": "ok"}'
+    [ "$status" -eq 0 ]
+    [[ $output == *"DIFFERENT suite/unit (logs): the run itself: bare: FileNotFoundError"* ]]
+    drive '
+def cases(run):
+    return {"it runs": "ok"}'
+    [[ $output == *"all                1       1          0           0     0"* ]]
+}
