@@ -115,12 +115,12 @@ static void draw_line(const struct drawing *d, const struct otlp_item *item, uns
 {
 	bool bad = strcmp(item->severity, "ERROR") == 0 || strcmp(item->severity, "FATAL") == 0;
 	unsigned indent = 2 * depth < d->style->width / 4 ? 2 * depth : d->style->width / 4;
-	char time[24], head[64];
+	char time[24];
 
 	/* Before the first span: its clock is another one's. */
 	format_time(time, item->start_ns > d->start_ns ? item->start_ns - d->start_ns : 0);
-	snprintf(head, sizeof(head), "%*s  +%s%s%s", (int)indent, "", time, *item->severity ? " " : "", item->severity);
-	fprintf(d->out, "%s%s%s ", color(d->style, bad ? RED : DIM), head, *item->severity ? ":" : "");
+	fprintf(d->out, "%s%*s  +%s%s%s%s ", color(d->style, bad ? RED : DIM), (int)indent, "", time,
+	        *item->severity ? " " : "", item->severity, *item->severity ? ":" : "");
 	put_cell(d->out, item->text, 0);
 	fprintf(d->out, "%s\n", color(d->style, PLAIN));
 }

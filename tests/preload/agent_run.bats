@@ -223,6 +223,20 @@ PY
     for name in na nb nc; do [ "$(grep -c ": $name" "$tmp/out")" -eq 1 ]; done
 }
 
+@test "view tells when a line came however deep it stands, in a wide terminal too" {
+    /usr/bin/python3 - >"$spans" <<'PY'
+import json
+spans = [{"traceId": "0" * 31 + "1", "spanId": f"{i:016x}", "parentSpanId": f"{i - 1:016x}", "name": f"s{i}", "kind": 2,
+          "startTimeUnixNano": str(10**18 + i), "endTimeUnixNano": str(10**18 + 10**9)} for i in range(1, 38)]
+print(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
+print(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": str(10**18 + 500000000), "severityText": "ERROR",
+      "body": {"stringValue": "deep"}, "traceId": "0" * 31 + "1", "spanId": f"{37:016x}"}]}]}]}))
+PY
+    run --separate-stderr "$traceshim" view --width 400 "$spans"
+    [ "$status" -eq 0 ]
+    [[ $output == *" +500 ms ERROR: deep"* ]]
+}
+
 @test "view draws a trace of a hundred thousand spans and lines, each below its own" {
     /usr/bin/python3 - >"$spans" <<'PY'
 import json
