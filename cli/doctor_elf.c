@@ -185,10 +185,9 @@ static void doctor_check_libraries(struct doctor_report *report, bool thorough)
 	for (size_t i = 0; i < sizeof(read) / sizeof(read[0]); i++) {
 		library = closure_find(&report->closure, read[i]);
 		if (library)
-			doctor_add(
-				report, DOCTOR_NONE, "tls",
-				"It brings in %s: HTTP/1 inside TLS is traced like HTTP outside of it; HTTP/2 is not.",
-				library->name);
+			doctor_add(report, DOCTOR_NONE, "tls",
+			           "It brings in %s: HTTP inside TLS is traced like HTTP outside of it.",
+			           library->name);
 	}
 	for (size_t i = 0; i < sizeof(unread) / sizeof(unread[0]); i++) {
 		library = closure_find(&report->closure, unread[i]);

@@ -19,9 +19,9 @@ static const struct {
 	enum doctor_effect effect;
 	const char *text;
 } languages[] = {
-	{ "php-fpm", DOCTOR_PARTLY,
-	  "PHP-FPM is spoken to in FastCGI, not HTTP, and its workers' log lines go through another process: its requests get "
-	  "no ids of their own. `php -S`, mod_php and command-line scripts are traced." },
+	{ "php-fpm", DOCTOR_NONE,
+	  "PHP-FPM: what a web server asks by FastCGI is traced like HTTP, with its lines and the calls of its pages; several "
+	  "requests at a time on one connection are not." },
 	{ "php", DOCTOR_NONE,
 	  "PHP: `php -S` and command-line scripts are traced, outgoing calls of its curl extension and its own streams, TLS included." },
 	{ "node", DOCTOR_NONE,
@@ -34,8 +34,9 @@ static const struct {
 	  "Java: a request that is handled on the thread that read it is followed; what is handed to other threads, and virtual "
 	  "threads, have no id (never another request's). TLS of the JDK is not read." },
 	{ "python", DOCTOR_NONE,
-	  "Python: servers with a process or thread per request (http.server, Flask, gunicorn sync) are followed; in asyncio, "
-	  "gevent and thread pools, what runs after a switch has no id (never another request's)." },
+	  "Python: servers with a process or thread per request (http.server, Flask, gunicorn sync) are followed, and asyncio (CPython "
+	  "3.10 to 3.13) by its own contexts; in gevent, uvloop and thread pools, what runs after a switch has no id (never another "
+	  "request's)." },
 	{ "ruby", DOCTOR_NONE,
 	  "Ruby: a thread per request (WEBrick, Puma on fresh connections) is followed; what Puma's reactor hands to another "
 	  "thread has no id (never another request's)." },

@@ -285,11 +285,11 @@ doctor() {
 }
 
 @test "doctor says what is known of PHP, Python, Ruby and Java" {
-	for name in php8.2 python3.11 ruby perl nodejs; do
+	for name in php8.2 php-fpm8.2 python3.11 ruby perl nodejs; do
 		cp /bin/true "$tmp/$name"
 		doctor 0 language "$tmp/$name"
 	done
-	for name in java php-fpm8.2; do
+	for name in java deno; do
 		cp /bin/true "$tmp/$name"
 		doctor 1 language "$tmp/$name"
 	done
