@@ -113,6 +113,7 @@ static bool agent_open(struct agent *a)
 	sigset_t ends;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit of sizes is a full disk */
 	signal(SIGTERM, SIG_DFL); /* ignored ones would not be told */
 	signal(SIGINT, SIG_DFL);
 	sigemptyset(&ends);

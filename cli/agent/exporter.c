@@ -10,7 +10,7 @@
  * A request at which a back end breaks off each time would hold up the line for ever: after CUTS_MAX times in a row an empty one is
  * sent instead, and where that is answered twice while the request between is cut off again, it is the request's fault, and it is
  * dropped. A back end that cannot be reached, says that it is busy, or is silent, is waited for without end.
- * Everything that goes on (a back end that is down, refuses, a full disk) is told once when it begins and once when it ends.
+ * What goes on (a back end that is down, a full disk) is told once when it begins and once when it ends; what is refused or wrong, once.
  *
  * Memory: queue_items items and MEMORY_MAX bytes, and the request on its way.
  */
@@ -226,6 +226,9 @@ static enum spool_result exporter_spool(struct exporter *e, struct request *r)
 	if (result == SPOOL_FAILED) {
 		snprintf(what, sizeof(what), "requests cannot be kept on disk: %s", strerror(errno));
 		exporter_tell(e, TROUBLE_SPOOL, what);
+	} else if (r->spooled && e->told & TROUBLE_SPOOL) {
+		e->told &= ~(unsigned)TROUBLE_SPOOL;
+		text_error("agent: %s to %s: requests are kept on disk again", e->s.name, e->s.url);
 	}
 	return result;
 }
@@ -476,11 +479,6 @@ void exporter_done(struct exporter *e, CURLcode result, uint64_t now_ns)
 bool exporter_is_idle(const struct exporter *e)
 {
 	return !e->sent && !e->first && !e->unread;
-}
-
-bool exporter_is_failing(const struct exporter *e)
-{
-	return e->sent && e->attempts > 0;
 }
 
 const struct exporter_counts *exporter_counts(const struct exporter *e)

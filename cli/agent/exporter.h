@@ -46,9 +46,6 @@ void exporter_done(struct exporter *e, CURLcode result, uint64_t now_ns);
 /* Is anything left to send? */
 bool exporter_is_idle(const struct exporter *e);
 
-/* Has a failed request to wait? Then waiting for idleness is in vain for now. */
-bool exporter_is_failing(const struct exporter *e);
-
 const struct exporter_counts *exporter_counts(const struct exporter *e);
 
 /* Put what is left on disk (counted as dropped where there is no spool), and let go. Returns items left on disk. */

@@ -104,6 +104,28 @@ nothing_waits() {
     said "it is dropped" 0
 }
 
+@test "files that may not grow are a full disk: nothing ends or is lost, and both ends of that are told" {
+    port=$(free_port)
+    : >"$tmp/ready"
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE=100 prlimit --fsize=10000: "$traceshim" agent --run-dir "$run_dir" --ready-fd 6 --otlp "http://127.0.0.1:$port" \
+        "${fast[@]}" --spans "$tmp/spans.jsonl" </dev/null >"$tmp/agent.out" 2>"$tmp/agent.err" 3>&- 6>"$tmp/ready" &
+    agent=$!
+    started+=("$agent")
+    eventually test -s "$tmp/ready"
+    "$writer" "$run_dir" spans=500
+    eventually said "requests cannot be kept on disk: File too large"
+    eventually said "spans.jsonl cannot be written: File too large"
+    prlimit --pid "$agent" --fsize=unlimited:
+    "$writer" "$run_dir" spans=100 first=501
+    eventually said "requests are kept on disk again"
+    eventually said "spans.jsonl can be written again; 0 items were dropped meanwhile"
+    receive
+    eventually lines_in 600 "$got/spans"
+    stop_agent
+    received 600
+    [ "$(jq -s '[.[].resourceSpans[].scopeSpans[].spans[]] | length' "$tmp/spans.jsonl")" -eq 600 ]
+}
+
 @test "more rings than descriptors wait for their turn" {
     for i in $(seq 0 59); do
         "$writer" "$run_dir" spans=2 first=$((2 * i + 1)) capacity=65536 >/dev/null
