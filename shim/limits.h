@@ -54,6 +54,9 @@
 /* Unfinished lines kept at a time, one per (log file, thread) that has one. */
 #define LIMIT_PARTIAL_LINES 256
 
+/* Lines of which only that is kept that parts of them are records already: a line of each thread of a large server. */
+#define LIMIT_CUT_LINES 1024
+
 /* After this long an unfinished line goes out as it is, with the next write of anything to the same log file. */
 #define LIMIT_PARTIAL_AGE_MS 1000
 

@@ -119,7 +119,7 @@ static bool append(struct logline_writer *w, const char *bytes, size_t len)
 		size_t n;
 
 		if (!w->line) {
-			w->line = logline_line_new();
+			w->line = logline_line_new(false);
 			if (!w->line) {
 				w->pos += len;
 				return logline_add_line(w, bytes, len, false, w->pos, false);
@@ -243,7 +243,7 @@ static void keep_line(struct logline_writer *w, struct logline_line *line)
 /* A line of which only the fact is left that parts of it are out. */
 static void keep_cut(struct logline_writer *w, enum logline_who who, struct request *request)
 {
-	struct logline_line *line = logline_line_new();
+	struct logline_line *line = logline_line_new(true);
 
 	if (!line)
 		return;
@@ -327,7 +327,7 @@ static void take_kept(struct logline_writer *w)
 {
 	if (!logline_take(w->file, w->key, &w->kept) || !w->kept)
 		return;
-	w->line = w->kept;
+	w->line = w->kept->stub ? NULL : w->kept;
 	w->kept_len = w->kept->len;
 	w->who = (enum logline_who)w->kept->who;
 	w->request = w->kept->request;

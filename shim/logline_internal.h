@@ -30,7 +30,10 @@ struct logline_print {
 	int32_t tid;
 };
 
-/* One unfinished line. Owned by the table while it is listed there, else by the call that took it. */
+/*
+ * One unfinished line. Owned by the table while it is listed there, else by the call that took it. Or, with `stub`, only that parts
+ * of a line are records already: there are no `bytes`, and `len` is 0.
+ */
 struct logline_line {
 	uint32_t pool_word;
 	uint32_t len;
@@ -42,6 +45,7 @@ struct logline_line {
 	uint8_t who; /* enum logline_who */
 	uint8_t stream;
 	bool cut; /* earlier parts of the line are records already */
+	bool stub;
 	char bytes[LOGLINE_OBJECT_MAX];
 };
 
@@ -110,7 +114,7 @@ struct logline_file {
 extern struct logline_file logline_files[LOGLINE_FILES];
 
 /* logline_table.c; those with a bool return false when the lock cannot be had */
-struct logline_line *logline_line_new(void);
+struct logline_line *logline_line_new(bool stub);
 void logline_line_free(struct logline_line *line); /* not the request */
 bool logline_take(struct logline_file *f, logline_key key, struct logline_line **line);
 struct logline_line *logline_take_any(struct logline_file *f, logline_key key, enum logline_which which);

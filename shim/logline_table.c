@@ -13,9 +13,11 @@
  *   out, unfinished ones as partial records.
  *
  * Who may call: any thread, any signal handler. Memory: at most LIMIT_PARTIAL_LINES blocks of 64 KiB, of which only the
- * pages that were written to exist; they are never given back, but used again, last in, first out.
+ * pages that were written to exist, and LIMIT_CUT_LINES stubs of 80 bytes; they are never given back, but used again, last in,
+ * first out.
  */
 #include <sched.h>
+#include <stddef.h>
 
 #include "layout.h"
 #include "logline_internal.h"
@@ -31,19 +33,22 @@ bool (*logline_has_more)(logline_key key);
 bool (*logline_leads_to)(unsigned file, int fd);
 
 POOL(line_pool, sizeof(struct logline_line), 2);
-static uint32_t lines_used;
+POOL(stub_pool, offsetof(struct logline_line, bytes), 16);
+static uint32_t lines_used, stubs_used;
 static uint32_t lock_turn;
 
-struct logline_line *logline_line_new(void)
+struct logline_line *logline_line_new(bool stub)
 {
+	uint32_t *used = stub ? &stubs_used : &lines_used;
 	struct logline_line *line = NULL;
 
-	if (__atomic_add_fetch(&lines_used, 1, __ATOMIC_RELAXED) <= LIMIT_PARTIAL_LINES)
-		line = pool_take(&line_pool);
+	if (__atomic_add_fetch(used, 1, __ATOMIC_RELAXED) <= (stub ? LIMIT_CUT_LINES : LIMIT_PARTIAL_LINES))
+		line = pool_take(stub ? &stub_pool : &line_pool);
 	if (!line) {
-		__atomic_sub_fetch(&lines_used, 1, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(used, 1, __ATOMIC_RELAXED);
 		return NULL;
 	}
+	line->stub = stub;
 	line->len = 0;
 	line->next = NULL;
 	line->request = NULL;
@@ -56,10 +61,12 @@ struct logline_line *logline_line_new(void)
 
 void logline_line_free(struct logline_line *line)
 {
-	pool_give(&line_pool, line);
+	uint32_t *used = line->stub ? &stubs_used : &lines_used;
+
+	pool_give(line->stub ? &stub_pool : &line_pool, line);
 	/* A call that was interrupted by a handler that forked gives back, in the child, what was forgotten there. */
-	if (__atomic_load_n(&lines_used, __ATOMIC_RELAXED))
-		__atomic_sub_fetch(&lines_used, 1, __ATOMIC_RELAXED);
+	if (__atomic_load_n(used, __ATOMIC_RELAXED))
+		__atomic_sub_fetch(used, 1, __ATOMIC_RELAXED);
 }
 
 static bool lock_try(struct logline_file *f, uint64_t mine, uint64_t *holder)
@@ -239,6 +246,7 @@ void logline_after_fork(void)
 	unsigned i;
 
 	__atomic_store_n(&lines_used, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&stubs_used, 0, __ATOMIC_RELAXED);
 	for (i = 0; i < LOGLINE_FILES; i++) {
 		struct logline_file *f = &logline_files[i];
 		struct logline_line *line = f->lock ? NULL : f->lines, *next;
@@ -250,7 +258,7 @@ void logline_after_fork(void)
 			next = line->next;
 			if (line->who == WHO_KNOWN)
 				request_unref(line->request);
-			pool_give(&line_pool, line);
+			pool_give(line->stub ? &stub_pool : &line_pool, line);
 		}
 		logline_forget_backlog(f);
 	}

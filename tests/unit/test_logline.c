@@ -535,6 +535,43 @@ static void too_many_unfinished_lines_go_out_as_parts(void **state)
 	assert_int_equal(records_arrived(), LIMIT_PARTIAL_LINES + 1);
 }
 
+static void the_rest_of_a_line_that_there_was_no_room_for_says_so(void **state)
+{
+	const char *last = ",\"partial\":true,\"partial_last\":true}\n";
+	struct request *r = request_new();
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < LIMIT_PARTIAL_LINES; i++)
+		assert_int_equal(put(i + 1, "k"), 1);
+	r->ctx.trace_id[15] = 1;
+	assert_int_equal(put_n(1000, "over", 4, r), 4);
+	assert_int_equal(put(1001, "other"), 5);
+	arrived_len = 0;
+	assert_int_equal(put(1001, "\n"), 1);
+	assert_int_equal(records_arrived(), 1);
+	assert_string_equal(arrived + arrived_len - strlen(last), last);
+	assert_int_equal(put_n(1000, " and", 4, r), 4);
+	arrived_len = 0;
+	/* A line of two requests is nobody's. */
+	assert_int_equal(put_n(1000, " on\nnext\n", 9, NULL), 9);
+	assert_int_equal(records_arrived(), 2);
+	assert_non_null(strstr(arrived, "\"message\":\" on\",\"service\""));
+	assert_ptr_equal(strstr(arrived, last), strchr(arrived, '\n') + 1 - strlen(last));
+	assert_null(strstr(strchr(arrived, '\n'), "partial"));
+	assert_int_equal(r->refs, 1);
+	/* Where there is room again, it is taken. */
+	assert_int_equal(put(1000, "a part"), 6);
+	assert_int_equal(put(7, "\n"), 1);
+	arrived_len = 0;
+	assert_int_equal(put(1000, " kept"), 5);
+	assert_int_equal(arrived_len, 0);
+	assert_int_equal(put(1000, "\n"), 1);
+	expect_messages(" kept\n");
+	assert_string_equal(arrived + arrived_len - strlen(last), last);
+	request_unref(r);
+}
+
 static void a_handler_inside_list_work_neither_waits_nor_loses(void **state)
 {
 	(void)state;
@@ -1017,6 +1054,7 @@ int main(void)
 		TEST(an_object_beyond_all_limits_is_cut_but_not_lost),
 		TEST(an_aged_line_goes_out_with_the_next_write_of_another_key),
 		TEST(too_many_unfinished_lines_go_out_as_parts),
+		TEST(the_rest_of_a_line_that_there_was_no_room_for_says_so),
 		TEST(a_handler_inside_list_work_neither_waits_nor_loses),
 		TEST(a_lock_whose_holder_is_gone_is_waited_for_once),
 		TEST(a_forked_child_forgets_what_the_parent_will_send),
