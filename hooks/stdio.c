@@ -77,43 +77,62 @@ static LAYOUT_INLINE bool is_log(int fd)
 {
 	uint64_t word = fds_word(fd);
 
-	if (fds_kind(word) == FD_UNKNOWN && fd >= 0)
+	if (__builtin_expect(fds_kind(word) == FD_UNKNOWN && fd >= 0, 0)) {
+		int saved = errno;
+
 		word = fds_learn(fd);
+		errno = saved;
+	}
 	return fds_kind(word) == FD_LOG;
 }
 
-/* Apart from the slot, which for most programs is two looks and a jump. */
-static __attribute__((noinline)) void note_print(const FILE *stream, const char *data, size_t len)
+/* Does a line that has begun go on, and no other one begin? */
+static bool is_in_line(const FILE *stream, const char *data, size_t len)
 {
-	int saved = errno;
-
-	if (is_log(stream->_fileno)) {
-		size_t buffered = (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
-
-		/* A printf comes here with each of its pieces. In one of them another line may begin. */
-		marks_note((uintptr_t)stream, buffered, len, current_known(),
-		           buffered > 0 && stream->_IO_write_ptr[-1] != '\n' &&
-		                   (len < 2 || memchr(data, '\n', len - 1) == NULL));
-	}
-	errno = saved;
+	return stream->_IO_write_ptr > stream->_IO_write_base && stream->_IO_write_ptr[-1] != '\n' &&
+	       (len < 2 || memchr(data, '\n', len - 1) == NULL);
 }
 
-static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
+static size_t buffered_in(const FILE *stream)
 {
-	if (io_active() && !is_written_at_once(stream))
+	return (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
+}
+
+static __attribute__((noinline)) void note_print(const FILE *stream, const char *data, size_t len)
+{
+	marks_note((uintptr_t)stream, buffered_in(stream), len, current_known(), is_in_line(stream, data, len));
+}
+
+/* A printf comes with each of its pieces. All but the first go on with a line; in one of them another line may begin. */
+static __attribute__((noinline)) size_t xsputn_log(FILE *stream, const void *data, size_t len)
+{
+	if (!is_in_line(stream, data, len) ||
+	    !marks_go_on((uintptr_t)stream, buffered_in(stream), len, current_known()))
 		note_print(stream, data, len);
 	return _IO_file_xsputn(stream, data, len);
 }
 
-/* A printf comes here several times. */
+static __attribute__((noinline)) size_t xsputn_unknown(FILE *stream, const void *data, size_t len)
+{
+	return is_log(stream->_fileno) ? xsputn_log(stream, data, len) : _IO_file_xsputn(stream, data, len);
+}
+
+/*
+ * Printing to a log in a process that serves. Else the request is the thread's at the time of the write; and a process that does
+ * not serve has no requests to tell apart. A printf comes here several times, so this is some looks and a jump.
+ */
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
-	/*
-	 * Else the request is the thread's at the time of the write; and a process that does not serve has no requests to tell
-	 * apart.
-	 */
-	if (current_serves())
-		return xsputn_serving(stream, data, len);
+	if (current_serves() && io_active() && !is_written_at_once(stream)) {
+		unsigned fd = (unsigned)stream->_fileno;
+		/* What is not told by one load is told there. */
+		uint64_t word = fd < FDS_FIRST ? __atomic_load_n(&fds_first[fd], __ATOMIC_ACQUIRE) : FD_UNKNOWN;
+
+		if (fds_kind(word) == FD_LOG)
+			return xsputn_log(stream, data, len);
+		if (__builtin_expect(fds_kind(word) == FD_UNKNOWN, 0))
+			return xsputn_unknown(stream, data, len);
+	}
 	return _IO_file_xsputn(stream, data, len);
 }
 

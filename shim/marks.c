@@ -103,6 +103,31 @@ static bool goes_on(const struct mark *last, uint64_t start, const struct reques
 	       (in_line || request == NULL || last->tick_ms == os_monotonic_ms());
 }
 
+/* Calls nothing, so that it keeps no register. */
+__attribute__((noinline)) bool marks_go_on(uintptr_t key, size_t buffered, size_t len, struct request *request)
+{
+	const struct entry *entry = table;
+	struct stream *s;
+	bool same = false;
+
+	while (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != key)
+		if (++entry == table + MARKS_STREAMS)
+			return false;
+	s = __atomic_load_n(&entry->stream, __ATOMIC_ACQUIRE);
+	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
+		return false;
+	if (__builtin_expect(s->count > 0 && !__atomic_load_n(&s->lost, __ATOMIC_RELAXED), 1)) {
+		struct mark *last = &s->mark[s->count - 1];
+		uint64_t start = s->flushed + buffered;
+
+		same = start - last->end <= 1 && last->request == request && last->tid == os_cached_tid;
+		if (same)
+			last->end = start + len;
+	}
+	leave(s);
+	return same;
+}
+
 void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
 {
 	struct stream *s = find(key, true);

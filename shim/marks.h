@@ -28,6 +28,12 @@ struct request;
  */
 void marks_note(uintptr_t stream, size_t buffered, size_t len, struct request *request, bool in_line);
 
+/*
+ * The same in few steps, where a line just goes on: behind the last range or a byte further, by the same thread and for the same
+ * request. false: it does not, or it cannot be told now; nothing was done.
+ */
+bool marks_go_on(uintptr_t stream, size_t buffered, size_t len, struct request *request);
+
 /* Who printed the bytes of one flush. Too big for a host's stack: from a pool. */
 #define MARKS_SEGMENTS (MARKS_PER_STREAM + 6)
 struct marks_taken {

@@ -87,6 +87,30 @@ CORE_TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline
 	let_go();
 }
 
+CORE_TEST(a_line_goes_on_only_behind_its_own_last_piece)
+{
+	two_requests();
+	CHECK(!marks_go_on(1, 0, 5, a)); /* no such stream */
+	marks_note(1, 0, 5, a, false);
+	CHECK(!marks_go_on(2, 5, 5, a));
+	CHECK(!marks_go_on(1, 5, 5, b));
+	CHECK(!marks_go_on(1, 5, 5, NULL));
+	CHECK(!marks_go_on(1, 4, 5, a)); /* some of it was lost */
+	CHECK(!marks_go_on(1, 7, 5, a)); /* two bytes that nobody saw */
+	CHECK(marks_go_on(1, 5, 5, a));
+	CHECK(marks_go_on(1, 11, 1, a));
+	os_cached_tid++;
+	CHECK(!marks_go_on(1, 12, 1, a));
+	os_cached_tid--;
+	CHECK_TAKEN(1, 14, "a12 ?2");
+	CHECK(!marks_go_on(1, 0, 4, a)); /* it was flushed */
+	marks_note(1, 0, 4, NULL, false);
+	CHECK(marks_go_on(1, 4, 4, NULL));
+	CHECK_TAKEN(1, 8, "-8");
+	marks_forget(1);
+	let_go();
+}
+
 CORE_TEST(a_gap_says_nothing)
 {
 	two_requests();
@@ -273,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_range_is_its_printers),
 		TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline),
+		TEST(a_line_goes_on_only_behind_its_own_last_piece),
 		TEST(a_gap_says_nothing),
 		TEST(a_stream_that_was_never_marked_is_nobodys),
 		TEST(a_flush_of_a_part_leaves_the_rest),
