@@ -1,5 +1,5 @@
 /*
- * Finding the level that a line states. long: one reader, the layouts that it knows, and what it remembers of the last line.
+ * Finding the level that a line states. long: one reader, the layouts that it knows, and what it remembers of the last lines.
  *
  * Mechanism. Loggers print a level in few places, and always in front of the message, behind nothing but other fields:
  * so the line is read token by token from its start, fields that loggers put first are passed over (timestamps, zones,
@@ -14,7 +14,7 @@
  *   <3>…   E1122 18:01:43…   E, [2026… syslog's priority, glog, Ruby's Logger, at the very start
  *
  * A program's lines mostly begin alike, but for the digits of their time; and of digits it is never asked which ones they are, but
- * in syslog's priority. So a caller may keep the front of the last line with its answer (struct severity_memo): all the bytes that
+ * in syslog's priority. So a caller may keep the fronts of the last lines with their answers (struct severity_memo): all the bytes that
  * were looked at, by which each branch above was taken. For that every look notes how far it goes; one beyond the line's end, where
  * the answer hangs on its length, goes into no memo.
  *
@@ -380,14 +380,16 @@ static __attribute__((noinline)) enum severity word_token(const char *p, const c
 	const char *to = read_word(p, end, &s), *rest;
 
 	*next = NULL;
-	note_look(looked, to + 8);
-	note_look(looked, skip_blanks(to, end) + 2); /* is_separator */
-	if (s == SEVERITY_FATAL && end - to > 7 && memcmp(to, " error:", 7) == 0)
-		return s;
-	if (s != SEVERITY_NONE && stands_as_level(p, to, end, separated))
-		return s;
+	if (s != SEVERITY_NONE) {
+		note_look(looked, to + 8);                   /* " error:" */
+		note_look(looked, skip_blanks(to, end) + 2); /* is_separator */
+		if (s == SEVERITY_FATAL && end - to > 7 && memcmp(to, " error:", 7) == 0)
+			return s;
+		if (stands_as_level(p, to, end, separated))
+			return s;
+	}
 	rest = skip_class(to, end, IN_NAME);
-	note_look(looked, skip_blanks(rest, end) + 2);
+	note_look(looked, skip_blanks(rest, end) + 2); /* is_separator; and a digit there */
 	if (rest < end && *rest == '=') {
 		s = pair_value(rest + 1, end, is_level_key(p, (size_t)(rest - p)), next);
 		note_look(looked, *next + 1);
@@ -446,15 +448,17 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 	bool fields = false, separated = false;
 	enum severity s = SEVERITY_NONE;
 
-	note_look(looked, p + 9); /* letter_layout */
+	note_look(looked, p + 2);
 	if (p == end)
 		return SEVERITY_NONE;
 	if (*p == '<') {
 		*looked = end + 1; /* its digits count */
 		return syslog_priority(p, end);
 	}
-	if (is_upper(p[0]) && end - p > 1 && (p[1] == ',' || is_digit(p[1])))
+	if (is_upper(p[0]) && end - p > 1 && (p[1] == ',' || is_digit(p[1]))) {
+		note_look(looked, p + 9);
 		s = letter_layout(p, end);
+	}
 	for (; p < end && s == SEVERITY_NONE; p = skip_unseen(next, end)) {
 		enum token token = token_of[(unsigned char)*p];
 
@@ -500,13 +504,14 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
  * A level in front of all else, which many lines begin with, told by their first 16 bytes. What is not told so, is by the
  * tokens.
  */
-static inline enum severity first_word(const char *line)
+static inline enum severity first_word(const char *line, const char **looked)
 {
 #if defined(__SSE2__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 	unsigned len = (unsigned)__builtin_ctz(~find_letters(line));
 	enum severity s;
 	uint64_t front;
 
+	note_look(looked, line + (len > 8 ? 9 : len + 2));
 	if (len < 3 || len > 8)
 		return SEVERITY_NONE;
 	memcpy(&front, line, 8);
@@ -517,16 +522,18 @@ static inline enum severity first_word(const char *line)
 	return is_upper(line[0]) && is_upper(line[len - 1]) && line[len] == ' ' && line[len + 1] != '/' ? s :
 	                                                                                                  SEVERITY_NONE;
 #else
-	(void)line;
+	(void)line, (void)looked;
 	return SEVERITY_NONE;
 #endif
 }
 
 static inline enum severity detect(const char *line, size_t len, const char **looked)
 {
-	enum severity s = len >= 16 && is_letter(*line) && is_first_letter(*line) ? first_word(line) : SEVERITY_NONE;
+	enum severity s = SEVERITY_NONE;
 
-	*looked = line + 16; /* first_word */
+	*looked = line + 1;
+	if (len >= 16 && is_letter(*line) && is_first_letter(*line))
+		s = first_word(line, looked);
 	return s != SEVERITY_NONE ? s : read_tokens(line, len, looked);
 }
 
@@ -546,32 +553,29 @@ static inline __m128i without_digits(__m128i v)
 	return _mm_sub_epi8(v, _mm_and_si128(from, in_range(v, '0', 9)));
 }
 
-static inline bool is_alike(const struct severity_memo *memo, const char *line)
+static inline bool is_alike(const struct severity_memo *memo, unsigned k, const char *line)
 {
-	__m128i differs = _mm_setzero_si128();
-	unsigned i;
+	const __m128i *front = (const __m128i *)(const void *)memo->front[k];
+	__m128i same = _mm_cmpeq_epi8(without_digits(load(line)), *front);
+	unsigned room = memo->kind[k].room, alike = 0xffff;
 
-	for (i = 0; i < memo->room; i += 16) {
-		__m128i same = _mm_cmpeq_epi8(without_digits(load(line + i)),
-		                              *(const __m128i *)(const void *)(memo->front + i));
-
-		differs = _mm_or_si128(differs,
-		                       _mm_andnot_si128(same, *(const __m128i *)(const void *)(memo->looked + i)));
+	for (; room > 16; room -= 16, line += 16) {
+		alike &= (unsigned)_mm_movemask_epi8(same);
+		same = _mm_cmpeq_epi8(without_digits(load(line + 16)), *++front);
 	}
-	return _mm_movemask_epi8(differs) == 0;
+	return (alike & ((unsigned)_mm_movemask_epi8(same) | memo->kind[k].ignored)) == 0xffff;
 }
 
-static __attribute__((cold)) __attribute__((noinline)) void keep(struct severity_memo *memo, const char *line,
-                                                                 size_t looked, enum severity s)
+static __attribute__((cold)) __attribute__((noinline)) void keep(struct severity_memo *memo, unsigned k,
+                                                                 const char *line, size_t looked, enum severity s)
 {
 	size_t room = (looked + 15) & ~(size_t)15, i;
 
 	for (i = 0; i < room; i += 16)
-		_mm_storeu_si128((__m128i *)(void *)(memo->front + i), without_digits(load(line + i)));
-	memset(memo->looked, 0xff, looked);
-	memset(memo->looked + looked, 0, room - looked);
-	memo->level = (uint8_t)s;
-	memo->room = (uint8_t)room;
+		_mm_storeu_si128((__m128i *)(void *)(memo->front[k] + i), without_digits(load(line + i)));
+	memo->kind[k].ignored = (uint16_t)(0xffff0000u >> (room - looked));
+	memo->kind[k].level = (uint8_t)s;
+	memo->kind[k].room = (uint8_t)room;
 }
 
 static __attribute__((noinline)) enum severity detect_unlike(struct severity_memo *memo, const char *line, size_t len)
@@ -579,21 +583,28 @@ static __attribute__((noinline)) enum severity detect_unlike(struct severity_mem
 	const char *looked;
 	enum severity s = detect(line, len, &looked);
 	size_t n = (size_t)(looked - line);
+	unsigned k = memo->kind[0].room == 0 ? 0 : !memo->last;
 
 	/* Not for one line in between; and where lines begin otherwise each time, more and more seldom. */
 	memo->unlike++;
-	if ((memo->room == 0 || (memo->unlike > 1 && (memo->unlike & (memo->unlike - 1)) == 0)) && n <= SEVERITY_MEMO &&
-	    len >= ((n + 15) & ~(size_t)15))
-		keep(memo, line, n, s);
+	if ((memo->kind[k].room == 0 || (memo->unlike > 1 && (memo->unlike & (memo->unlike - 1)) == 0)) &&
+	    n <= SEVERITY_MEMO && len >= ((n + 15) & ~(size_t)15))
+		keep(memo, k, line, n, s);
 	return s;
 }
 
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
 {
-	if (memo->room == 0 || len < memo->room || !is_alike(memo, line))
-		return detect_unlike(memo, line, len);
-	memo->unlike = 0;
-	return (enum severity)memo->level;
+	unsigned k;
+
+	for (k = 0; k < SEVERITY_KINDS; k++) {
+		if (memo->kind[k].room != 0 && len >= memo->kind[k].room && is_alike(memo, k, line)) {
+			memo->last = (uint8_t)k;
+			memo->unlike = 0;
+			return (enum severity)memo->kind[k].level;
+		}
+	}
+	return detect_unlike(memo, line, len);
 }
 #else
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)

@@ -29,14 +29,21 @@ enum severity {
  */
 enum severity severity_detect(const char *line, size_t len);
 
-/* What lines of one writer have in common at their front, and the level that follows from it. All zero: nothing. */
+/*
+ * What lines of one writer have in common at their front, and the level that follows from it; of the two kinds that came last. All
+ * zero: nothing.
+ */
 #define SEVERITY_MEMO 64
+#define SEVERITY_KINDS 2
 struct severity_memo {
-	uint8_t room;                                           /* bytes of `front`, a multiple of 16; 0: not known */
-	uint8_t level;                                          /* enum severity */
-	uint8_t unlike;                                         /* lines since the last one that was like it */
-	char front[SEVERITY_MEMO] __attribute__((aligned(16))); /* with zeros for digits */
-	char looked[SEVERITY_MEMO];                             /* 0xff: a byte that counts */
+	struct {
+		uint8_t room;     /* bytes of its `front`, a multiple of 16; 0: not known */
+		uint8_t level;    /* enum severity */
+		uint16_t ignored; /* bit i: byte i of the last 16 does not count */
+	} kind[SEVERITY_KINDS];
+	uint8_t last;                                                           /* the kind that a line was like last */
+	uint8_t unlike;                                                         /* lines since then */
+	char front[SEVERITY_KINDS][SEVERITY_MEMO] __attribute__((aligned(16))); /* with zeros for digits */
 };
 
 /* The same, sooner where lines begin alike but for digits. Of one caller at a time. */

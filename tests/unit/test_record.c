@@ -745,7 +745,7 @@ static void a_level_that_is_remembered_is_the_one_that_would_be_found(void **sta
 			line = malloc(len);
 			memcpy(line, text, len);
 			s = severity_detect_again(&memo, line, len);
-			remembered += memo.room != 0 && memo.unlike == 0;
+			remembered += memo.unlike == 0;
 			if (s != severity_detect(line, len))
 				fail_msg("'%.*s' behind '%.*s'", (int)len, line, (int)first_len, first);
 			free(line);
@@ -753,6 +753,38 @@ static void a_level_that_is_remembered_is_the_one_that_would_be_found(void **sta
 	}
 #ifdef __SSE2__
 	assert_in_range(remembered, 1000, UINT32_MAX);
+#endif
+}
+
+static void two_kinds_of_lines_are_remembered_side_by_side(void **state)
+{
+	static const char *const lines[] = { "INFO request 17 is looked up in the stock",
+		                             "2026-11-23 17:00:00 WARN request 17 took a while" };
+	struct severity_memo memo = { 0 };
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(severity_detect_again(&memo, lines[i % 2], strlen(lines[i % 2])),
+		                 i % 2 ? SEVERITY_WARN : SEVERITY_INFO);
+#ifdef __SSE2__
+		assert_true(i < 2 || memo.unlike == 0);
+#endif
+	}
+}
+
+/* Digits do not count, nor what the level does not hang on, in lines that begin with a word. */
+static void lines_that_begin_with_the_same_word_are_alike(void **state)
+{
+	static const char *const lines[] = { "request 7: looking up the stock", "request 9: 5 pieces in stock" };
+	struct severity_memo memo = { 0 };
+
+	(void)state;
+	assert_int_equal(severity_detect_again(&memo, lines[0], strlen(lines[0])), SEVERITY_NONE);
+	assert_int_equal(severity_detect_again(&memo, lines[1], strlen(lines[1])), SEVERITY_NONE);
+#ifdef __SSE2__
+	assert_int_equal(memo.unlike, 0);
+	assert_int_equal(memo.kind[1].room, 0);
 #endif
 }
 
@@ -782,6 +814,8 @@ int main(void)
 		TEST(every_level_word_is_known_in_lines_of_any_length),
 		TEST(prose_states_no_severity),
 		TEST(a_level_that_is_remembered_is_the_one_that_would_be_found),
+		TEST(two_kinds_of_lines_are_remembered_side_by_side),
+		TEST(lines_that_begin_with_the_same_word_are_alike),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
