@@ -166,7 +166,9 @@ static bool feed(struct logline_writer *w, const char *bytes, size_t len)
 
 		attribute(w, n + (newline != NULL));
 		if (newline && !w->line) {
-			ok = logline_add_line(w, bytes, n, false, w->pos + n, true);
+			ok = __builtin_expect(n <= LIMIT_LOG_LINE, 1) ?
+			             logline_add_record(w, bytes, n, w->pos + n + 1, w->kept_len, true) :
+			             logline_add_line(w, bytes, n, false, w->pos + n, true);
 			w->pos += n;
 		} else {
 			ok = append(w, bytes, n) && (!newline || !w->line || end_line(w));

@@ -529,9 +529,8 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 	return (ssize_t)one->line.iov_len;
 }
 
-/* One record; it fits. */
-static bool add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
-                       bool whole)
+bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
+                        bool whole)
 {
 	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
 	struct logline_mark *m;
@@ -567,17 +566,18 @@ bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, b
 	size_t old, done = 0;
 
 	if (len <= LIMIT_LOG_LINE && !from_kept)
-		return add_record(w, bytes, len, end_pos + whole, w->kept_len, whole);
+		return logline_add_record(w, bytes, len, end_pos + whole, w->kept_len, whole);
 	object = len > LIMIT_LOG_LINE && len <= LOGLINE_OBJECT_MAX && !w->cut && record_is_object(bytes, len);
 	old = !from_kept ? 0 : len < w->kept_len ? len : w->kept_len; /* bytes of earlier writes, in front */
 	while (len - done > LIMIT_LOG_LINE && !object) {
 		size_t part = json_utf8_cut(bytes + done, LIMIT_LOG_LINE);
 		bool fresh = done + part > old;
 
-		if (!add_record(w, bytes + done, part, end_pos - (len - (fresh ? done + part : old)),
-		                fresh ? w->kept_len : (uint32_t)(done + part), false))
+		if (!logline_add_record(w, bytes + done, part, end_pos - (len - (fresh ? done + part : old)),
+		                        fresh ? w->kept_len : (uint32_t)(done + part), false))
 			return false;
 		done += part;
 	}
-	return add_record(w, bytes + done, len - done, end_pos + whole, from_kept ? (uint32_t)old : w->kept_len, whole);
+	return logline_add_record(w, bytes + done, len - done, end_pos + whole, from_kept ? (uint32_t)old : w->kept_len,
+	                          whole);
 }

@@ -178,6 +178,9 @@ bool logline_send(struct logline_writer *w);               /* all that was added
  */
 bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,
                       bool whole);
+/* The same of what is no longer than LIMIT_LOG_LINE, and lies behind the first kept_end bytes of w->kept; in_end: with its newline. */
+bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
+                        bool whole);
 void logline_forget_backlog(struct logline_file *f);
 
 #endif

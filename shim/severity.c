@@ -593,12 +593,15 @@ static __attribute__((noinline)) enum severity detect_unlike(struct severity_mem
 	return s;
 }
 
+_Static_assert(SEVERITY_KINDS == 2, "one and the other");
+
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
 {
-	unsigned k;
+	unsigned k = memo->last, i;
 
-	for (k = 0; k < SEVERITY_KINDS; k++) {
-		if (memo->kind[k].room != 0 && len >= memo->kind[k].room && is_alike(memo, k, line)) {
+	for (i = 0; i < SEVERITY_KINDS; i++, k = !k) {
+		/* No less than `room`, which is not 0. */
+		if ((size_t)memo->kind[k].room - 1 < len && is_alike(memo, k, line)) {
 			memo->last = (uint8_t)k;
 			memo->unlike = 0;
 			return (enum severity)memo->kind[k].level;
