@@ -104,7 +104,7 @@ static __attribute__((noinline)) void note_print(const FILE *stream, const char 
 }
 
 /* A printf comes with each of its pieces. All but the first go on with a line; in one of them another line may begin. */
-static __attribute__((noinline)) size_t xsputn_log(FILE *stream, const void *data, size_t len)
+static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
 {
 	if (!is_in_line(stream, data, len) ||
 	    !marks_go_on((uintptr_t)stream, buffered_in(stream), len, current_known()))
@@ -114,7 +114,7 @@ static __attribute__((noinline)) size_t xsputn_log(FILE *stream, const void *dat
 
 static __attribute__((noinline)) size_t xsputn_unknown(FILE *stream, const void *data, size_t len)
 {
-	return is_log(stream->_fileno) ? xsputn_log(stream, data, len) : _IO_file_xsputn(stream, data, len);
+	return is_log(stream->_fileno) ? xsputn_serving(stream, data, len) : _IO_file_xsputn(stream, data, len);
 }
 
 /*
@@ -129,7 +129,7 @@ static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 		uint64_t word = fd < FDS_FIRST ? __atomic_load_n(&fds_first[fd], __ATOMIC_ACQUIRE) : FD_UNKNOWN;
 
 		if (fds_kind(word) == FD_LOG)
-			return xsputn_log(stream, data, len);
+			return xsputn_serving(stream, data, len);
 		if (__builtin_expect(fds_kind(word) == FD_UNKNOWN, 0))
 			return xsputn_unknown(stream, data, len);
 	}

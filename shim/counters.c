@@ -19,7 +19,7 @@
 #include "os.h"
 #include "run_files.h"
 
-struct status_page counters_private LAYOUT_STATUS __attribute__((aligned(64)));
+struct status_page counters_private LAYOUT_STATUS __attribute__((aligned(4096)));
 struct status_page *counters_shared;
 uint8_t counters_published;
 uint8_t counters_noted;

@@ -22,10 +22,10 @@
 #include "own.h"
 #include "stream.h"
 
-uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK] LAYOUT_LATER;
+uint64_t *fds_chunk[LIMIT_FDS / FDS_CHUNK] LAYOUT_CHUNKS;
 
 /* The first 8,192 descriptors need no mmap: most processes have no others. */
-uint64_t fds_first[FDS_FIRST] LAYOUT_LATER;
+uint64_t fds_first[FDS_FIRST] LAYOUT_WORDS;
 
 __attribute__((noinline)) uint64_t fds_word_beyond(int fd)
 {

@@ -2,8 +2,9 @@
  * Where the object's memory lies. A page that a process touches at its start costs it more than a hundred instructions a
  * byte of it that is used: the kernel finds it, clears it and maps it in. So what every process uses comes first, on the page
  * where the initialised data ends; then the store of the configuration's text, of which most use so little that it fits on
- * that page too; behind it what is not needed before the first line, connection or event to be told. The linker sorts by
- * these names (--sort-section=name).
+ * that page too; behind it what is not needed before the first line, connection or event to be told: what is small, then two
+ * tables of which most processes use the beginning alone, then what is large and mostly not used at all, so that what is small
+ * lies on few pages. The linker sorts by these names (--sort-section=name).
  */
 #ifndef TRACESHIM_LAYOUT_H
 #define TRACESHIM_LAYOUT_H
@@ -11,6 +12,9 @@
 #define LAYOUT_STORE __attribute__((section(".bss.zx_store")))
 #define LAYOUT_STATUS __attribute__((section(".bss.zy_status")))
 #define LAYOUT_LATER __attribute__((section(".bss.zz_later")))
+#define LAYOUT_CHUNKS __attribute__((section(".bss.zzw_chunks")))
+#define LAYOUT_WORDS __attribute__((section(".bss.zzx_words")))
+#define LAYOUT_LARGE __attribute__((section(".bss.zzz_large")))
 
 /* Code that every start runs: beside the constants, in front of the rest (hooks/object.ld). */
 #define LAYOUT_START __attribute__((section(".text.startup")))

@@ -74,7 +74,7 @@ static __thread struct home {
 
 POOL(stacks, sizeof(struct stack), 64);
 
-static struct region regions[LIMIT_STACKS] LAYOUT_LATER;
+static struct region regions[LIMIT_STACKS] LAYOUT_LARGE;
 static uint32_t count LAYOUT_LATER, failures LAYOUT_LATER;
 static uint32_t version LAYOUT_LATER; /* odd: somebody writes; atomic */
 static int32_t last_id LAYOUT_LATER;  /* atomic */

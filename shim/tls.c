@@ -30,8 +30,8 @@
 
 #define CHUNK 512u /* sessions that are mapped at a time */
 
-struct tls *tls_chains[TLS_CHAINS] LAYOUT_LATER;
-static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LATER;
+struct tls *tls_chains[TLS_CHAINS] LAYOUT_LARGE;
+static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LARGE;
 static uint32_t used; /* entries that were ever taken; atomic */
 
 __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
