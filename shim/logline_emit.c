@@ -470,10 +470,10 @@ static inline bool is_usual(const struct logline_file *f, const char *bytes, siz
 	uintptr_t something = (uintptr_t)__atomic_load_n(&f->lines, __ATOMIC_RELAXED) |
 	                      __atomic_load_n(&f->held_count, __ATOMIC_RELAXED) |
 	                      (uintptr_t)__atomic_load_n(&f->incoming, __ATOMIC_ACQUIRE) |
-	                      (uintptr_t)__atomic_load_n(&f->sending, __ATOMIC_ACQUIRE);
+	                      (uintptr_t)__atomic_load_n(&f->sending, __ATOMIC_ACQUIRE) |
+	                      __atomic_load_n(&f->raw, __ATOMIC_RELAXED);
 
-	return !something && !__atomic_load_n(&f->raw, __ATOMIC_RELAXED) && len - 1 <= LIMIT_LOG_LINE &&
-	       bytes[len - 1] == '\n';
+	return something == 0 && len - 1 <= LIMIT_LOG_LINE && bytes[len - 1] == '\n';
 }
 
 static inline void line_scratch_give(struct logline_scratch *s)

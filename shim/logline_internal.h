@@ -97,19 +97,19 @@ struct logline_file {
 	uint64_t lock;              /* 0, or {turn, tid} of the holder; guards lines and held */
 	uint64_t stuck;             /* a holder that was waited for in vain: not waited for again */
 	struct logline_line *lines; /* read without the lock to see that there are none */
-	uint32_t held_count;
-	struct {
-		logline_key key;
-		char byte;
-	} held[LOGLINE_HELD];
 
 	struct logline_scratch *incoming; /* what writers left over, newest first; any writer pushes, lock-free */
 	struct logline_scratch *sending;  /* the same, oldest first; of the holder of `busy` */
 	uint64_t busy;                    /* since when (ms) somebody is sending what is left over; 0: nobody */
 	int error;                        /* errno of its last failure */
+	uint32_t held_count;
 	bool regular;
 	bool raw; /* atomic: the line that was last written passed unchanged so far, and goes on */
-};
+	struct {
+		logline_key key;
+		char byte;
+	} held[LOGLINE_HELD];
+} __attribute__((aligned(64))); /* one line of cache, but for what is held back */
 
 extern struct logline_file logline_files[LOGLINE_FILES];
 

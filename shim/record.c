@@ -278,7 +278,7 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 	char *p;
 
 	p = put_head(out, src);
-	if (len && line[len - 1] == '\r' && !src->partial)
+	if (len && __builtin_expect(line[len - 1] == '\r', 0) && !src->partial)
 		len--;
 	p = put_part(p, &record_parts.middle[src->memo ? severity_detect_again(&src->memo->level, line, len) :
 	                                                 severity_detect(line, len)]);
@@ -385,7 +385,11 @@ size_t record_format(const struct record_source *src, const char *line, size_t l
 /* Can it be an object, by its first byte? */
 static inline bool may_be_object(const char *line, size_t len)
 {
-	return len && (line[0] == '{' || line[0] == ' ' || (unsigned char)(line[0] - '\t') <= '\r' - '\t');
+	unsigned char first = len ? (unsigned char)line[0] : 'x';
+
+	if (__builtin_expect(first > ' ', 1))
+		return first == '{';
+	return first == ' ' || (unsigned char)(first - '\t') <= '\r' - '\t';
 }
 
 /* More is a block of lines, as a rule, of which the first would be formatted in vain. */

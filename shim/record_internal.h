@@ -27,6 +27,8 @@ struct record_part {
 _Static_assert(LIMIT_LOG_FIELDS <= 16 && LIMIT_CORRELATION_HEADERS <= 8, "a bit for every field");
 
 extern struct record_parts {
+	uint32_t turn; /* counts record_init: what a memo holds was made by this one; never 0 */
+	uint32_t room; /* of a record beside its message and its fields, with what copies write beyond its end */
 	struct record_part open;                   /* {"timestamp":" */
 	struct record_part middle[SEVERITY_COUNT]; /* Z","severity":"INFO","message":" */
 	struct record_part trace, span, flags;     /* ,"trace_id":"   ,"span_id":"   ,"trace_flags": */
@@ -34,9 +36,6 @@ extern struct record_parts {
 	struct record_part streams[3];
 	struct record_part sources[2];            /* ,"trace_source":"proven" and "validated"; empty: not wanted */
 	struct record_part text_trace, text_span; /* " trace_id=" and " span_id=" of LOG_TEXT */
-	uint32_t turn; /* counts record_init: what a memo holds was made by this one; never 0 */
-	uint32_t
-		room; /* what a record takes beside its message and its fields, with what copies write beyond its end */
 	uint32_t tail_len;
 	char tail[TAIL_SIZE + TAIL_STEP]; /* ,"service":"...",...,"pid": */
 	uint32_t field_skip;              /* KEY_* of fields whose name is taken */

@@ -99,7 +99,7 @@ static const struct format formats[] = {
 static const char *const trace_names[] = { "trace_id", "traceId", "trace.id", "dd.trace_id",
 	                                   "logging.googleapis.com/trace" };
 
-struct record_parts record_parts LAYOUT_LATER;
+struct record_parts record_parts LAYOUT_LATER __attribute__((aligned(64)));
 
 static void part_add(struct record_part *part, const char *text)
 {
