@@ -171,16 +171,20 @@ static inline char *put_steps(char *out, const char *from, uint32_t len)
 	return end;
 }
 
-/* From behind the ids to the stream. */
+/* From the thread's digits to the stream. */
+static char *put_thread(char *out, const struct record_source *src)
+{
+	return put_part(record_put_number(out, (uint32_t)src->tid), &record_parts.streams[src->stream]);
+}
+
+/* From behind the ids to the thread's digits. */
 static char *put_tail(char *out, const struct record_source *src)
 {
 	out = put_steps(out, record_parts.tail, record_parts.tail_len);
-	out = record_put_number(out, (uint32_t)src->pid);
-	out = record_put_number(put_part(out, &record_parts.tid), (uint32_t)src->tid);
-	return put_part(out, &record_parts.streams[src->stream]);
+	return put_part(record_put_number(out, (uint32_t)src->pid), &record_parts.tid);
 }
 
-/* Records with the same thread and kind differ behind the message in the digits of their ids, and in the request's fields. */
+/* Records of the same thread and kind differ behind the message in the digits of their ids, and in the request's fields. */
 static inline uint32_t kind_of_rest(const struct record_source *src)
 {
 	const struct trace_context *ctx = src->ctx;
@@ -188,35 +192,34 @@ static inline uint32_t kind_of_rest(const struct record_source *src)
 	return (uint32_t)src->stream | (ctx ? 1u << 8 | (uint32_t)ctx->validated << 9 | (uint32_t)ctx->flags << 16 : 0);
 }
 
-static inline uint64_t thread_of_rest(const struct record_source *src)
-{
-	return (uint64_t)(uint32_t)src->pid << 32 | (uint32_t)src->tid;
-}
-
 static __attribute__((noinline)) char *make_rest(char *out, const struct record_source *src)
 {
 	struct record_memo *memo = src->memo;
-	char *p = out;
+	char *p = out, *thread;
 
 	*p++ = '"';
 	if (src->ctx)
 		p = put_ids(p, src->ctx, 0);
-	p = put_tail(p, src);
+	thread = put_tail(p, src);
+	p = put_thread(thread, src);
 	if (!memo)
 		return p;
 	memo->rest_len = 0;
 	if (p - out > RECORD_MEMO_REST || (src->ctx && ids_are_decimal()))
 		return p;
 	memcpy(memo->rest, out, (size_t)(p - out));
-	memo->trace_at = (uint16_t)(1 + record_parts.trace.len);
-	memo->span_at = (uint16_t)(memo->trace_at + 32 + 1 + record_parts.span.len);
+	memo->trace_at = (uint8_t)(1 + record_parts.trace.len);
+	memo->span_at = (uint8_t)(memo->trace_at + 32 + 1 + record_parts.span.len);
+	memo->tid_at = (uint16_t)(thread - out);
 	memo->rest_kind = kind_of_rest(src);
-	memo->rest_thread = thread_of_rest(src);
+	memo->rest_pid = src->pid;
+	memo->rest_tid = src->tid;
 	memo->rest_len = (uint16_t)(p - out);
 	return p;
 }
 
 _Static_assert(RECORD_MEMO_REST % TAIL_STEP == 0, "the memo holds what copies read beyond the rest");
+_Static_assert(1 + PART_SIZE + 32 + 1 + PART_SIZE <= UINT8_MAX, "where the ids are");
 
 /* From behind the message to the stream. */
 static inline __attribute__((always_inline)) char *put_rest(char *out, const struct record_source *src)
@@ -224,7 +227,7 @@ static inline __attribute__((always_inline)) char *put_rest(char *out, const str
 	const struct record_memo *memo = src->memo;
 
 	if (__builtin_expect(!memo || !memo->rest_len || memo->rest_kind != kind_of_rest(src) ||
-	                             memo->rest_thread != thread_of_rest(src),
+	                             memo->rest_pid != src->pid,
 	                     0))
 		return make_rest(out, src);
 	put_steps(out, memo->rest, memo->rest_len);
@@ -232,6 +235,9 @@ static inline __attribute__((always_inline)) char *put_rest(char *out, const str
 		record_put_hex(out + memo->trace_at, src->ctx->trace_id, 16);
 		record_put_hex(out + memo->span_at, src->ctx->span_id, 8);
 	}
+	/* Of several threads that print to one stream. */
+	if (__builtin_expect(memo->rest_tid != src->tid, 0))
+		return put_thread(out + memo->tid_at, src);
 	return out + memo->rest_len;
 }
 

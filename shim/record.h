@@ -25,9 +25,10 @@ struct record_memo {
 	uint32_t turn;               /* of record_init */
 	uint16_t head_len, rest_len; /* 0: not known */
 	uint64_t second_ns;          /* the head's */
-	uint64_t rest_thread;        /* process and thread */
-	uint32_t rest_kind;          /* what else the rest says, beside the ids */
-	uint16_t trace_at, span_at;  /* their digits, in the rest of a request's record */
+	int32_t rest_pid, rest_tid;
+	uint32_t rest_kind;        /* what else the rest says, beside the ids */
+	uint16_t tid_at;           /* the thread's digits, in the rest */
+	uint8_t trace_at, span_at; /* the ids', in the rest of a request's record */
 	char head[RECORD_MEMO_HEAD];
 	char rest[RECORD_MEMO_REST];
 	struct severity_memo level;
