@@ -35,6 +35,7 @@
 #include "current.h"
 #include "layout.h"
 #include "os.h"
+#include "own.h"
 #include "run_files.h"
 
 /* Another thread's copy takes less than a microsecond, unless it lost its processor. */
@@ -158,10 +159,7 @@ static inline bool lock(struct ring *ring, uint32_t tid)
 {
 	uint32_t nobody = 0;
 
-	return __builtin_expect(__atomic_compare_exchange_n(&ring->busy, &nobody, tid, false, __ATOMIC_ACQUIRE,
-	                                                    __ATOMIC_RELAXED),
-	                        1) ||
-	       lock_spin(ring, tid);
+	return __builtin_expect(own_replace32(&ring->busy, &nobody, tid), 1) || lock_spin(ring, tid);
 }
 
 static inline void unlock(struct ring *ring)
@@ -331,8 +329,10 @@ static inline bool is_to_grow(const struct ring *ring)
 static __attribute__((cold)) __attribute__((noinline)) bool make(struct ring *ring)
 {
 	uint32_t capacity = ring->map == NULL && FIRST_CAPACITY < config.ring_size ? FIRST_CAPACITY : config.ring_size;
+	int saved = errno;
 	struct ring_header *map = make_numbered(capacity);
 
+	errno = saved;
 	if (map == NULL)
 		return ring->map != NULL;
 	if (ring->map != NULL)
@@ -397,8 +397,8 @@ static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entr
 	return entry_at(ring, at);
 }
 
-static __attribute__((cold)) inline void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
-                                                size_t size, bool counted)
+static inline __attribute__((always_inline)) void *begin(struct ring_entry_place *place, enum ring_kind kind,
+                                                         size_t fixed, size_t size, bool counted)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
@@ -459,29 +459,43 @@ uint64_t ring_hold(struct ring_entry_place *place)
 	return ticket;
 }
 
-__attribute__((cold)) bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep)
+void *ring_take_held(struct ring_entry_place *place, uint64_t ticket)
 {
 	struct ring *ring = own;
 	int32_t tid = os_tid();
-	bool there;
-	size_t i;
 
 	if (ring == NULL || ticket == 0 || __atomic_load_n(&ring->owner, __ATOMIC_RELAXED) != tid ||
 	    !lock(ring, (uint32_t)tid))
-		return false;
-	there = ring->ticket == ticket && ring->held != ring->head && ring->map != NULL;
-	if (there && keep) {
-		for (i = 0; i < count; i++)
-			memcpy(area(ring) + ring->held_at + patch[i].offset, &patch[i].value, sizeof(patch[i].value));
-		move_head(ring, ring->held);
-	} else if (there) {
-		forget_held(ring);
+		return NULL;
+	if (ring->ticket == ticket && ring->held != ring->head && ring->map != NULL) {
+		place->ring = ring;
+		place->end = ring->held;
+		return area(ring) + ring->held_at;
 	}
 	unlock(ring);
-	return there;
+	return NULL;
 }
 
-void ring_drop_held(void)
+__attribute__((cold)) bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep)
+{
+	struct ring_entry_place place;
+	char *entry = ring_take_held(&place, ticket);
+	size_t i;
+
+	if (entry == NULL)
+		return false;
+	if (!keep) {
+		forget_held(place.ring);
+		unlock(place.ring);
+		return true;
+	}
+	for (i = 0; i < count; i++)
+		memcpy(entry + patch[i].offset, &patch[i].value, sizeof(patch[i].value));
+	ring_publish(&place);
+	return true;
+}
+
+LAYOUT_BUILT_IN void ring_drop_held(void)
 {
 	struct ring *ring = own;
 
@@ -492,18 +506,26 @@ void ring_drop_held(void)
 
 /* ---- lives and ends ---- */
 
-__attribute__((cold)) void ring_prepare(void)
+static __attribute__((cold)) __attribute__((noinline)) void prepare(void)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
 
-	if (ring == NULL ||
-	    (ring == own && __atomic_load_n(&ring->map, __ATOMIC_RELAXED) != NULL && !is_to_grow(ring)) ||
-	    !lock(ring, (uint32_t)tid))
+	if (ring == NULL || !lock(ring, (uint32_t)tid))
 		return;
 	if (ring->map == NULL || is_to_grow(ring))
 		(void)make(ring);
 	unlock(ring);
+}
+
+/* In a forked child there is no map, as the kernel has emptied the places. */
+LAYOUT_BUILT_IN void ring_prepare(void)
+{
+	const struct ring *ring = own;
+
+	if (__builtin_expect(ring == NULL || __atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL || is_to_grow(ring),
+	                     0))
+		prepare();
 }
 
 void ring_end_thread(void)

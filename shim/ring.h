@@ -1,7 +1,7 @@
 /*
  * Where finished spans and log lines are left for the agent: rings in shared files (ring_format.h). One a thread that
  * writes, made at its first entry and given back at its end for the next one; at most RING_COUNT a process, then threads
- * share. All functions are signal-safe, change errno, and never wait longer than for another thread's copy.
+ * share. All functions are signal-safe, keep errno, and never wait longer than for another thread's copy.
  */
 #ifndef TRACESHIM_RING_H
 #define TRACESHIM_RING_H
@@ -49,6 +49,11 @@ struct ring_patch {
 	uint64_t value;
 };
 bool ring_settle(uint64_t ticket, const struct ring_patch *patch, size_t count, bool keep);
+/*
+ * The same for one who changes the entry himself, and goes on to ring_publish: what was held. A process that dies in between leaves it
+ * as it is just then. NULL: it is not there any more.
+ */
+void *ring_take_held(struct ring_entry_place *place, uint64_t ticket);
 /* Whatever this thread holds does not count. */
 void ring_drop_held(void);
 
