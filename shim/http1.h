@@ -151,6 +151,8 @@ struct http1_known {
 	uint16_t unequal; /* heads since the last one that was the same */
 	uint8_t options, fields;
 	uint8_t names_len;
+	uint8_t mark;    /* the owner's, of this head: 0 when it is kept */
+	uint64_t serial; /* of the head: another one each time that one is kept here */
 	struct {
 		uint16_t value, len; /* in the head, without the white space around it */
 		uint8_t name, name_len;
@@ -234,8 +236,8 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
                       size_t total, struct http1_message *message);
 
 /*
- * Is this one whole request without a body whose head is known, and has none of the fields that the sink wants? http1_use_known then
- * makes `h`, which need not be initialised, what http1_take_known would.
+ * Is this one whole request without a body whose head is known? http1_use_known then makes `h`, which need not be initialised, what
+ * http1_take_known would, but hands no field over.
  */
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len);
 void http1_use_known(struct http1 *h, struct http1_known *known);

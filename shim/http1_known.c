@@ -91,7 +91,7 @@ bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *kno
 
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len)
 {
-	return len == known->len + 2u && known->len > 0 && known->fields == 0 && known->after.kind == HTTP1_REQUEST &&
+	return len == known->len + 2u && known->len > 0 && known->after.kind == HTTP1_REQUEST &&
 	       known->after.body == HTTP1_BODY_NONE && in[len - 2] == '\r' && in[len - 1] == '\n' &&
 	       memcmp(in, known->head, known->len) == 0;
 }
@@ -159,4 +159,6 @@ void http1_known_keep(const struct http1 *h, struct http1_input *in)
 	known->after.line = NULL;
 	known->after.options = known->options = h->options & FIXED_OPTIONS;
 	known->len = (uint16_t)len;
+	known->mark = 0;
+	known->serial++;
 }

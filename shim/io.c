@@ -153,7 +153,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 	int saved = errno;
 
 	peek = peek || io->beside;
-	if (config.export_traces && !peek) {
+	if (config.export_traces && !peek && (received <= 0 || conn_role(conn) == CONN_OUTGOING)) {
 		io_spans_receive(io, iov, count, received, saved);
 		errno = saved;
 	}

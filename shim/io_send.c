@@ -747,6 +747,19 @@ static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum
 	return total > 0;
 }
 
+/* The answer as it is, where nothing is inserted; if it is one message. */
+static inline bool copy_answer(struct io_send *io, struct iovec *v)
+{
+	int i;
+
+	if (io->spot.end != io->total)
+		return false;
+	for (i = 0; i < io->count; i++)
+		v[i] = io->iov[i];
+	io->insertion = NULL;
+	return true;
+}
+
 /* Is it the first answer that is due, and begins with these bytes? Then its insertion and `v` are made. Locked. */
 static inline bool make_answer(struct io_send *io, const struct conn *conn, struct iovec *v)
 {
@@ -756,6 +769,8 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	    ex->response_done || ex->response_begun || (ex->next != NULL && conn_child_since(ex->request)) ||
 	    !served_find_plain(ex, io->iov, io->total, &io->spot))
 		return false;
+	if (config.response_header.len == 0)
+		return copy_answer(io, v);
 	io->insertion = insertion_new();
 	if (io->insertion == NULL)
 		return false;
@@ -766,10 +781,10 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	return false;
 }
 
-/* Do answers get a line, and nothing else is asked of them? */
-static inline bool answers_are_extended(void)
+/* Do answers get a line, or a span? */
+static inline bool answers_are_looked_at(void)
 {
-	return config.response_header.len > 0 && !config.export_traces;
+	return config.response_header.len > 0 || config.export_traces;
 }
 
 /* With handle, fd, word, iov and count set. */
@@ -779,12 +794,16 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 
 	if (conn_role(conn) != CONN_SERVED || !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
+	if (config.export_traces)
+		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_look(io->handle))
 		return false;
 	if (!make_answer(io, conn, v)) {
 		conn_unlock(conn);
 		return false;
 	}
+	if (config.export_traces && io->spot.done)
+		served_hold_span(conn, &io->spot);
 	io->caller = NULL;
 	io->looked = io->found = true;
 	io->planned = io->was_injected = false;
@@ -799,7 +818,7 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 {
 	struct conn_handle handle;
 
-	if (!answers_are_extended() || count <= 0 || count > IO_ANSWER_VECTORS)
+	if (!answers_are_looked_at() || count <= 0 || count > IO_ANSWER_VECTORS)
 		return false;
 	handle = conn_of_word(fd, word);
 	if (handle.conn == NULL || tls_passes(handle.conn, fd))
@@ -812,28 +831,45 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 	return begin_answer(io, v);
 }
 
+/* It did not go out as a whole, or the connection is not as it was. */
+static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherwise(struct io_send *io, ssize_t sent)
+{
+	int saved = errno;
+	ssize_t own = sent;
+
+	if (io->insertion != NULL)
+		own = settle_gathered(io, sent);
+	else if (sent > 0)
+		io_send_commit(io, 0, (size_t)sent);
+	if (config.export_traces)
+		io_spans_sent(io, sent < 0, saved);
+	errno = saved;
+	return own;
+}
+
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
-	int saved;
-	ssize_t own;
+	struct insertion *ins = io->insertion;
 
-	if (__builtin_expect(sent == (ssize_t)(io->total + io->insertion->len), 1) && conn_lock_to_look(io->handle)) {
+	if (__builtin_expect(sent == (ssize_t)(io->total + (ins != NULL ? ins->len : 0)), 1) &&
+	    conn_lock_to_look(io->handle)) {
 		/* As io_send_commit, if it is still so. */
 		if (conn->sends == io->sends && conn->mode == CONN_HTTP1) {
 			conn->sends++;
 			served_sent_known(conn, &io->spot, io->total);
 			conn_unlock(conn);
-			insertion_free(io->insertion);
-			counters_count(response_headers);
+			if (ins != NULL) {
+				insertion_free(ins);
+				counters_count(response_headers);
+			}
+			if (config.export_traces)
+				ring_drop_held();
 			return (ssize_t)io->total;
 		}
 		conn_unlock(conn);
 	}
-	saved = errno;
-	own = settle_gathered(io, sent);
-	errno = saved;
-	return own;
+	return end_answer_otherwise(io, sent);
 }
 
 /* ---- plain text of TLS ---- */
@@ -841,7 +877,7 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v)
 {
-	if (!answers_are_extended())
+	if (config.response_header.len == 0) /* what the library does not take is kept in an insertion */
 		return false;
 	io->handle = handle;
 	io->iov = iov;

@@ -48,15 +48,11 @@ void io_spans_sent(const struct io_send *io, bool failed, int error)
 	}
 }
 
-void io_spans_hold_unseen(int fd)
+void io_spans_hold_unseen(struct conn_handle handle)
 {
-	struct conn_handle handle = conn_find(fd);
-	int saved = errno;
-
 	ring_prepare();
 	if (handle.conn != NULL && conn_lock(handle)) {
 		served_hold_span(handle.conn, NULL);
 		conn_unlock(handle.conn);
 	}
-	errno = saved;
 }

@@ -15,7 +15,7 @@ void io_spans_receive(const struct io_receive *io, const struct iovec *iov, int 
 /* A send is over. What it did not complete is not held any more; if it failed, that may be why the response never came. */
 void io_spans_sent(const struct io_send *io, bool failed, int error);
 
-/* Bytes that nobody sees are about to be sent. Keeps errno. */
-void io_spans_hold_unseen(int fd);
+/* Bytes that nobody sees are about to be sent on a connection. Keeps errno. */
+void io_spans_hold_unseen(struct conn_handle handle);
 
 #endif

@@ -69,13 +69,14 @@ __attribute__((cold)) bool io_send_rest(const struct io_emitter *emitter)
 
 CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
 {
-	const struct conn *conn = fds_conn(fds_word(fd));
+	uint64_t word = fds_word(fd);
+	const struct conn *conn = fds_conn(word);
 
 	if (conn == NULL || conn_tls(conn) != NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL ||
 	    !current_goes_on(conn))
 		return false;
 	if (config.export_traces)
-		io_spans_hold_unseen(fd);
+		io_spans_hold_unseen(conn_of_word(fd, word));
 	return true;
 }
 
@@ -91,7 +92,7 @@ void io_send_unseen_begin(int fd)
 	if (io_send_unseen_goes_on(fd))
 		return;
 	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
-		io_spans_hold_unseen(fd);
+		io_spans_hold_unseen(conn_find(fd));
 	/* As a write of nothing. Insertions are due in heads only. */
 	if (io_send_begin(&io, fd, &none, 1) != IO_PLAIN)
 		request_unref(io.caller);

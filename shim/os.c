@@ -131,12 +131,17 @@ int64_t os_coarse_step_ns(void)
 	return step.tv_nsec;
 }
 
-uint64_t os_monotonic_ms(void)
+uint64_t os_coarse_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_monotonic_ms(void)
+{
+	return os_coarse_ns() / 1000000u;
 }
 
 /* For x86-64, like vfork.S, which says so when it is built for anything else. */

@@ -37,6 +37,7 @@ void os_bind(void *(*resolve)(const char *name));
 uint64_t os_realtime_ns(void);   /* CLOCK_REALTIME */
 uint64_t os_monotonic_ms(void);  /* CLOCK_MONOTONIC_COARSE: for ages */
 int64_t os_coarse_step_ns(void); /* by how much that clock lags behind at most */
+uint64_t os_coarse_ns(void);     /* CLOCK_MONOTONIC_COARSE */
 uint64_t os_monotonic_ns(void);  /* CLOCK_MONOTONIC: for proofs */
 /* Not before then does SIGALRM come, by os_monotonic_ns, which the process has set a timer for (setitimer); 0: none that repeats. */
 uint64_t os_alarm_ns(void);

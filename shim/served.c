@@ -200,11 +200,29 @@ static enum taken take_requests(struct conn *conn, const char *in, size_t len, s
 	return TAKEN;
 }
 
+enum mark { MARK_NONE, MARK_PLAIN, MARK_TELLING };
+
+static __attribute__((cold)) __attribute__((noinline)) void mark_head(struct http1_known *known)
+{
+	known->mark = MARK_PLAIN;
+	for (unsigned i = 0; i < known->fields; i++)
+		if (propagate_wants(known->names + known->field[i].name, known->field[i].name_len))
+			known->mark = MARK_TELLING;
+}
+
+/* Has a head that is known no field but such as only spans want? */
+static inline bool tells_no_trace(struct http1_known *known)
+{
+	if (__builtin_expect(known->mark == MARK_NONE, 0))
+		mark_head(known);
+	return known->mark == MARK_PLAIN;
+}
+
 /*
- * What take_requests does with a whole request that is like the last one, is alone on its connection and says nothing of a trace:
- * all of it at once.
+ * What take_requests does with a whole request, at `in`, that is like the last one, is alone on its connection and says nothing of a
+ * trace: all of it at once.
  */
-static struct request *take_known(struct conn *conn, struct http1_known *known)
+static struct request *take_known(struct conn *conn, struct http1_known *known, const char *in)
 {
 	struct exchange *ex = conn_push(conn);
 
@@ -215,6 +233,8 @@ static struct request *take_known(struct conn *conn, struct http1_known *known)
 		conn_make_opaque(conn, true);
 		return NULL;
 	}
+	if (config.export_traces)
+		span_begin_known(ex, known, in);
 	http1_use_known(&ex->up, known);
 	propagate_fresh_new(&ex->request->ctx);
 	ex->request_headed = ex->request_done = true;
@@ -238,8 +258,8 @@ struct request *served_received(struct conn *conn, const char *in, size_t len)
 		return received_otherwise(conn, in, len);
 	heads = stream_take_heads();
 	known = stream_known(heads, STREAM_REQUEST_IN);
-	if (!had_unanswered && known != NULL && !config.export_traces && http1_is_known_request(known, in, len)) {
-		struct request *request = take_known(conn, known);
+	if (!had_unanswered && known != NULL && http1_is_known_request(known, in, len) && tells_no_trace(known)) {
+		struct request *request = take_known(conn, known, in);
 
 		stream_give_heads(heads);
 		return request;
@@ -455,7 +475,7 @@ void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t
 		finish_response(conn, ex);
 }
 
-__attribute__((cold)) void served_hold_span(struct conn *conn, const struct stream_spot *spot)
+void served_hold_span(struct conn *conn, const struct stream_spot *spot)
 {
 	struct exchange *ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 

@@ -178,6 +178,29 @@ void span_begin_served(struct exchange *ex)
 		ex->span = span_new(RING_SPAN_SERVER, os_monotonic_ns());
 }
 
+void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head)
+{
+	struct span *span = spare_take(SPARE_SPAN, &spans);
+
+	if (span == NULL) {
+		counters_count_seldom(spans_lost);
+		return;
+	}
+	if (__builtin_expect(span->head != known || span->head_serial != known->serial, 0))
+		span_read_head(span, known, head);
+	span->forks = forks_now();
+	span->start_ns = os_monotonic_ns();
+	span->ticket = 0;
+	span->answering = span->fresh = false;
+	span->record.start_ns = span_day_time(span->start_ns);
+	span->record.first_byte_ns = 0;
+	span->record.bytes_in = known->len + 2u;
+	span->record.bytes_out = 0;
+	span->record.flags = span->head_flags;
+	span->record.error = RING_ERROR_none;
+	ex->span = span;
+}
+
 void span_call_is_due(struct conn *conn, int fd)
 {
 	if ((conn->last == NULL || conn->last->request_done) && conn->mode != CONN_OPAQUE && span_know_conn(conn, fd))
@@ -312,33 +335,28 @@ static void take_conn(struct span *span, const struct conn *conn)
 
 	if (conn_tls(conn) != NULL)
 		span->record.flags |= RING_FLAG_TLS;
-	if (known == NULL || known->peer_known != 2)
+	if (known == NULL || known->peer_known != 2) {
+		memset(span->record.peer, 0, sizeof(span->record.peer)); /* whoever had the block before */
+		span->record.peer_port = 0;
 		return;
+	}
 	memcpy(span->record.peer, known->peer, sizeof(known->peer));
 	span->record.peer_port = known->peer_port;
 	span->record.flags |= RING_FLAG_PEER | (known->peer_v6 ? RING_FLAG_PEER_V6 : 0);
 }
 
-/* The record and its texts into the thread's ring. Times become those of the day. NULL: lost. */
-static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place, bool held)
+static size_t len_of_texts(const struct span *span)
 {
-	size_t size = sizeof(struct ring_span);
-	struct ring_span *out;
-	char *to;
-	int i;
+	size_t len = 0;
 
-	for (i = 0; i < RING_TEXT_COUNT; i++)
-		size += span->record.text[i];
-	out = (held ? ring_begin_held : ring_begin)(place, RING_SPAN, sizeof(struct ring_span), size);
-	if (out == NULL)
-		return NULL;
-	memcpy((char *)out + sizeof(out->entry), (char *)&span->record + sizeof(out->entry),
-	       sizeof(*out) - sizeof(out->entry));
-	out->first_byte_ns = told(span, span->record.first_byte_ns);
-	out->end_ns = told(span, end_ns);
-	out->tid = (uint32_t)os_tid();
-	to = (char *)(out + 1);
-	for (i = 0; i < RING_TEXT_COUNT; i++) {
+	for (int i = 0; i < RING_TEXT_COUNT; i++)
+		len += span->record.text[i];
+	return len;
+}
+
+static void write_texts(const struct span *span, char *to)
+{
+	for (int i = 0; i < RING_TEXT_COUNT; i++) {
 		size_t len = span->record.text[i];
 
 		if (len == 0)
@@ -346,6 +364,26 @@ static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct
 		memcpy(to, span->area + span->at[i], len);
 		to += len;
 	}
+}
+
+/* The record and its texts into the thread's ring. Times become those of the day. NULL: lost. */
+static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place, bool held)
+{
+	bool in_order = span->head != NULL;
+	size_t size = sizeof(struct ring_span) + (in_order ? span->used : len_of_texts(span));
+	struct ring_span *out = (held ? ring_begin_held : ring_begin)(place, RING_SPAN, sizeof(struct ring_span), size);
+	/* Not &span->record: the texts behind it are meant, too. */
+	const char *from = (const char *)span + offsetof(struct span, record);
+
+	if (out == NULL)
+		return NULL;
+	memcpy((char *)out + sizeof(out->entry), from + sizeof(out->entry),
+	       (in_order ? size : sizeof(*out)) - sizeof(out->entry));
+	out->first_byte_ns = told(span, span->record.first_byte_ns);
+	out->end_ns = told(span, end_ns);
+	out->tid = (uint32_t)os_tid();
+	if (!in_order)
+		write_texts(span, (char *)(out + 1));
 	return out;
 }
 
@@ -365,7 +403,7 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 
 	if (span->line == LINE_HTTP2 || span->line == LINE_CGI) {
 		span->record.version = span->line == LINE_HTTP2 ? 20 : 0; /* what carries variables is not HTTP */
-	} else {
+	} else if (span->line != LINE_APART) {
 		span_split_line(span, &ex->up);
 		span->record.version = ex->up.minor != 0 ? 11 : 10;
 	}
@@ -378,16 +416,17 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 /* Was it held as what it turned out to be? */
 static bool settle(struct span *span, uint64_t end_ns)
 {
-	const struct ring_patch patch[] = {
-		{ offsetof(struct ring_span, first_byte_ns), told(span, span->record.first_byte_ns) },
-		{ offsetof(struct ring_span, end_ns), told(span, end_ns) },
-		{ offsetof(struct ring_span, bytes_out), span->record.bytes_out },
-	};
-	uint64_t ticket = span->ticket;
+	struct ring_entry_place place;
+	struct ring_span *out = span->ticket != 0 ? ring_take_held(&place, span->ticket) : NULL;
 
 	span->ticket = 0;
-	if (ticket == 0 || !ring_settle(ticket, patch, sizeof(patch) / sizeof(patch[0]), true))
+	if (out == NULL)
 		return false;
+	/* In this order: who is killed in between has an answer that began before it ended. */
+	__atomic_store_n(&out->end_ns, told(span, end_ns), __ATOMIC_RELEASE);
+	__atomic_store_n(&out->first_byte_ns, told(span, span->record.first_byte_ns), __ATOMIC_RELEASE);
+	out->bytes_out = span->record.bytes_out;
+	ring_publish(&place);
 	counters_count(spans);
 	return true;
 }
@@ -420,8 +459,12 @@ void span_hold(struct conn *conn, struct exchange *ex, const struct http1 *after
 	struct ring_entry_place place;
 	struct ring_span *out;
 	bool answering = span->answering;
-	uint64_t now = os_monotonic_ns(), first_ns = span->record.first_byte_ns;
+	uint64_t first_ns = span->record.first_byte_ns, before = answering ? first_ns : span->start_ns;
+	/* What counts only if the process dies in the call need not be told by the clock that takes longer to ask. */
+	uint64_t now = os_coarse_ns();
 
+	if (now < before)
+		now = before;
 	span->answering = true;
 	if (!answering)
 		span->record.first_byte_ns = now;

@@ -25,6 +25,11 @@ bool span_know_conn(struct conn *conn, int fd);
 
 /* A request begins. */
 void span_begin_served(struct exchange *ex);
+/*
+ * The same, and span_take_line, span_take_field and span_count_up of all of it, for a request without a body whose head is known and
+ * lies at `head` with its blank line (http1_is_known_request).
+ */
+void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head);
 void span_begin_call(const struct conn *conn, struct exchange *ex);
 /* The program is about to send on an outgoing connection: if it is a request, it begins now. */
 void span_call_is_due(struct conn *conn, int fd);

@@ -46,6 +46,7 @@ void span_put_text(struct span *span, enum ring_span_text text, const char *from
 		len = room < RING_TEXT_LIMIT ? room : RING_TEXT_LIMIT;
 		span->record.flags |= RING_FLAG_TRUNCATED;
 	}
+	span->head = NULL; /* more than the head says */
 	memcpy(span->area + span->used, from, len);
 	span->at[text] = span->used;
 	span->record.text[text] = (uint16_t)len;
@@ -98,6 +99,40 @@ void span_split_line(struct span *span, const struct http1 *up)
 		span->record.flags |= RING_FLAG_TRUNCATED;
 	span->at[RING_TEXT_TARGET] = (uint16_t)(target - line);
 	span->record.text[RING_TEXT_TARGET] = (uint16_t)(len < RING_TEXT_LIMIT ? len : RING_TEXT_LIMIT);
+}
+
+/* The texts behind each other, in their order, from the front of the area on. They are of one head, so there is room for them twice. */
+static void put_in_order(struct span *span)
+{
+	char *to = span->area + span->used;
+	uint16_t len = 0;
+
+	_Static_assert(AREA_ROOM >= LINE_ROOM + 2 * HTTP1_KNOWN_BYTES, "room for the texts twice");
+	for (int i = 0; i < RING_TEXT_COUNT; i++) {
+		memcpy(to + len, span->area + span->at[i], span->record.text[i]);
+		span->at[i] = len;
+		len = (uint16_t)(len + span->record.text[i]);
+	}
+	memmove(span->area, to, len);
+	span->used = len;
+	span->line = LINE_APART;
+}
+
+void span_read_head(struct span *span, const struct http1_known *known, const char *bytes)
+{
+	memset(span, 0, sizeof(*span));
+	span->used = LINE_ROOM;
+	span->record.span_kind = RING_SPAN_SERVER;
+	span_take_line(span, bytes, known->len);
+	for (unsigned i = 0; i < known->fields; i++)
+		(void)span_take_field(span, known->names + known->field[i].name, known->field[i].name_len,
+		                      bytes + known->field[i].value, known->field[i].len);
+	span_split_line(span, &known->after);
+	span->record.version = known->after.minor != 0 ? 11 : 10;
+	put_in_order(span);
+	span->head_flags = span->record.flags;
+	span->head_serial = known->serial;
+	span->head = known;
 }
 
 /* The method, where it is none that is known, goes to the front of the area; the path behind that. Both lie in LINE_ROOM. */

@@ -1,101 +1,11 @@
 /*
  * Spans: what is recorded of each shape of exchange, as it stands in the thread's ring. long: a test a shape.
  */
-#include <dirent.h>
-#include <sys/mman.h>
-
 #include "core_fixture.h"
-#include "ring.h"
-#include "span.h"
+#include "span_fixture.h"
 
 #define GET "GET /a?b=c HTTP/1.1\r\nHost: us:80\r\nUser-Agent: agent/1\r\n"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-static char dir[64];
-static struct ring_header *ring;
-
-static void exporting(void)
-{
-	snprintf(dir, sizeof(dir), "/tmp/span.XXXXXX");
-	CHECK(mkdtemp(dir) != NULL);
-	config.run_dir = (struct config_name){ dir, (uint16_t)strlen(dir) };
-	config.service = CORE_NAME("svc");
-	config.ring_size = RING_CAPACITY_MIN;
-	config.export_traces = true;
-	os.open = open;
-	os.read = read;
-	os.write = write;
-	os.close = close;
-	current_watch_threads(io_end_thread);
-	current_notice_thread();
-	ring = NULL;
-}
-
-static void look(void)
-{
-	struct dirent *file;
-	char path[512];
-	DIR *folder;
-
-	if (ring != NULL)
-		return;
-	folder = opendir(dir);
-	while ((file = readdir(folder)) != NULL) {
-		if (strstr(file->d_name, RING_SUFFIX) != NULL) {
-			int fd;
-
-			CHECK(ring == NULL);
-			snprintf(path, sizeof(path), "%s/%s", dir, file->d_name);
-			fd = open(path, O_RDWR);
-			ring = mmap(NULL, RING_HEADER_SIZE + config.ring_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-			            0);
-			CHECK(ring != MAP_FAILED);
-			close(fd);
-		}
-	}
-	closedir(folder);
-}
-
-/* The next span; NULL: there is none. `until` is the ring's head, or what is held. */
-static const struct ring_span *pull_until(uint64_t until)
-{
-	const struct ring_span *span;
-
-	for (;;) {
-		uint64_t at;
-
-		if (ring == NULL || ring->tail >= until)
-			return NULL;
-		at = ring->tail & (ring->capacity - 1);
-		span = (const struct ring_span *)(const void *)((char *)ring + RING_HEADER_SIZE + at);
-		if (ring->capacity - at >= sizeof(struct ring_entry) && span->entry.kind != RING_PAD)
-			break;
-		ring->tail += ring->capacity - at;
-	}
-	CHECK_INT(span->entry.kind, RING_SPAN);
-	CHECK_INT(span->entry.fixed, sizeof(*span));
-	ring->tail += span->entry.size;
-	CHECK(span->start_ns > 0 && span->end_ns >= span->start_ns);
-	CHECK(span->first_byte_ns == 0 ||
-	      (span->first_byte_ns >= span->start_ns && span->first_byte_ns <= span->end_ns));
-	return span;
-}
-
-static const struct ring_span *pull(void)
-{
-	look();
-	return pull_until(ring != NULL ? ring->head : 0);
-}
-
-static void the_end(void)
-{
-	char command[128];
-
-	CHECK(pull() == NULL);
-	ring_end_process();
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	CHECK_INT(system(command), 0);
-}
 
 static bool has_text(const struct ring_span *span, enum ring_span_text which, const char *wanted)
 {
