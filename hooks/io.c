@@ -495,7 +495,7 @@ __attribute__((cold)) EXPORT ssize_t copy_file_range(int in, off64_t *in_offset,
 /* Before a call whose bytes nobody sees. false: it fails, with errno set. */
 static bool begin_unseen(int out, const off64_t *out_offset, int in, const off64_t *in_offset)
 {
-	if (__builtin_expect(io_active() && io_send_unseen_goes_on(out), 1))
+	if (__builtin_expect(io_active() && io_send_unseen_goes_on(out, fds_word(out)), 1))
 		return true;
 	if (is_refused(out, out_offset, in, in_offset, EINVAL) || !comes_next(out, 0))
 		return false;
@@ -531,10 +531,11 @@ static __attribute__((noinline)) ssize_t sendfile_watched(int out, int in, off64
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 {
+	uint64_t word = fds_word(out);
 	ssize_t n;
 
 	/* The usual body, behind its head. */
-	if (fds_kind(fds_word(out)) != FD_CONN || !io_active() || !io_send_unseen_goes_on(out))
+	if (fds_kind(word) != FD_CONN || !io_active() || !io_send_unseen_goes_on(out, word))
 		return sendfile_watched(out, in, offset, len);
 	n = REAL(sendfile64)(out, in, offset, len);
 	io_send_unseen_end(out, n);

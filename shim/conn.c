@@ -201,9 +201,14 @@ struct conn_handle conn_find(int fd)
 	return conn_of_word(fd, word);
 }
 
-static __attribute__((noinline)) bool lock_stale(struct conn *conn)
+__attribute__((noinline)) void conn_let_go(struct conn *conn)
 {
 	conn_unlock(conn);
+}
+
+static __attribute__((noinline)) bool lock_stale(struct conn *conn)
+{
+	conn_let_go(conn);
 	counters_count_seldom(stale_skipped);
 	return false;
 }

@@ -202,17 +202,22 @@ static LAYOUT_INLINE void conn_unlock(struct conn *conn)
 		__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
 }
 
-/* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
-static inline bool conn_lock_to_look(struct conn_handle handle)
-{
-	uint32_t nobody = 0;
+/* conn_unlock, where it is seldom called. */
+void conn_let_go(struct conn *conn) __attribute__((cold));
 
-	if (handle.conn == NULL || !own_replace32(&handle.conn->lock, &nobody, conn_epoch | (uint32_t)os_tid()))
-		return false;
-	if (__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
-	    !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE))
+/* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
+static LAYOUT_INLINE bool conn_lock_to_look(struct conn_handle handle)
+{
+	struct conn *conn = handle.conn;
+	uint32_t nobody = 0;
+	bool mine = conn != NULL && own_replace32(&conn->lock, &nobody, conn_epoch | (uint32_t)os_tid());
+
+	if (__builtin_expect(mine && __atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
+	                             !__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE),
+	                     1))
 		return true;
-	conn_unlock(handle.conn);
+	if (mine)
+		conn_let_go(conn);
 	return false;
 }
 

@@ -100,10 +100,10 @@ bool io_send_rest(const struct io_emitter *emitter);
 void io_send_blank_line_left(struct conn_handle handle);
 
 /*
- * sendfile and splice: bytes that nobody sees. `sent` is the real call's result. _goes_on: is it more of a response that this
+ * sendfile and splice: bytes that nobody sees. `sent` is the real call's result, `word` the descriptor's. _goes_on: is it more of a response that this
  * thread has begun, with nothing of ours to send before it? Then that is all there is to do before the real call.
  */
-bool io_send_unseen_goes_on(int fd);
+bool io_send_unseen_goes_on(int fd, uint64_t word);
 void io_send_unseen_begin(int fd);
 void io_send_unseen_end(int fd, ssize_t sent);
 

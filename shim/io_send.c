@@ -159,32 +159,6 @@ static bool is_special(struct io_send *io, struct conn *conn, bool may_insert)
 	return io->planned;
 }
 
-/* The same for an answer that begins now, if its head is known: false: it is not, and nothing was done. Locked. */
-static inline bool plan_answer(struct io_send *io, const struct conn *conn, const struct exchange *ex)
-{
-	struct insertion *ins;
-
-	if ((config.response_header.len == 0 && !config.export_traces) || ex->response_begun || conn->pending != NULL ||
-	    io->total == 0 || !served_find_known(ex, io->iov, io->count, io->total, &io->spot))
-		return false;
-	io->looked = io->found = true;
-	io->from = 0;
-	io->sends = conn->sends;
-	if (config.response_header.len == 0)
-		return true;
-	ins = insertion_new();
-	if (ins != NULL) {
-		ins->len = (uint32_t)format_response_insertion(ex->request, &io->spot, ins->text);
-		if (ins->len == 0) {
-			insertion_free(ins);
-			ins = NULL;
-		}
-	}
-	io->insertion = ins;
-	io->planned = ins != NULL || io->spot.end < io->total;
-	return true;
-}
-
 /* The same, of another protocol. Locked. */
 static __attribute__((cold)) enum io_verdict begin_protocol(struct io_send *io, struct conn *conn)
 {
@@ -218,9 +192,7 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 		return verdict;
 	}
 	answered = ex != NULL ? ex->request : served_answering(conn);
-	special = ex != NULL && plan_answer(io, conn, ex) ?
-	                  io->planned :
-	                  is_special(io, conn, config.response_header.len > 0 && answered != NULL);
+	special = is_special(io, conn, config.response_header.len > 0 && answered != NULL);
 	if (config.export_traces && io->total > 0 && conn->mode == CONN_HTTP1) {
 		(void)find_spot(io, conn, 0);
 		served_hold_span(conn, &io->spot);
@@ -781,12 +753,6 @@ static inline bool make_answer(struct io_send *io, const struct conn *conn, stru
 	return false;
 }
 
-/* Do answers get a line, or a span? */
-static inline bool answers_are_looked_at(void)
-{
-	return config.response_header.len > 0 || config.export_traces;
-}
-
 /* With handle, fd, word, iov and count set. */
 static bool begin_answer(struct io_send *io, struct iovec *v)
 {
@@ -818,7 +784,7 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 {
 	struct conn_handle handle;
 
-	if (!answers_are_looked_at() || count <= 0 || count > IO_ANSWER_VECTORS)
+	if (count <= 0 || count > IO_ANSWER_VECTORS)
 		return false;
 	handle = conn_of_word(fd, word);
 	if (handle.conn == NULL || tls_passes(handle.conn, fd))

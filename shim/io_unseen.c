@@ -67,9 +67,8 @@ __attribute__((cold)) bool io_send_rest(const struct io_emitter *emitter)
 
 /* ---- bytes that nobody sees ---- */
 
-CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
+CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd, uint64_t word)
 {
-	uint64_t word = fds_word(fd);
 	const struct conn *conn = fds_conn(word);
 
 	if (conn == NULL || conn_tls(conn) != NULL || conn_role(conn) != CONN_SERVED || conn->pending != NULL ||
@@ -83,13 +82,14 @@ CONN_UNLOCKED_LOOK bool io_send_unseen_goes_on(int fd)
 void io_send_unseen_begin(int fd)
 {
 	struct iovec none = { NULL, 0 };
-	struct conn *conn = fds_conn(fds_word(fd));
+	uint64_t word = fds_word(fd);
+	struct conn *conn = fds_conn(word);
 	struct io_send io;
 
 	if (conn != NULL && tls_passes(conn, fd))
 		return;
 	/* It tells the current request that its response begins: nothing new where the head was sent just before. */
-	if (io_send_unseen_goes_on(fd))
+	if (io_send_unseen_goes_on(fd, word))
 		return;
 	if (config.export_traces && conn != NULL && conn_role(conn) == CONN_SERVED)
 		io_spans_hold_unseen(conn_find(fd));

@@ -353,7 +353,7 @@ static char *area(const struct ring *ring)
 }
 
 /* Is there room for `size` bytes more behind head? Positions of the agent's that cannot be are a full ring. */
-static inline bool has_room(struct ring *ring, uint64_t size)
+static inline __attribute__((always_inline)) bool has_room(struct ring *ring, uint64_t size)
 {
 	if (__builtin_expect(ring->head + size - ring->tail <= ring->capacity, 1))
 		return true;
@@ -376,7 +376,8 @@ static inline struct ring_entry *entry_at(const struct ring *ring, uint64_t posi
 }
 
 /* With the lock. NULL: full. */
-static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entry_place *place, size_t size)
+static inline __attribute__((always_inline)) struct ring_entry *place_entry(struct ring *ring,
+                                                                            struct ring_entry_place *place, size_t size)
 {
 	uint64_t left = ring->capacity - (ring->head & (ring->capacity - 1)), at = ring->head;
 
@@ -397,8 +398,8 @@ static inline struct ring_entry *place_entry(struct ring *ring, struct ring_entr
 	return entry_at(ring, at);
 }
 
-static inline __attribute__((always_inline)) void *begin(struct ring_entry_place *place, enum ring_kind kind,
-                                                         size_t fixed, size_t size, bool counted)
+static __attribute__((noinline)) void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
+                                             size_t size, bool counted)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
@@ -495,7 +496,7 @@ __attribute__((cold)) bool ring_settle(uint64_t ticket, const struct ring_patch 
 	return true;
 }
 
-LAYOUT_BUILT_IN void ring_drop_held(void)
+void ring_drop_held(void)
 {
 	struct ring *ring = own;
 

@@ -129,7 +129,7 @@ static __attribute__((cold)) struct request *raw_received(struct conn *conn, siz
 }
 
 /* What is spoken? Decided on the very first bytes of a connection. */
-static void start(struct conn *conn, const char *in, size_t len)
+static __attribute__((cold)) __attribute__((noinline)) void start(struct conn *conn, const char *in, size_t len)
 {
 	current_look_around();
 	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
@@ -245,30 +245,36 @@ static struct request *take_known(struct conn *conn, struct http1_known *known, 
 	return ex->request;
 }
 
-struct request *served_received(struct conn *conn, const char *in, size_t len)
+/* What is not the usual request. Gives the heads back. */
+static __attribute__((noinline)) struct request *received_unusual(struct conn *conn, const char *in, size_t len,
+                                                                  struct stream_heads *heads)
 {
 	bool had_unanswered = conn->first != NULL;
-	struct stream_heads *heads;
-	struct http1_known *known;
-	enum taken taken;
+	enum taken taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
 
-	if (conn->mode == CONN_FRESH)
-		start(conn, in, len);
-	if (conn->mode != CONN_HTTP1)
-		return received_otherwise(conn, in, len);
-	heads = stream_take_heads();
-	known = stream_known(heads, STREAM_REQUEST_IN);
-	if (!had_unanswered && known != NULL && http1_is_known_request(known, in, len) && tells_no_trace(known)) {
-		struct request *request = take_known(conn, known, in);
-
-		stream_give_heads(heads);
-		return request;
-	}
-	taken = take_requests(conn, in, len, known);
 	stream_give_heads(heads);
 	if (taken == TAKEN)
 		return only_unanswered(conn, had_unanswered);
 	return taken == TAKEN_NO_HTTP && config.raw ? raw_received(conn, 0) : NULL;
+}
+
+struct request *served_received(struct conn *conn, const char *in, size_t len)
+{
+	struct stream_heads *heads;
+	struct http1_known *known;
+	struct request *request;
+
+	if (__builtin_expect(conn->mode == CONN_FRESH, 0))
+		start(conn, in, len);
+	if (__builtin_expect(conn->mode != CONN_HTTP1, 0))
+		return received_otherwise(conn, in, len);
+	heads = stream_take_heads();
+	known = stream_known(heads, STREAM_REQUEST_IN);
+	if (conn->first != NULL || known == NULL || !http1_is_known_request(known, in, len) || !tells_no_trace(known))
+		return received_unusual(conn, in, len, heads);
+	request = take_known(conn, known, in);
+	stream_give_heads(heads);
+	return request;
 }
 
 static bool response_wants(void *owner, const char *name, size_t len)
@@ -497,22 +503,6 @@ __attribute__((cold)) void served_shut(struct conn *conn)
 			span_count_down(ex, 0);
 		finish_response(conn, ex);
 	}
-}
-
-bool served_find_known(const struct exchange *ex, const struct iovec *iov, int count, size_t total,
-                       struct stream_spot *spot)
-{
-	struct stream_heads *heads = stream_take_heads();
-	struct http1_sink sink = { .wants = response_wants,
-		                   .field = response_field,
-		                   .owner = &spot->own_response_header,
-		                   .known = stream_known(heads, STREAM_RESPONSE_OUT) };
-	bool found;
-
-	spot->own_response_header = false;
-	found = count > 0 && stream_find_known(spot, response_options(ex), &sink, iov, total);
-	stream_give_heads(heads);
-	return found;
 }
 
 bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot)

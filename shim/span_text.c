@@ -118,7 +118,7 @@ static void put_in_order(struct span *span)
 	span->line = LINE_APART;
 }
 
-void span_read_head(struct span *span, const struct http1_known *known, const char *bytes)
+__attribute__((cold)) __attribute__((noinline)) void span_read_head(struct span *span, const struct http1_known *known, const char *bytes)
 {
 	memset(span, 0, sizeof(*span));
 	span->used = LINE_ROOM;

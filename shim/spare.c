@@ -17,22 +17,26 @@
 
 static __thread void *kept[SPARE_KINDS] __attribute__((tls_model("initial-exec")));
 
-static const struct pool *pools[SPARE_KINDS]; /* where they go in the end; known from the first one given back */
+static const struct pool *pools[SPARE_KINDS]; /* where they go in the end; known from the first one taken */
+
+static __attribute__((noinline)) void *take_new(enum spare_kind kind, const struct pool *pool)
+{
+	__atomic_store_n(&pools[kind], pool, __ATOMIC_RELAXED);
+	return pool_take(pool);
+}
 
 LAYOUT_BUILT_IN void *spare_take(enum spare_kind kind, const struct pool *pool)
 {
 	void *block = kept[kind] != NULL ? own_swap(&kept[kind], NULL) : NULL;
 
-	return __builtin_expect(block != NULL, 1) ? block : pool_take(pool);
+	return __builtin_expect(block != NULL, 1) ? block : take_new(kind, pool);
 }
 
 LAYOUT_BUILT_IN void spare_give(enum spare_kind kind, const struct pool *pool, void *block)
 {
-	if (__builtin_expect(current_thread_is_watched(), 1)) {
-		__atomic_store_n(&pools[kind], pool, __ATOMIC_RELAXED);
+	if (__builtin_expect(current_thread_is_watched(), 1))
 		block = own_swap(&kept[kind], block);
-	}
-	if (block != NULL)
+	if (__builtin_expect(block != NULL, 0))
 		pool_give(pool, block);
 }
 

@@ -110,10 +110,10 @@ size_t stream_total(const struct iovec *iov, int count);
 /* The program is about to send: what `spot` found (NULL: bytes that nobody sees) may complete a span. See span_hold. */
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
-/* The same for an exchange whose response begins with the vectors, if its head is known; else false, and nothing was looked at. */
-bool served_find_known(const struct exchange *ex, const struct iovec *iov, int count, size_t total,
-                       struct stream_spot *spot);
-/* The same for a head without the response header; `total`: the bytes of all vectors. */
+/*
+ * The same for an exchange whose response begins with the vectors, if its head is known and has no field of the response header's name;
+ * else false, and nothing was looked at. `total`: the bytes of all vectors.
+ */
 bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,

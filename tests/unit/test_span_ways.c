@@ -240,7 +240,7 @@ static void put_unseen(const struct side *side, size_t len, size_t answer)
 {
 	uint64_t tail;
 
-	if (!io_send_unseen_goes_on(side->fd))
+	if (!io_send_unseen_goes_on(side->fd, fds_word(side->fd)))
 		io_send_unseen_begin(side->fd);
 	look();
 	tail = ring->tail;
