@@ -20,6 +20,9 @@ struct call_head {
 	struct span *span; /* NULL: none, or a dry run */
 };
 
+/* Of a head that is known: it has no header of its own that must not be there twice, and its host may get ours. */
+enum mark { MARK_NONE, MARK_PLAIN };
+
 static struct http1_filter filter LAYOUT_LATER;
 
 __attribute__((cold)) void call_prepare(void)
@@ -290,6 +293,24 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		(void)conn->protocol->received(conn, in, len);
 }
 
+bool call_find_plain(const struct conn *conn, const struct iovec *iov, size_t total, struct stream_spot *spot)
+{
+	const struct exchange *ex = conn->last;
+	struct stream_heads *heads;
+	struct http1_known *known;
+	bool found;
+
+	if (conn->mode != CONN_HTTP1 || (ex != NULL && (!ex->request_done || awaits_tunnel(ex))))
+		return false;
+	heads = stream_take_heads();
+	known = stream_known(heads, STREAM_REQUEST_OUT);
+	found = known != NULL && known->mark == MARK_PLAIN && stream_find_plain(spot, 0, known, iov, total);
+	stream_give_heads(heads);
+	spot->own = 0;
+	spot->host_allowed = true;
+	return found;
+}
+
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
 {
 	const struct exchange *ex = conn->last;
@@ -315,6 +336,8 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	heads = stream_take_heads();
 	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
 	found = fresh && offset == 0 && count > 0 && stream_find_known(spot, 0, &sink, iov, stream_total(iov, count));
+	if (found)
+		sink.known->mark = head.own == 0 && head.host_allowed ? MARK_PLAIN : MARK_NONE;
 	if (!found && fresh) {
 		http1_init(&spot->after, HTTP1_REQUEST, 0);
 		found = stream_find_spot(spot, &sink, iov, count, offset);

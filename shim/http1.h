@@ -242,7 +242,7 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len);
 void http1_use_known(struct http1 *h, struct http1_known *known);
 
-/* The same of a head that has none of the fields that the sink wants; false also where it has. */
+/* The same, but no field is handed over. `known` may be NULL. */
 bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,
                       size_t total, struct http1_message *message);
 

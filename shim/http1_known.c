@@ -86,7 +86,7 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,
                       size_t total, struct http1_message *message)
 {
-	return known != NULL && known->fields == 0 && take(h, options, known, in, len, total, message);
+	return take(h, options, known, in, len, total, message);
 }
 
 bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len)

@@ -10,7 +10,7 @@
  * One call of the program may hold several messages. It is sent in pieces, each up to the end of a message, so that every
  * head gets its insertion; on a blocking socket the pieces add up to the whole, as the program expects.
  *
- * The usual send, one message whose head lies in the first vector, goes out by send_gathered, in few steps; what is rare goes by
+ * The usual answer and the usual call go out in few steps (io_answer_begin); what is rare goes by send_pieces. Both settle an insertion in
  * send_pieces. Both settle an insertion in the same way.
  *
  * long: the plan, the usual way and the pieces are steps of one call over one state.
@@ -631,67 +631,14 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 	return (ssize_t)done;
 }
 
-/*
- * Is it one message, whose head lies in the first vector with an insertion for it, and all of that vector is known to be readable?
- * Then head, insertion and the vector's rest go out behind each other, in the insertion's block, and behind them the other vectors
- * as they are. Fills `v`, which has io->count of them; false: send_pieces has to do it.
- */
-static inline bool gather_all(const struct io_send *io, struct iovec *v)
-{
-	const char *bytes = io->iov->iov_base;
-	size_t before = io->spot.at, first = io->iov->iov_len;
-	int i;
-
-	/* With nothing before it, a part of the insertion could go out and nothing of the program's: then there is more to send. */
-	if (before == 0 || io->count > IO_ANSWER_VECTORS || io->spot.end != io->total || first > INSERTION_GATHERS ||
-	    io->insertion->swallow > 0 || before + 2 > first || known_end(bytes, before + 2, first) != first)
-		return false;
-	v[0] = gather_around(io->insertion, bytes, before, first);
-	for (i = 1; i < io->count; i++)
-		v[i] = io->iov[i];
-	return true;
-}
-
-/* What was gathered went out, `sent` of it; -1: errno says why not. Returns the program's bytes, or -1. */
-static ssize_t settle_gathered(struct io_send *io, ssize_t sent)
-{
-	struct insertion *ins = io->insertion;
-	size_t own = io->total;
-
-	if (__builtin_expect(sent == (ssize_t)(io->total + ins->len), 1)) {
-		settle_whole(io, ins);
-	} else {
-		int error = errno;
-
-		own = settle(io, ins, io->spot.at, sent < 0 ? 0 : (size_t)sent);
-		errno = error;
-	}
-	if (sent < 0)
-		return -1;
-	io_send_commit(io, 0, own);
-	return (ssize_t)own;
-}
-
-/* The same as send_pieces, for what was gathered. */
-static ssize_t send_gathered(struct io_send *io, struct io_emitter *emitter, const struct iovec *v)
-{
-	io->planned = false;
-	emitter->goes_on = false;
-	return settle_gathered(io, emitter->emit(emitter, v, io->count));
-}
-
 ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
-	struct iovec v[IO_ANSWER_VECTORS];
 	int saved = errno;
 	ssize_t sent;
 
 	if (fds_kind(io->word) == FD_LOG)
 		return io_send_log(io);
-	if (io->planned && io->insertion != NULL && gather_all(io, v))
-		sent = send_gathered(io, emitter, v);
-	else
-		sent = send_pieces(io, emitter);
+	sent = send_pieces(io, emitter);
 	/* Of several real calls the last one may have failed, while the program's was a success. */
 	if (sent < 0)
 		saved = errno;
@@ -702,7 +649,7 @@ ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 	return sent;
 }
 
-/* ---- the usual answer ---- */
+/* ---- the usual answer, and the usual call ---- */
 
 /* are_bytes, of a few pieces that are not long, and whose vectors can be read. */
 static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum)
@@ -719,63 +666,87 @@ static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum
 	return total > 0;
 }
 
-/* The answer as it is, where nothing is inserted; if it is one message. */
-static inline bool copy_answer(struct io_send *io, struct iovec *v)
+/*
+ * Is it one message, whose head was found in the first vector, and all of that vector is known to be readable? Then head, insertion and
+ * the vector's rest go out behind each other, in the insertion's block, and behind them the other vectors as they are. With nothing
+ * before it, a part of the insertion could go out and nothing of the program's: then there would be more to send.
+ */
+static inline bool can_be_gathered(const struct io_send *io)
 {
-	int i;
+	size_t first = io->iov->iov_len, blank_end = io->spot.at + 2;
 
-	if (io->spot.end != io->total)
-		return false;
-	for (i = 0; i < io->count; i++)
-		v[i] = io->iov[i];
-	io->insertion = NULL;
-	return true;
+	return io->spot.at > 0 && io->spot.end == io->total && first <= INSERTION_GATHERS &&
+	       known_end(io->iov->iov_base, blank_end, first) == first;
 }
 
-/* Is it the first answer that is due, and begins with these bytes? Then its insertion and `v` are made. Locked. */
-static inline bool make_answer(struct io_send *io, const struct conn *conn, struct iovec *v)
+/* Is it the first answer that is due, and begins with these bytes? Locked. */
+static inline bool is_answer(struct io_send *io, const struct conn *conn)
 {
 	const struct exchange *ex = conn->first;
 
-	if (conn->mode != CONN_HTTP1 || conn->pending != NULL || ex == NULL || !ex->request_headed ||
-	    ex->response_done || ex->response_begun || (ex->next != NULL && conn_child_since(ex->request)) ||
-	    !served_find_plain(ex, io->iov, io->total, &io->spot))
+	io->caller = NULL;
+	return conn->mode == CONN_HTTP1 && ex != NULL && ex->request_headed && !ex->response_done &&
+	       !ex->response_begun && (ex->next == NULL || !conn_child_since(ex->request)) &&
+	       served_find_plain(ex, io->iov, io->total, &io->spot) &&
+	       (config.response_header.len > 0 ? can_be_gathered(io) : io->spot.end == io->total);
+}
+
+/* Is it a call that says nothing of a trace itself? Then who makes it is asked for. A span wants to see the head. Locked. */
+static inline bool is_call(struct io_send *io, struct conn *conn)
+{
+	if (config.export_traces || !call_find_plain(conn, io->iov, io->total, &io->spot) || !can_be_gathered(io))
 		return false;
-	if (config.response_header.len == 0)
-		return copy_answer(io, v);
-	io->insertion = insertion_new();
-	if (io->insertion == NULL)
-		return false;
-	io->insertion->len = (uint32_t)format_response_insertion(ex->request, &io->spot, io->insertion->text);
-	if (io->insertion->len > 0 && gather_all(io, v))
-		return true;
-	insertion_free(io->insertion);
-	return false;
+	io->caller = find_caller(conn, NULL, conn_is_blocking(conn, io->fd));
+	return true;
+}
+
+/* The vectors with what is inserted, or as they are. */
+static inline void lay_out_usual(struct io_send *io, const struct conn *conn, bool served, struct iovec *v)
+{
+	struct insertion *ins = NULL;
+	int i;
+
+	if (served ? config.response_header.len > 0 : io->caller != NULL)
+		ins = insertion_new();
+	if (ins != NULL) {
+		ins->len = (uint32_t)(served ? format_response_insertion(conn->first->request, &io->spot, ins->text) :
+		                               format_call_insertion(io, &io->spot, ins));
+		if (ins->len == 0) {
+			insertion_free(ins);
+			ins = NULL;
+		}
+	}
+	io->insertion = ins;
+	v[0] = ins != NULL ? gather_around(ins, io->iov->iov_base, io->spot.at, io->iov->iov_len) : io->iov[0];
+	for (i = 1; i < io->count; i++)
+		v[i] = io->iov[i];
 }
 
 /* With handle, fd, word, iov and count set. */
 static bool begin_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
+	bool served = conn_role(conn) == CONN_SERVED;
 
-	if (conn_role(conn) != CONN_SERVED || !are_few_bytes(io->iov, io->count, &io->total))
+	if (conn_role(conn) == CONN_UNDECIDED || !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
 	if (config.export_traces)
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_look(io->handle))
 		return false;
-	if (!make_answer(io, conn, v)) {
+	if (conn->pending != NULL || !(served ? is_answer(io, conn) : is_call(io, conn))) {
 		conn_unlock(conn);
 		return false;
 	}
+	lay_out_usual(io, conn, served, v);
 	if (config.export_traces && io->spot.done)
 		served_hold_span(conn, &io->spot);
-	io->caller = NULL;
 	io->looked = io->found = true;
 	io->planned = io->was_injected = false;
 	io->from = 0;
 	io->sends = conn->sends;
-	current_begin_response(conn->first->request, conn_is_blocking(conn, io->fd));
+	if (served)
+		current_begin_response(conn->first->request, conn_is_blocking(conn, io->fd));
 	conn_unlock(conn);
 	return true;
 }
@@ -801,16 +772,16 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherwise(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
-	ssize_t own = sent;
+	size_t own = sent < 0 ? 0 : (size_t)sent;
 
-	if (io->insertion != NULL)
-		own = settle_gathered(io, sent);
-	else if (sent > 0)
-		io_send_commit(io, 0, (size_t)sent);
+	own = settle(io, io->insertion, io->spot.at, own);
+	if (sent >= 0)
+		io_send_commit(io, 0, own);
 	if (config.export_traces)
 		io_spans_sent(io, sent < 0, saved);
+	request_unref(io->caller);
 	errno = saved;
-	return own;
+	return sent < 0 ? -1 : (ssize_t)own;
 }
 
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
@@ -823,14 +794,18 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 		/* As io_send_commit, if it is still so. */
 		if (conn->sends == io->sends && conn->mode == CONN_HTTP1) {
 			conn->sends++;
-			served_sent_known(conn, &io->spot, io->total);
+			if (conn_role(conn) == CONN_SERVED)
+				served_sent_known(conn, &io->spot, io->total);
+			else
+				call_sent_known(conn, &io->spot, io->caller, io->total);
 			conn_unlock(conn);
 			if (ins != NULL) {
 				insertion_free(ins);
-				counters_count(response_headers);
+				inserted(conn);
 			}
 			if (config.export_traces)
 				ring_drop_held();
+			request_unref(io->caller);
 			return (ssize_t)io->total;
 		}
 		conn_unlock(conn);
@@ -843,7 +818,8 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v)
 {
-	if (config.response_header.len == 0) /* what the library does not take is kept in an insertion */
+	/* What the library does not take is kept in an insertion. */
+	if (config.response_header.len == 0 || conn_role(handle.conn) != CONN_SERVED)
 		return false;
 	io->handle = handle;
 	io->iov = iov;

@@ -508,19 +508,13 @@ __attribute__((cold)) void served_shut(struct conn *conn)
 bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot)
 {
 	struct stream_heads *heads = stream_take_heads();
-	struct http1_message message;
-	bool found = http1_take_plain(&spot->after, response_options(ex), stream_known(heads, STREAM_RESPONSE_OUT),
-	                              iov->iov_base, iov->iov_len, total, &message);
+	struct http1_known *known = stream_known(heads, STREAM_RESPONSE_OUT);
+	bool found =
+		known != NULL && known->fields == 0 && stream_find_plain(spot, response_options(ex), known, iov, total);
 
 	stream_give_heads(heads);
-	if (!found)
-		return false;
-	spot->at = message.head;
-	spot->end = message.end;
-	spot->done = message.done;
-	spot->known = true;
 	spot->own_response_header = false;
-	return true;
+	return found;
 }
 
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)

@@ -92,6 +92,13 @@ struct stream_spot {
 /* stream.c: the dry run itself; `spot->after` is a fork to run with; `offset` the bytes of iov to pass over. Offsets count from iov's start. */
 bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, const struct iovec *iov, int count,
                       size_t offset);
+static inline void stream_found(struct stream_spot *spot, const struct http1_message *message)
+{
+	spot->at = message->head;
+	spot->end = message->end;
+	spot->done = message->done;
+	spot->known = true;
+}
 /* The same for a message that begins with iov, if its head is known (sink->known) and lies in the first vector; else false. `total`: bytes of all vectors. */
 static inline bool stream_find_known(struct stream_spot *spot, unsigned options, const struct http1_sink *sink,
                                      const struct iovec *iov, size_t total)
@@ -100,10 +107,18 @@ static inline bool stream_find_known(struct stream_spot *spot, unsigned options,
 
 	if (!http1_take_known(&spot->after, options, sink, iov->iov_base, iov->iov_len, total, &message))
 		return false;
-	spot->at = message.head;
-	spot->end = message.end;
-	spot->done = message.done;
-	spot->known = true;
+	stream_found(spot, &message);
+	return true;
+}
+/* The same, where no field of that head says anything. */
+static inline bool stream_find_plain(struct stream_spot *spot, unsigned options, struct http1_known *known,
+                                     const struct iovec *iov, size_t total)
+{
+	struct http1_message message;
+
+	if (!http1_take_plain(&spot->after, options, known, iov->iov_base, iov->iov_len, total, &message))
+		return false;
+	stream_found(spot, &message);
 	return true;
 }
 size_t stream_total(const struct iovec *iov, int count);
@@ -121,6 +136,8 @@ bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_
  */
 void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len);
 void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len);
+/* The same for a call that begins with the vectors, if its head is known, gets all that is inserted and would go to a host that may get it. */
+bool call_find_plain(const struct conn *conn, const struct iovec *iov, size_t total, struct stream_spot *spot);
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 
 #endif

@@ -593,6 +593,119 @@ CORE_TEST(an_answer_that_is_none_of_the_usual_is_left_to_the_long_way)
 	core_close(served);
 }
 
+/* A connection on which `call` was made often enough that its head is known, and answered, by the thread at hand. */
+static int taught_to_call(const char *call)
+{
+	int fd = core_connect();
+
+	for (int i = 0; i < 9; i++) {
+		struct wire w = { 0 };
+
+		CHECK_INT(wire_send(&w, fd, call, strlen(call)), (ssize_t)strlen(call));
+		wire_free(&w);
+		core_receive_text(fd, OK "\r\nhi");
+	}
+	CHECK(core_conn(fd)->first == NULL && core_conn(fd)->mode == CONN_HTTP1);
+	return fd;
+}
+
+CORE_TEST(a_call_like_the_last_one_goes_the_short_way_whatever_the_kernel_takes)
+{
+	struct iovec iov[2] = { { message, strlen(message) - 2 }, { (char[]){ "\r\n" }, 2 } },
+		     one = { message, strlen(message) };
+	unsigned calls = 0;
+	int k;
+
+	begin_request(CORE_PARENT);
+	for (k = 0; k <= (int)strlen(EXPECTED); k++) {
+		int script[2] = { k == 0 ? -EAGAIN : k, 0 };
+		struct wire w = { .script = script };
+		int fd = taught_to_call(message);
+		ssize_t n;
+
+		CHECK_INT(answer(&w, fd, iov, 2), -2); /* its blank line lies elsewhere */
+		errno = 0;
+		n = answer(&w, fd, &one, 1);
+		CHECK(n == -1 ? errno == EAGAIN && k == 0 : errno == 0 && n >= 0 && n <= (ssize_t)one.iov_len);
+		if (n < (ssize_t)one.iov_len)
+			send_all(&w, fd, message + (n < 0 ? 0 : n), one.iov_len - (n < 0 ? 0 : (size_t)n));
+		CHECK_WIRE(&w, EXPECTED);
+		calls += 10;
+		CHECK_INT(counters_get(calls), calls);
+		CHECK_INT(counters_get(calls_injected), calls);
+		CHECK(core_conn(fd)->first != NULL &&
+		      core_conn(fd)->first->request == core_conn(served)->first->request);
+		core_receive_text(fd, OK "\r\nhi");
+		CHECK(core_conn(fd)->first == NULL && core_conn(fd)->mode == CONN_HTTP1);
+		wire_free(&w);
+		core_close(fd);
+	}
+	core_close(served);
+}
+
+CORE_TEST(a_call_of_nobody_s_goes_the_short_way_as_it_is)
+{
+	struct iovec iov = { message, strlen(message) };
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	fd = taught_to_call(message);
+	current_clear();
+	CHECK_INT(answer(&w, fd, &iov, 1), (ssize_t)iov.iov_len);
+	CHECK_WIRE(&w, message);
+	CHECK_INT(counters_get(calls_unknown), 1);
+	CHECK(core_conn(fd)->first->request == NULL);
+	wire_free(&w);
+	core_close(fd);
+	core_close(served);
+}
+
+CORE_TEST(a_call_that_is_none_of_the_usual_is_left_to_the_long_way)
+{
+	static char own[] = "GET / HTTP/1.1\r\nHost: us\r\ntraceparent: own\r\n\r\n",
+		    elsewhere[] = "GET / HTTP/1.1\r\nHost: them\r\n\r\n", tunnel[] = "CONNECT us:1 HTTP/1.1\r\n\r\n";
+	struct iovec usual = { message, strlen(message) }, iov;
+	struct wire w = { 0 };
+	int fd;
+
+	begin_request(CORE_PARENT);
+	config.propagate_hosts = CORE_NAME("us");
+	fd = taught_to_call(own);
+	iov = (struct iovec){ own, sizeof(own) - 1 };
+	CHECK_INT(answer(&w, fd, &iov, 1), -2);
+	core_close(fd);
+	fd = taught_to_call(elsewhere);
+	iov = (struct iovec){ elsewhere, sizeof(elsewhere) - 1 };
+	CHECK_INT(answer(&w, fd, &iov, 1), -2);
+	core_close(fd);
+	config.propagate_hosts.len = 0;
+	fd = taught_to_call(message);
+	core_close(fd);
+	fd = core_connect();
+	CHECK_INT(answer(&w, fd, &usual, 1), -2); /* the connection's first */
+	CHECK_INT(wire_send(&w, fd, HEAD_AT("POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n")), 40);
+	core_close(taught_to_call(message));
+	CHECK_INT(answer(&w, fd, &usual, 1), -2); /* in the midst of a call */
+	core_close(fd);
+	fd = taught_to_call(message);
+	config.export_traces = true;
+	CHECK_INT(answer(&w, fd, &usual, 1), -2);
+	config.export_traces = false;
+	core_conn(fd)->lock = 12345;
+	CHECK_INT(answer(&w, fd, &usual, 1), -2);
+	CHECK(!core_conn(fd)->missed && core_conn(fd)->lock == 12345);
+	core_conn(fd)->lock = 0;
+	CHECK_INT(answer(&w, fd, &usual, 1), (ssize_t)usual.iov_len);
+	core_receive_text(fd, OK "\r\nhi");
+	CHECK_INT(wire_send(&w, fd, HEAD_AT(tunnel)), sizeof(tunnel) - 1);
+	core_close(taught_to_call(message));
+	CHECK_INT(answer(&w, fd, &usual, 1), -2);
+	core_close(fd);
+	wire_free(&w);
+	core_close(served);
+}
+
 /* With urgent bytes or descriptors among them. That no block is lost, the fixture sees. */
 CORE_TEST(a_call_that_cannot_be_cut_up_goes_as_it_is)
 {
@@ -1007,6 +1120,9 @@ int main(void)
 		TEST(a_response_that_has_the_header_already_is_left_alone),
 		TEST(an_answer_like_the_last_one_goes_the_short_way_whatever_the_kernel_takes),
 		TEST(so_does_one_that_gets_no_header),
+		TEST(a_call_like_the_last_one_goes_the_short_way_whatever_the_kernel_takes),
+		TEST(a_call_of_nobody_s_goes_the_short_way_as_it_is),
+		TEST(a_call_that_is_none_of_the_usual_is_left_to_the_long_way),
 		TEST(an_answer_that_is_none_of_the_usual_is_left_to_the_long_way),
 		TEST(a_call_that_cannot_be_cut_up_goes_as_it_is),
 		TEST(a_body_that_nobody_sees_goes_on_without_the_lock),
