@@ -42,15 +42,18 @@ static inline bool passes(int fd)
 {
 	uint64_t word = fds_word(fd);
 
-	return fds_kind(word) == FD_NOTHING || !io_active() || tls_is_below(word);
+	return tls_is_below(word) || fds_kind(word) == FD_NOTHING || !io_active();
 }
+
+/* Nothing but jumps: a call that passes pays for no frame. NULL: it is the first one, which _watched lets pass as well. */
+#define BOUND(name) ((__typeof__(&name))__atomic_load_n(&real_function[REAL_##name], __ATOMIC_RELAXED))
 
 static __attribute__((noinline)) ssize_t read_watched(int fd, void *buf, size_t len)
 {
 	struct io_receive io;
 	ssize_t n;
 
-	if (!io_receive_begin(&io, fd))
+	if (!io_active() || !io_receive_begin(&io, fd))
 		return REAL(read)(fd, buf, len);
 	n = REAL(read)(fd, buf, len);
 	receive_end_buffer(&io, buf, len, n, 0);
@@ -59,7 +62,9 @@ static __attribute__((noinline)) ssize_t read_watched(int fd, void *buf, size_t 
 
 EXPORT ssize_t read(int fd, void *buf, size_t len)
 {
-	return passes(fd) ? REAL(read)(fd, buf, len) : read_watched(fd, buf, len);
+	__typeof__(&read) real = BOUND(read);
+
+	return __builtin_expect(real != NULL, 1) && passes(fd) ? real(fd, buf, len) : read_watched(fd, buf, len);
 }
 
 /* libc's own are its plain ones behind a check, which is theirs to fail. */
@@ -216,7 +221,7 @@ static __attribute__((noinline)) ssize_t write_watched(int fd, const void *buf, 
 	enum io_verdict verdict;
 	ssize_t n;
 
-	if (fds_kind(word) == FD_CONN && io_answer_begin(&io, fd, word, &iov, 1, v))
+	if (fds_kind(word) == FD_CONN && io_active() && io_answer_begin(&io, fd, word, &iov, 1, v))
 		return io_answer_end(&io, REAL(write)(fd, v->iov_base, v->iov_len));
 	if ((verdict = io_send_begin(&io, fd, &iov, 1)) == IO_PLAIN)
 		return REAL(write)(fd, buf, len);
@@ -237,16 +242,16 @@ static __attribute__((noinline)) ssize_t write_line(int fd, const void *buf, siz
 	return io_line_end(&one, REAL(write)(fd, one.bytes, one.len));
 }
 
-/* Nothing but jumps: calls that concern nobody pay for no frame, and lines for one less. */
 EXPORT ssize_t write(int fd, const void *buf, size_t len)
 {
+	__typeof__(&write) real = BOUND(write);
 	uint64_t word = fds_word(fd);
 
-	if (fds_kind(word) == FD_NOTHING || !io_active())
-		return REAL(write)(fd, buf, len);
-	if (fds_kind(word) == FD_LOG)
-		return write_line(fd, buf, len, word);
-	return tls_is_below(word) ? REAL(write)(fd, buf, len) : write_watched(fd, buf, len, word);
+	if (__builtin_expect(real == NULL, 0))
+		return write_watched(fd, buf, len, word);
+	if (tls_is_below(word) || fds_kind(word) == FD_NOTHING || !io_active())
+		return real(fd, buf, len);
+	return fds_kind(word) == FD_LOG ? write_line(fd, buf, len, word) : write_watched(fd, buf, len, word);
 }
 
 static __attribute__((noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)

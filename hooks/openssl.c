@@ -23,10 +23,12 @@
 #include "python.h"
 #include "tls.h"
 #include "tls_functions.h"
+#include "tls_usual.h"
 
 /* What is called of the library; the first one is what it is known by. */
 #define FUNCTIONS(X)                                                                                                   \
 	X(SSL_read)                                                                                                    \
+	X(SSL_write)                                                                                                   \
 	X(SSL_new)                                                                                                     \
 	X(SSL_free)                                                                                                    \
 	X(SSL_up_ref)                                                                                                  \
@@ -41,7 +43,6 @@
 	X(SSL_peek)                                                                                                    \
 	X(SSL_peek_ex)                                                                                                 \
 	X(SSL_read_early_data)                                                                                         \
-	X(SSL_write)                                                                                                   \
 	X(SSL_write_ex)                                                                                                \
 	X(SSL_write_early_data)                                                                                        \
 	X(SSL_sendfile)                                                                                                \
@@ -64,11 +65,11 @@ static const char names[] = FUNCTIONS(X);
 #undef X
 
 struct openssl {
-	struct tls_library core;
 	struct lookup_object object;
 	struct openssl *next;
 	void *function[FUNCTION_COUNT];
-};
+	struct tls_library core;
+} __attribute__((aligned(64))); /* what reading and writing needs lies in one line of the cache */
 
 /* The versions that this process has, the one that was met last first. Atomic. */
 static struct openssl *libraries;
@@ -87,7 +88,7 @@ static bool usual_taken; /* atomic */
 
 static const struct openssl *whole(const struct tls_library *library)
 {
-	return (const struct openssl *)(const void *)library;
+	return (const struct openssl *)(const void *)((const char *)library - offsetof(struct openssl, core));
 }
 
 /* Asked of a session without a BIO, libssl would put an error into the thread's queue, where the program's next call finds it. */
@@ -364,13 +365,17 @@ EXPORT int SSL_shutdown(struct ssl_st *ssl)
 
 /* ---- reading ---- */
 
-static inline __attribute__((always_inline)) int receive_some(struct ssl_st *ssl, const struct openssl *library,
-                                                              int (*real)(struct ssl_st *, void *, int), void *buf,
-                                                              int len, bool peek)
+/* SSL_read, or SSL_peek, which is of the same type. */
+static __attribute__((noinline)) int receive_some(struct ssl_st *ssl, const struct openssl *library, enum function at,
+                                                  void *buf, int len, bool peek)
 {
 	struct tls_call call;
+	__typeof__(&SSL_read) real;
 	int n;
 
+	if (library == NULL)
+		return -1;
+	real = (__typeof__(&SSL_read))library->function[at];
 	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
 		return real(ssl, buf, len);
 	n = real(ssl, buf, len);
@@ -381,15 +386,19 @@ static inline __attribute__((always_inline)) int receive_some(struct ssl_st *ssl
 EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
 {
 	const struct openssl *library = of_session(ssl);
+	struct tls *t;
 
-	return library == NULL ? -1 : receive_some(ssl, library, OF(library, SSL_read), buf, len, false);
+	if (library == NULL || (t = tls_receive_begin_usual(ssl)) == NULL)
+		return receive_some(ssl, library, AT_SSL_read, buf, len, false);
+	return (int)tls_receive_end_usual(t, &library->core, buf, len > 0 ? (size_t)len : 0,
+	                                  OF(library, SSL_read)(ssl, buf, len));
 }
 
 EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
 {
 	const struct openssl *library = of(ssl);
 
-	return library == NULL ? -1 : receive_some(ssl, library, OF(library, SSL_peek), buf, len, true);
+	return receive_some(ssl, library, AT_SSL_peek, buf, len, true);
 }
 
 /* Those that say 1 or 0, and tell the bytes besides. */
@@ -457,17 +466,31 @@ static long emit_ex(struct tls_emitter *core, const void *bytes, size_t len)
 	return emitter->write(core->session, bytes, len, &done) == 1 ? (long)done : 0;
 }
 
-EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
+/* What is not the usual answer; or one that was not written whole, if there is `v`. */
+static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const struct openssl *library, const void *buf,
+                                                    int len, struct io_send *io, const struct iovec *v)
 {
-	const struct openssl *library = of_session(ssl);
 	struct emitter emitter = { { emit, ssl, NULL, true }, library, NULL };
 
 	if (library == NULL)
 		return -1;
-	if (len <= 0)
-		return OF(library, SSL_write)(ssl, buf, len);
 	emitter.core.library = &library->core;
-	return (int)tls_send(&emitter.core, buf, (size_t)len);
+	if (v != NULL)
+		return (int)tls_answer_in_part(&emitter.core, io, v, len);
+	return len <= 0 ? OF(library, SSL_write)(ssl, buf, len) : (int)tls_send(&emitter.core, buf, (size_t)len);
+}
+
+EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
+{
+	const struct openssl *library = of_session(ssl);
+	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)len }, v;
+	struct io_send io;
+	int n;
+
+	if (library == NULL || len <= 0 || !tls_answer_begin(ssl, &io, &iov, &v))
+		return send_otherwise(ssl, library, buf, len, NULL, NULL);
+	n = OF(library, SSL_write)(ssl, v.iov_base, (int)v.iov_len);
+	return n == (int)v.iov_len ? (int)tls_answer_end(&io, n) : send_otherwise(ssl, library, NULL, n, &io, &v);
 }
 
 static int send_ex(struct ssl_st *ssl, const struct openssl *library,

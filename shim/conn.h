@@ -89,6 +89,7 @@ struct conn {
 	bool raw_in;    /* TRACESHIM_RAW: the last bytes came in */
 	uint16_t depth; /* exchanges in the queue */
 	int32_t opener; /* outgoing: the thread that connected, while no request was sent yet */
+	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct insertion *pending;
@@ -97,7 +98,6 @@ struct conn {
 		only; /* CONN_PROTOCOL, served: the one request in hand, for looks without the lock; else NULL; atomic */
 	uint64_t answered;       /* inside TLS: the span id of the request that was answered last */
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
-	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 };
 
 struct conn_handle {

@@ -82,8 +82,14 @@ bool io_receive_begin(struct io_receive *io, int fd)
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd)
 {
 	*io = (struct io_receive){ .handle = handle, .fd = fd };
-	if (conn_role(handle.conn) == CONN_SERVED && current_has_request())
-		before_served_read(handle.conn, fd);
+	if (current_has_request())
+		io_before_plain_read(handle.conn, fd);
+}
+
+void io_before_plain_read(struct conn *conn, int fd)
+{
+	if (conn_role(conn) == CONN_SERVED)
+		before_served_read(conn, fd);
 }
 
 static __attribute__((cold)) struct request *received_in_parts(struct conn *conn, const struct iovec *iov, int count,
@@ -205,6 +211,29 @@ __attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 		conn_unlock(handle.conn);
 	}
 	errno = saved;
+}
+
+static __attribute__((cold, noinline)) void received_plain_otherwise(struct conn_handle handle, int fd, void *buf,
+                                                                     ssize_t received)
+{
+	struct io_receive io = { .handle = handle, .fd = fd };
+	struct iovec iov = { buf, (size_t)received };
+
+	io_receive_end(&io, &iov, 1, received, false);
+}
+
+__attribute__((noinline)) ssize_t io_received_plain(struct conn_handle handle, int fd, void *buf, ssize_t received)
+{
+	int saved = errno;
+
+	if (config.export_traces || conn_role(handle.conn) != CONN_SERVED) {
+		received_plain_otherwise(handle, fd, buf, received);
+	} else if (conn_lock(handle)) {
+		current_read(handle.conn, served_received(handle.conn, buf, (size_t)received));
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+	return received;
 }
 
 /* ---- connections ---- */

@@ -130,6 +130,9 @@ void io_receive_unseen(int fd, ssize_t received);
  * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent: io_answer_end is for all of it.
  */
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
+/* Its part that matters to a thread that has a request; and the end of a read by which bytes came that do not come again; returns their count. */
+void io_before_plain_read(struct conn *conn, int fd);
+ssize_t io_received_plain(struct conn_handle handle, int fd, void *buf, ssize_t received);
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v);
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);

@@ -108,7 +108,7 @@ static void let_go(struct tls *t)
 	t->tie = TLS_UNTIED;
 	t->handle.conn = NULL;
 	t->fd = t->noted = -1;
-	t->stuck = false;
+	t->stuck = t->busy = false;
 	t->cork = (struct tls_cork){ 0 };
 }
 
@@ -310,14 +310,11 @@ void tls_end(struct tls_call *call, enum conn_role role)
 
 bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_library *library)
 {
-	if (!tls_begin_usual(call, session, library)) {
-		if (!tls_begin_as(call, session, library, CONN_UNDECIDED, true))
-			return false;
-		call->receive.handle.conn = NULL;
-		if (call->session->tie == TLS_UNTIED)
-			return true;
-	}
-	io_receive_begin_plain(&call->receive, call->session->handle, call->session->fd);
+	if (!tls_begin_as(call, session, library, CONN_UNDECIDED, true))
+		return false;
+	call->receive.handle.conn = NULL;
+	if (call->session->tie != TLS_UNTIED)
+		io_receive_begin_plain(&call->receive, call->session->handle, call->session->fd);
 	return true;
 }
 
@@ -335,6 +332,15 @@ static __attribute__((noinline)) void receive_nothing(struct tls_call *call, voi
 	}
 	io_receive_end(&call->receive, &iov, 1, as_read, peek);
 	errno = saved;
+}
+
+__attribute__((noinline)) long tls_received_nothing(struct tls *t, const struct tls_library *library, void *buf,
+                                                    size_t room, long received)
+{
+	struct tls_call call = { .session = t, .library = library, .receive = { .handle = t->handle, .fd = t->fd } };
+
+	receive_nothing(&call, buf, room, received, false);
+	return received;
 }
 
 /* The first plain text: whose is it? false: nobody's. */

@@ -56,7 +56,7 @@ static LAYOUT_INLINE bool tls_is_below(uint64_t word)
 {
 	const struct conn *conn = tls_mark.conn;
 
-	return word - FD_CONN == (uintptr_t)conn && conn != NULL && conn_tls(conn) != NULL;
+	return __builtin_expect(word - FD_CONN == (uintptr_t)conn, 0) && conn != NULL && conn_tls(conn) != NULL;
 }
 
 /* Is what passes on this descriptor the cipher text of a session that we read? For each call on it. */

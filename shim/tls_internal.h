@@ -12,6 +12,7 @@ enum tls_tie {
 	TLS_OWN     /* the descriptor is not known: a connection of its own */
 };
 
+/* What each call looks at comes first, in one line of the cache. */
 struct tls {
 	struct tls *next; /* in its chain, for good */
 	void *key;        /* the library's session; NULL: free; atomic */
@@ -19,9 +20,10 @@ struct tls {
 	int fd;    /* tied: the descriptor; else -1 */
 	int noted; /* the descriptor that the library used; -1: none */
 	uint8_t tie;
-	struct tls_cork cork;
-	uint32_t shared; /* how many hold it besides the first one; atomic */
 	bool stuck;      /* the library is in the midst of bytes of the program's: they come again, and as they are */
+	bool busy;       /* that, or of a write that is not through yet */
+	uint32_t shared; /* how many hold it besides the first one; atomic */
+	struct tls_cork cork;
 
 	/*
 	 * A write that is not through yet, and is made again: see tls_send.c. Either a piece of the program's bytes is with the
@@ -33,7 +35,7 @@ struct tls {
 	size_t piece;
 	size_t done, total; /* the program's bytes of this call: that are through, and all */
 	struct request *caller;
-};
+} __attribute__((aligned(64)));
 
 /* Sessions by address: a power of two, eight bytes each, touched as used. */
 #define TLS_CHAINS 4096u
@@ -54,10 +56,16 @@ static inline __attribute__((always_inline)) struct tls *tls_find(const void *ke
 	return t;
 }
 
+/* conn_tls, in place also where all is small. */
+static inline __attribute__((always_inline)) const void *tls_of(const struct conn *conn)
+{
+	return __atomic_load_n(&conn->tls, __ATOMIC_RELAXED);
+}
+
+/* Is the connection of a session that is tied still the one that it was? One that dies says so before it becomes another. */
 static inline __attribute__((always_inline)) bool tls_is_alive(const struct tls *t)
 {
-	return __atomic_load_n(&t->handle.conn->gen, __ATOMIC_ACQUIRE) == t->handle.gen &&
-	       conn_tls(t->handle.conn) == t;
+	return tls_of(t->handle.conn) == t;
 }
 
 /* The connection of a session for the bytes that come now; NULL: none to be had. May make one. */
@@ -91,18 +99,11 @@ static inline __attribute__((always_inline)) void tls_leave(struct tls_call *cal
 		tls_note(call, inner, role);
 }
 
-/* Nearly every call: of a session that is tied, for its plain text. false: it is something else, for tls_begin_as. */
-static inline __attribute__((always_inline)) bool tls_begin_usual(struct tls_call *call, const void *session,
-                                                                  const struct tls_library *library)
-{
-	struct tls *t = tls_find(session);
+/* The end of a usual read (tls_usual.h) by which nothing came. Returns `received`. */
+long tls_received_nothing(struct tls *t, const struct tls_library *library, void *buf, size_t room, long received);
 
-	if (t == NULL || t->tie == TLS_UNTIED || library->descriptor == NULL || !io_active() || !tls_is_alive(t) ||
-	    tls_mark.session == t)
-		return false;
-	tls_enter(call, t, library);
-	return true;
-}
+/* Of a usual answer (tls_usual.h) not all was written. Leaves the session. */
+long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const struct iovec *v, long sent);
 
 /* Drop what is unfinished of a write. */
 void tls_drop_write(struct tls *t);

@@ -22,6 +22,7 @@
 #include "current.h"
 #include "io_spans.h"
 #include "stream.h"
+#include "tls_usual.h"
 
 void tls_drop_write(struct tls *t)
 {
@@ -36,6 +37,11 @@ void tls_drop_write(struct tls *t)
 static bool is_unfinished(const struct tls *t)
 {
 	return t->insertion != NULL || t->piece > 0 || t->done > 0;
+}
+
+static bool is_busy(const struct tls *t)
+{
+	return t->stuck || is_unfinished(t);
 }
 
 /* Put the program's bytes around the insertion behind its text. false: there is no room, or more in front of it than fits. */
@@ -134,34 +140,49 @@ static void settle_insertion(struct tls *t, struct io_send *io, long n, size_t *
 	}
 }
 
-static long push_insertion(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
+/* The library took `n` more of the program's bytes. */
+static void settle_piece(struct tls *t, struct io_send *io, long n, size_t *done)
 {
-	struct insertion *ins = t->insertion;
-	size_t all = t->before + ins->len + t->after;
-	long n = emitter->emit(emitter, t->start + ins->sent, all - ins->sent);
-
-	if (n > 0)
-		settle_insertion(t, io, n, done);
-	return n;
-}
-
-static long push_piece(struct tls *t, struct io_send *io, struct tls_emitter *emitter, size_t *done)
-{
-	const char *bytes = io->iov[0].iov_base;
 	size_t len = t->piece < io->total - *done ? t->piece : io->total - *done;
-	long n = bytes == NULL ? emitter->emit(emitter, NULL, 0) : emitter->emit(emitter, bytes + *done, len);
 
-	if (n <= 0)
-		return n;
 	if ((size_t)n < len)
 		len = (size_t)n;
-	if (bytes != NULL)
+	if (io->iov[0].iov_base != NULL)
 		io_send_commit(io, *done, len);
 	else
 		io_send_unseen_plain(io->handle, len);
 	*done += len;
 	t->piece = len < t->piece ? t->piece - len : 0;
-	return n;
+}
+
+/* What comes next goes to the library: from `ins`, if it is not NULL. */
+static long push_some(const struct tls *t, const struct insertion *ins, const struct io_send *io,
+                      struct tls_emitter *emitter, size_t done)
+{
+	const char *bytes = io->iov[0].iov_base;
+
+	if (ins != NULL)
+		return emitter->emit(emitter, t->start + ins->sent, t->before + ins->len + t->after - ins->sent);
+	if (bytes == NULL)
+		return emitter->emit(emitter, NULL, 0);
+	return emitter->emit(emitter, bytes + done, t->piece < io->total - done ? t->piece : io->total - done);
+}
+
+/* Was the session freed, or taken for another connection, within the call? Nothing of the write is kept then. */
+static bool is_lost(const struct tls *t, const struct io_send *io)
+{
+	return t == NULL || t->handle.conn != io->handle.conn;
+}
+
+/* How much of the library's count is the program's is not known any more. */
+static long lose(struct io_send *io, struct insertion *ins, size_t done, long n)
+{
+	if (ins != NULL)
+		insertion_free(ins);
+	request_unref(io->caller);
+	if (n <= 0)
+		return n;
+	return (long)((size_t)n < io->total - done ? done + (size_t)n : io->total);
 }
 
 /* The library took nothing: keep how far we came, if the call is to be made again. */
@@ -190,16 +211,24 @@ static long push(struct tls *t, struct io_send *io, struct tls_emitter *emitter,
 	bool partial = emitter->library->partial(emitter->library, emitter->session);
 
 	while (done < io->total) {
+		struct insertion *ins;
 		long n;
 
 		if (t->insertion == NULL && t->piece == 0)
 			plan_next(t, io, done);
-		if (t->insertion != NULL)
-			n = push_insertion(t, io, emitter, &done);
-		else
-			n = push_piece(t, io, emitter, &done);
+		/* The library reads the block: a callback that lets go of the session must not free it. */
+		ins = t->insertion;
+		t->insertion = NULL;
+		n = push_some(t, ins, io, emitter, done);
+		if (is_lost(t, io))
+			return lose(io, ins, done, n);
+		t->insertion = ins;
 		if (n <= 0)
 			return stop(t, io, emitter, n, done);
+		if (t->insertion != NULL)
+			settle_insertion(t, io, n, &done);
+		else
+			settle_piece(t, io, n, &done);
 		if (t->insertion == NULL && done > 0 && (partial || io->iov[0].iov_base == NULL))
 			break;
 	}
@@ -235,23 +264,27 @@ static long resume(struct tls *t, struct tls_emitter *emitter, const struct iove
 	return push(t, &io, emitter, done);
 }
 
-/* The usual answer, whose block was made. */
-static long answer(struct tls *t, struct tls_emitter *emitter, struct io_send *io, const struct iovec *v)
+long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const struct iovec *v, long sent)
 {
-	long n = emitter->emit(emitter, v->iov_base, v->iov_len);
+	struct tls *t = tls_find(emitter->session);
 	size_t done = 0;
 
-	if (__builtin_expect(n == (long)v->iov_len, 1))
-		return io_answer_end(io, n);
-	io->insertion->sent = 0;
-	t->insertion = io->insertion;
-	t->start = v->iov_base;
-	t->before = (uint32_t)io->spot.at;
-	t->after = (uint32_t)(io->total - io->spot.at);
-	if (n <= 0)
-		return stop(t, io, emitter, n, 0);
-	settle_insertion(t, io, n, &done);
-	return push(t, io, emitter, done);
+	if (is_lost(t, io)) {
+		sent = lose(io, io->insertion, 0, sent);
+	} else {
+		io->insertion->sent = 0;
+		t->insertion = io->insertion;
+		t->start = v->iov_base;
+		t->before = (uint32_t)io->spot.at;
+		t->after = (uint32_t)(io->total - io->spot.at);
+		if (sent > 0)
+			settle_insertion(t, io, sent, &done);
+		sent = sent > 0 ? push(t, io, emitter, done) : stop(t, io, emitter, sent, 0);
+		t->busy = is_busy(t);
+	}
+	tls_leave_usual();
+	tls_mark.quiet = false;
+	return sent;
 }
 
 /* What is not the usual answer. */
@@ -267,7 +300,7 @@ static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec
 		return push(t, &io, emitter, 0);
 	n = emitter->emit(emitter, iov->iov_base, iov->iov_len);
 	saved = errno;
-	t->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
+	t->stuck = !is_lost(t, &io) && n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
 	if (t->stuck)
 		errno = EAGAIN;
 	if (verdict != IO_PLAIN)
@@ -277,8 +310,7 @@ static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec
 }
 
 /* The first write, or one that is made again, or of nothing. */
-static __attribute__((noinline)) long send_otherwise(struct tls_call *call, struct tls_emitter *emitter,
-                                                     const struct iovec *iov)
+static long send_settled(struct tls_call *call, struct tls_emitter *emitter, const struct iovec *iov)
 {
 	struct tls *t = call->session;
 	int saved = errno;
@@ -290,7 +322,8 @@ static __attribute__((noinline)) long send_otherwise(struct tls_call *call, stru
 	}
 	errno = saved;
 	n = emitter->emit(emitter, iov->iov_base, iov->iov_len);
-	t->stuck = n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
+	t->stuck =
+		n <= 0 && t->key == emitter->session && emitter->library->again(emitter->library, emitter->session, n);
 	if (iov->iov_len == 0 && n > 0)
 		tls_send_unseen(emitter->session,
 		                n); /* GnuTLS: what was refused is out, whose bytes nobody tells again */
@@ -299,22 +332,15 @@ static __attribute__((noinline)) long send_otherwise(struct tls_call *call, stru
 
 long tls_send(struct tls_emitter *emitter, const void *buf, size_t len)
 {
-	struct iovec iov = { (void *)(uintptr_t)buf, len }, v;
+	struct iovec iov = { (void *)(uintptr_t)buf, len };
 	struct tls_call call;
-	struct io_send io;
-	struct tls *t;
 	long n;
 
-	if (!tls_begin_usual(&call, emitter->session, emitter->library) &&
-	    !tls_begin_as(&call, emitter->session, emitter->library, CONN_UNDECIDED, true))
+	if (!tls_begin_as(&call, emitter->session, emitter->library, CONN_UNDECIDED, true))
 		return emitter->emit(emitter, buf, len);
 	tls_keep_quiet(); /* gnutls_record_send is gnutls_record_send2, and what makes early data SSL_write_ex */
-	t = call.session;
-	if (t->tie != TLS_UNTIED && len > 0 && !is_unfinished(t) && !t->stuck && emitter->insert &&
-	    io_answer_begin_plain(&io, t->handle, t->fd, &iov, &v))
-		n = answer(t, emitter, &io, &v);
-	else
-		n = send_otherwise(&call, emitter, &iov);
+	n = send_settled(&call, emitter, &iov);
+	call.session->busy = is_busy(call.session);
 	tls_leave(&call, CONN_UNDECIDED);
 	return n;
 }

@@ -134,6 +134,7 @@ static void open_session(struct session *s)
 		                 .partial = how & 2,
 		                 .moving = how & (4 | 64),
 		                 .keeps = how & 64,
+		                 .seldom = how & 128,
 		                 .random = next_random,
 		                 .fd = -1 };
 	s->below = how & 8 ? -1 : open_socket(how & 1, how & 16);

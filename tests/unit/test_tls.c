@@ -84,6 +84,44 @@ CORE_TEST(a_session_that_is_freed_in_the_midst_of_a_write_leaves_nothing)
 	core_close(served);
 }
 
+static void forget(struct fake *f)
+{
+	f->inside = NULL;
+	tls_forget(f);
+}
+
+/* By a callback, which no library expects; one that has its address then is another. */
+CORE_TEST(a_session_that_is_freed_within_its_own_write_leaves_nothing)
+{
+	int how;
+
+	for (how = 0; how < 8; how++) {
+		int served = serve_one(), fd = how & 1 ? core_connect() : core_accept(false);
+		struct fake f = { .fd = fd, .seldom = how & 2, .role = how & 1 ? CONN_OUTGOING : CONN_SERVED };
+		const char *text = how & 1 ? GET : OK;
+
+		config.response_header = CORE_NAME("x-trace");
+		if (!(how & 1)) {
+			fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+			fake_write_all(&f, OK, sizeof(OK) - 1);
+			fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+		}
+		f.inside = forget;
+		f.random = how & 4 ? always_refused : NULL;
+		f.partial = true;
+		CHECK(fake_write(&f, text, strlen(text)) == (how & 4 ? -1 : (long)strlen(text)));
+		fake_free(&f);
+		f = (struct fake){ .fd = core_accept(false), .role = CONN_SERVED };
+		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+		fake_write_all(&f, OK, sizeof(OK) - 1);
+		CHECK_INT(core_conn(f.fd)->depth, 0);
+		core_close(f.fd);
+		fake_free(&f);
+		core_close(fd);
+		core_close(served);
+	}
+}
+
 CORE_TEST(what_was_begun_without_an_insertion_is_made_again_without_one)
 {
 	int fd = core_connect(), served;
@@ -378,6 +416,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_a_library_refuses_half_way_arrives_whole_and_once),
 		TEST(a_session_that_is_freed_in_the_midst_of_a_write_leaves_nothing),
+		TEST(a_session_that_is_freed_within_its_own_write_leaves_nothing),
 		TEST(what_was_begun_without_an_insertion_is_made_again_without_one),
 		TEST(cipher_text_on_the_descriptor_is_not_read),
 		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),

@@ -1,0 +1,90 @@
+/*
+ * Reading and writing inside TLS as nearly every call is: of a session that speaks for a connection, by a thread that is inside of no
+ * other one. This is part of the hook itself; all else is for tls_receive_begin and tls_send.
+ */
+#ifndef TRACESHIM_TLS_USUAL_H
+#define TRACESHIM_TLS_USUAL_H
+
+#include "config.h"
+#include "current.h"
+#include "tls_internal.h"
+
+/* NULL: it is something else, and nothing was done. (A child of vfork has no sessions to speak by.) */
+static inline __attribute__((always_inline)) struct tls *tls_find_usual(const void *session)
+{
+	struct tls *t = tls_find(session);
+
+	return t != NULL && t->tie != TLS_UNTIED && tls_mark.session == NULL && tls_is_alive(t) && io_ready ? t : NULL;
+}
+
+/* What else the mark holds is asked only of sessions that are not tied. */
+static inline __attribute__((always_inline)) void tls_enter_usual(const struct tls *t, struct conn *conn)
+{
+	tls_mark.session = t;
+	tls_mark.conn = conn;
+}
+
+static inline __attribute__((always_inline)) void tls_leave_usual(void)
+{
+	tls_mark.session = NULL;
+	tls_mark.conn = NULL;
+}
+
+/* A read, around the real call. NULL: for tls_receive_begin. */
+static inline __attribute__((always_inline)) struct tls *tls_receive_begin_usual(const void *session)
+{
+	struct tls *t = tls_find_usual(session);
+	struct conn *conn;
+
+	if (t == NULL)
+		return NULL;
+	conn = t->handle.conn;
+	tls_enter_usual(t, conn);
+	if (current_has_request())
+		io_before_plain_read(conn, t->fd);
+	return t;
+}
+
+/* As tls_receive_end has it; returns `received`. */
+static inline __attribute__((always_inline)) long tls_receive_end_usual(struct tls *t,
+                                                                        const struct tls_library *library, void *buf,
+                                                                        size_t room, long received)
+{
+	const struct conn *conn = t->handle.conn;
+
+	tls_leave_usual();
+	/* It may have been closed meanwhile, and the session may have been let go of. */
+	if (__builtin_expect(conn == NULL || tls_of(conn) != t, 0))
+		return received;
+	if (received > 0)
+		return io_received_plain(t->handle, t->fd, buf, received);
+	if (config.export_traces || conn->role == CONN_OUTGOING)
+		return tls_received_nothing(t, library, buf, room, received);
+	return received;
+}
+
+/*
+ * A write of a usual answer (io.h): true: `v` is to be written, and tls_answer_end told of the result. `iov` is the program's. false:
+ * for tls_send.
+ */
+static inline __attribute__((always_inline)) bool tls_answer_begin(const void *session, struct io_send *io,
+                                                                   const struct iovec *iov, struct iovec *v)
+{
+	struct tls *t = tls_find_usual(session);
+
+	if (t == NULL || t->busy || !io_answer_begin_plain(io, t->handle, t->fd, iov, v))
+		return false;
+	tls_enter_usual(t, t->handle.conn);
+	tls_keep_quiet();
+	return true;
+}
+
+/* All of `v` is written. */
+static inline __attribute__((always_inline)) long tls_answer_end(struct io_send *io, long sent)
+{
+	tls_leave_usual();
+	tls_mark.quiet = false;
+	return io_answer_end(io, sent);
+}
+
+#endif
