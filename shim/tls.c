@@ -85,7 +85,7 @@ static struct tls *enter(void *key)
 		counters_count(tls_sessions_skipped);
 		return NULL;
 	}
-	t->fd = t->noted = -1;
+	t->fd = -1;
 	t->key = key;
 	t->next = __atomic_load_n(head, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(head, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -107,7 +107,7 @@ static void let_go(struct tls *t)
 	}
 	t->tie = TLS_UNTIED;
 	t->handle.conn = NULL;
-	t->fd = t->noted = -1;
+	t->fd = -1;
 	t->stuck = t->busy = false;
 	t->cork = (struct tls_cork){ 0 };
 }
@@ -186,8 +186,11 @@ static void serve(enum conn_role role)
 		current_serve();
 }
 
-/* Take over the connection of the descriptor below, if it is known and can be that. */
-static void tie(struct tls_call *call, enum conn_role role)
+/*
+ * Take over the connection of the descriptor below, if it is known and can be that; `below`: the one that the library has used just now,
+ * or -1. Its number may be another connection's by the next call.
+ */
+static void tie(struct tls_call *call, enum conn_role role, int below)
 {
 	struct tls *t = call->session;
 	int fd = call->library->descriptor(call->library, t->key);
@@ -196,7 +199,7 @@ static void tie(struct tls_call *call, enum conn_role role)
 	struct conn *conn;
 
 	if (!told)
-		fd = t->noted;
+		fd = below;
 	if (fd < 0 || (conn = (handle = conn_find(fd)).conn) == NULL || conn_tls(conn) != NULL)
 		return;
 	if (role == CONN_UNDECIDED)
@@ -244,7 +247,7 @@ struct conn *tls_settle(struct tls_call *call)
 	struct tls *t = call->session;
 
 	if (t->tie == TLS_UNTIED)
-		tie(call, CONN_UNDECIDED);
+		tie(call, CONN_UNDECIDED, -1);
 	if (t->tie == TLS_UNTIED)
 		make_own(call);
 	return t->handle.conn;
@@ -267,8 +270,8 @@ static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *
 		let_go(t);
 	tls_enter(call, t, library);
 	/* With a descriptor that the library knows, cipher text is never taken for anything else. */
-	if (t->tie == TLS_UNTIED && t->noted < 0)
-		tie(call, role);
+	if (t->tie == TLS_UNTIED)
+		tie(call, role, -1);
 	/* A handshake, or the end: an event of this connection, whatever was handled before. */
 	if (!moves && t->tie != TLS_UNTIED && !current_has_answered(t->handle.conn->answered)) {
 		io_receive_begin_plain(&call->receive, t->handle, t->fd);
@@ -293,13 +296,10 @@ bool tls_begin(struct tls_call *call, void *session, const struct tls_library *l
 
 __attribute__((noinline)) void tls_note(struct tls_call *call, struct tls_mark mark, enum conn_role role)
 {
-	struct tls *t = call->session;
 	int saved = errno;
 
-	if (mark.session == t && mark.fd >= 0 && !mark.several && !mark.other_session) {
-		t->noted = mark.fd;
-		tie(call, role);
-	}
+	if (mark.session == call->session && mark.fd >= 0 && !mark.several && !mark.other_session)
+		tie(call, role, mark.fd);
 	errno = saved;
 }
 

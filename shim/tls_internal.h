@@ -17,8 +17,7 @@ struct tls {
 	struct tls *next; /* in its chain, for good */
 	void *key;        /* the library's session; NULL: free; atomic */
 	struct conn_handle handle;
-	int fd;    /* tied: the descriptor; else -1 */
-	int noted; /* the descriptor that the library used; -1: none */
+	int fd; /* tied: the descriptor; else -1 */
 	uint8_t tie;
 	bool stuck;      /* the library is in the midst of bytes of the program's: they come again, and as they are */
 	bool busy;       /* that, or of a write that is not through yet */

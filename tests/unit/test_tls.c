@@ -208,6 +208,23 @@ CORE_TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys)
 	core_close(out);
 }
 
+CORE_TEST(what_has_the_number_of_a_descriptor_that_could_not_be_the_sessions_is_not_taken_for_it)
+{
+	int fd = core_accept(false), other;
+	struct fake f = { .fd = -1, .role = CONN_OUTGOING };
+
+	shake_hands(&f, fd, -1);
+	core_close(fd);
+	core_next_fd = fd;
+	other = core_connect();
+	CHECK_INT(other, fd);
+	fake_write_all(&f, GET, sizeof(GET) - 1);
+	CHECK(conn_tls(core_conn(other)) == NULL);
+	CHECK_INT(core_conn(other)->mode, CONN_FRESH);
+	fake_free(&f);
+	core_close(other);
+}
+
 CORE_TEST(a_session_whose_descriptor_was_closed_passes)
 {
 	int fd = core_accept(false);
@@ -421,6 +438,7 @@ int main(void)
 		TEST(cipher_text_on_the_descriptor_is_not_read),
 		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),
 		TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys),
+		TEST(what_has_the_number_of_a_descriptor_that_could_not_be_the_sessions_is_not_taken_for_it),
 		TEST(a_session_whose_descriptor_was_closed_passes),
 		TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text),
 		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
