@@ -37,6 +37,7 @@
 #include "libc_versions.h"
 #include "lookup.h"
 #include "python_context.h"
+#include "tls.h"
 
 typedef intptr_t py_size;
 
@@ -275,15 +276,16 @@ static void *waiter_of(void *protocol)
 
 /*
  * Mark the contexts of the tasks that wait for what was read: on this descriptor, or inside the session of TLS that is fed from
- * there, which need not be the one that has read last.
+ * there, which need not be the one that has read last. Returns whether it is.
  */
-static void mark_waiters(int fd, const void *rbio, const struct context_mark *read)
+static bool mark_waiters(int fd, const void *rbio, const struct context_mark *read)
 {
 	void *protocol = protocol_of(fd), *waiter, *callbacks;
+	bool fed = rbio != NULL && is_fed_by(protocol, rbio);
 	py_size i, count;
 
 	if (rbio != NULL) {
-		void *inside = is_fed_by(protocol, rbio) ? attribute(protocol, "_app_protocol") : NULL;
+		void *inside = fed ? attribute(protocol, "_app_protocol") : NULL;
 
 		py.Py_DecRef(protocol);
 		protocol = inside;
@@ -304,6 +306,7 @@ static void mark_waiters(int fd, const void *rbio, const struct context_mark *re
 	py.Py_DecRef(callbacks);
 	py.Py_DecRef(waiter);
 	py.Py_DecRef(protocol);
+	return fed;
 }
 
 /* ---- proving ---- */
@@ -483,20 +486,23 @@ static bool is_marked(const struct context_mark *read)
 	return read_mark(context, &here) && here.kind == read->kind && here.span == read->span;
 }
 
-static void mark_under_lock(int fd, const void *rbio, const struct context_mark *read)
+/* Returns whether the descriptor is known to feed the session. */
+static bool mark_under_lock(int fd, const void *rbio, const struct context_mark *read)
 {
+	bool fed = false;
 	int lock = py.PyGILState_Ensure(), collects = py.PyGC_Disable();
 	void *type, *value, *trace;
 
 	py.PyErr_Fetch(&type, &value, &trace);
 	if ((__atomic_load_n(&proven, __ATOMIC_ACQUIRE) || start()) && !is_marked(read)) {
 		mark_here(context_here(), read);
-		mark_waiters(fd, rbio, read);
+		fed = mark_waiters(fd, rbio, read);
 	}
 	py.PyErr_Restore(type, value, trace);
 	if (collects)
 		(void)py.PyGC_Enable();
 	py.PyGILState_Release(lock);
+	return fed;
 }
 
 /* rbio: NULL where the bytes came by a socket. */
@@ -506,8 +512,8 @@ static void received(struct conn_handle handle, const void *rbio, int fd, const 
 	int saved = errno;
 
 	if (current_loops() && may_enter(caller) && contexts_mark(handle, rbio != NULL, &read) &&
-	    !(__atomic_load_n(&proven, __ATOMIC_ACQUIRE) && is_marked(&read)))
-		mark_under_lock(fd, rbio, &read);
+	    !(__atomic_load_n(&proven, __ATOMIC_ACQUIRE) && is_marked(&read)) && mark_under_lock(fd, rbio, &read))
+		tls_fed(handle, fd); /* whose cipher text would be nobody's each time, and take the lock for that */
 	errno = saved;
 }
 

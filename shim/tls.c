@@ -178,6 +178,18 @@ void tls_rebound(void *session, int fd)
 	errno = saved;
 }
 
+void tls_fed(struct conn_handle inside, int fd)
+{
+	struct conn_handle below = conn_find(fd);
+	void *t = conn_tls(inside.conn);
+
+	if (t == NULL || below.conn == NULL || conn_tls(below.conn) != NULL || !conn_lock(below))
+		return;
+	if (below.conn->mode == CONN_OPAQUE)
+		conn_restart(below.conn, t);
+	conn_unlock(below.conn);
+}
+
 /* ---- whose connection ---- */
 
 static void serve(enum conn_role role)

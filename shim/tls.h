@@ -138,4 +138,10 @@ void tls_release(void *session);
 /* It was given this descriptor. */
 void tls_rebound(void *session, int fd);
 
+/*
+ * The library works in memory, and what it is fed with comes by this descriptor, for certain: `inside` is the connection of a session's
+ * plain text. What passes on the descriptor says nothing from now on.
+ */
+void tls_fed(struct conn_handle inside, int fd);
+
 #endif

@@ -3,6 +3,8 @@
  */
 #include "core_fixture.h"
 
+#include "contexts.h"
+
 #include "tls_fake.h"
 
 #define GET "GET / HTTP/1.1\r\nHost: b\r\n\r\n"
@@ -237,6 +239,30 @@ CORE_TEST(a_session_whose_descriptor_was_closed_passes)
 	fake_free(&f);
 }
 
+/* As asyncio has it: the program reads the cipher text itself, and gives it to the library. */
+CORE_TEST(the_cipher_text_that_feeds_a_session_in_memory_is_nobodys_and_no_response)
+{
+	int fd = core_accept(true);
+	struct fake f = { .fd = -1, .role = CONN_SERVED };
+	struct context_mark mark;
+
+	core_receive_text(fd, "\x16\x03\x01\x02");
+	CHECK(contexts_mark(conn_find(fd), false, &mark));
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	tls_fed(tls_find(&f)->handle, fd);
+	core_receive_text(fd, "\x17\x03\x03\x02");
+	CHECK(!contexts_mark(conn_find(fd), false, &mark));
+	CHECK(contexts_mark(tls_find(&f)->handle, true, &mark) && mark.kind == CONTEXT_REQUEST);
+	current_read_request(served_answering(tls_find(&f)->handle.conn));
+	core_send_text(fd, "\x17\x03\x03\x02");
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(counters_get(context_contradictions), 0);
+	fake_free(&f);
+	core_receive_text(fd, ASKED_OTHER);
+	CHECK_INT(counters_get(requests), 1);
+	core_close(fd);
+}
+
 /* A program may leave a callback of the library by longjmp. */
 CORE_TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text)
 {
@@ -440,6 +466,7 @@ int main(void)
 		TEST(two_descriptors_or_one_of_the_other_direction_are_nobodys),
 		TEST(what_has_the_number_of_a_descriptor_that_could_not_be_the_sessions_is_not_taken_for_it),
 		TEST(a_session_whose_descriptor_was_closed_passes),
+		TEST(the_cipher_text_that_feeds_a_session_in_memory_is_nobodys_and_no_response),
 		TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text),
 		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
