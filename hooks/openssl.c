@@ -217,15 +217,13 @@ static const struct openssl *of(const void *object)
 	return __builtin_expect(library != NULL, 1) ? library : find(object);
 }
 
-/* The same, in fewer steps for a session of the library that was met last. */
-static inline __attribute__((always_inline)) const struct openssl *of_session(const struct ssl_st *ssl)
+/* The same, only where it is the library that was met last, as there is one mostly; else NULL. */
+static inline __attribute__((always_inline)) const struct openssl *usual_of(const struct ssl_st *ssl)
 {
 	const struct openssl *library = __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
 	const void *const *words = (const void *const *)(const void *)ssl;
 
-	if (words != NULL && library != NULL && lookup_is_in(&library->object, words[1]))
-		return library;
-	return of(ssl);
+	return library != NULL && lookup_is_in(&library->object, words[1]) ? library : NULL;
 }
 
 bool openssl_has(const void *function)
@@ -366,11 +364,11 @@ EXPORT int SSL_shutdown(struct ssl_st *ssl)
 /* ---- reading ---- */
 
 /* SSL_read, or SSL_peek, which is of the same type. */
-static __attribute__((noinline)) int receive_some(struct ssl_st *ssl, const struct openssl *library, enum function at,
-                                                  void *buf, int len, bool peek)
+static __attribute__((noinline)) int receive_some(struct ssl_st *ssl, void *buf, int len, enum function at)
 {
-	struct tls_call call;
+	const struct openssl *library = of(ssl);
 	__typeof__(&SSL_read) real;
+	struct tls_call call;
 	int n;
 
 	if (library == NULL)
@@ -379,26 +377,29 @@ static __attribute__((noinline)) int receive_some(struct ssl_st *ssl, const stru
 	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
 		return real(ssl, buf, len);
 	n = real(ssl, buf, len);
-	tls_receive_end(&call, buf, (size_t)len, n, peek);
+	tls_receive_end(&call, buf, (size_t)len, n, at == AT_SSL_peek);
 	return n;
+}
+
+static __attribute__((noinline)) long received_nothing(struct tls *t, long received)
+{
+	return tls_received_nothing(t, &of(t->key)->core, received);
 }
 
 EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
 {
-	const struct openssl *library = of_session(ssl);
-	struct tls *t;
+	struct tls *t = tls_find_usual(ssl);
+	const struct openssl *library = t != NULL ? usual_of(ssl) : NULL;
 
-	if (library == NULL || (t = tls_receive_begin_usual(ssl)) == NULL)
-		return receive_some(ssl, library, AT_SSL_read, buf, len, false);
-	return (int)tls_receive_end_usual(t, &library->core, buf, len > 0 ? (size_t)len : 0,
-	                                  OF(library, SSL_read)(ssl, buf, len));
+	if (library == NULL || len <= 0)
+		return receive_some(ssl, buf, len, AT_SSL_read);
+	tls_receive_begin_usual(t);
+	return (int)tls_receive_end_usual(t, buf, OF(library, SSL_read)(ssl, buf, len), received_nothing);
 }
 
 EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
 {
-	const struct openssl *library = of(ssl);
-
-	return receive_some(ssl, library, AT_SSL_peek, buf, len, true);
+	return receive_some(ssl, buf, len, AT_SSL_peek);
 }
 
 /* Those that say 1 or 0, and tell the bytes besides. */
@@ -467,9 +468,10 @@ static long emit_ex(struct tls_emitter *core, const void *bytes, size_t len)
 }
 
 /* What is not the usual answer; or one that was not written whole, if there is `v`. */
-static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const struct openssl *library, const void *buf,
-                                                    int len, struct io_send *io, const struct iovec *v)
+static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const void *buf, int len, struct io_send *io,
+                                                    const struct iovec *v)
 {
+	const struct openssl *library = of(ssl);
 	struct emitter emitter = { { emit, ssl, NULL, true }, library, NULL };
 
 	if (library == NULL)
@@ -482,15 +484,16 @@ static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const st
 
 EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
 {
-	const struct openssl *library = of_session(ssl);
+	struct tls *t = tls_find_usual(ssl);
+	const struct openssl *library = t != NULL ? usual_of(ssl) : NULL;
 	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)len }, v;
 	struct io_send io;
 	int n;
 
-	if (library == NULL || len <= 0 || !tls_answer_begin(ssl, &io, &iov, &v))
-		return send_otherwise(ssl, library, buf, len, NULL, NULL);
+	if (library == NULL || len <= 0 || !tls_answer_begin(t, &io, &iov, &v))
+		return send_otherwise(ssl, buf, len, NULL, NULL);
 	n = OF(library, SSL_write)(ssl, v.iov_base, (int)v.iov_len);
-	return n == (int)v.iov_len ? (int)tls_answer_end(&io, n) : send_otherwise(ssl, library, NULL, n, &io, &v);
+	return n == (int)v.iov_len ? (int)tls_answer_end(&io, n) : send_otherwise(ssl, NULL, n, &io, &v);
 }
 
 static int send_ex(struct ssl_st *ssl, const struct openssl *library,

@@ -173,7 +173,7 @@ void tls_rebound(void *session, int fd)
 		if (is_alive(t) && conn_find(fd).conn == t->handle.conn)
 			t->fd = fd; /* a copy of the descriptor: the same connection, in whatever state it is */
 		else
-			tls_reset(session);
+			let_go(t); /* not as tls_reset: who left the library by longjmp is inside of it still */
 	}
 	errno = saved;
 }
@@ -346,12 +346,11 @@ static __attribute__((noinline)) void receive_nothing(struct tls_call *call, voi
 	errno = saved;
 }
 
-__attribute__((noinline)) long tls_received_nothing(struct tls *t, const struct tls_library *library, void *buf,
-                                                    size_t room, long received)
+long tls_received_nothing(struct tls *t, const struct tls_library *library, long received)
 {
 	struct tls_call call = { .session = t, .library = library, .receive = { .handle = t->handle, .fd = t->fd } };
 
-	receive_nothing(&call, buf, room, received, false);
+	receive_nothing(&call, NULL, 1, received, false);
 	return received;
 }
 

@@ -99,7 +99,7 @@ static inline __attribute__((always_inline)) void tls_leave(struct tls_call *cal
 }
 
 /* The end of a usual read (tls_usual.h) by which nothing came. Returns `received`. */
-long tls_received_nothing(struct tls *t, const struct tls_library *library, void *buf, size_t room, long received);
+long tls_received_nothing(struct tls *t, const struct tls_library *library, long received);
 
 /* Of a usual answer (tls_usual.h) not all was written. Leaves the session. */
 long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const struct iovec *v, long sent);

@@ -30,25 +30,22 @@ static inline __attribute__((always_inline)) void tls_leave_usual(void)
 	tls_mark.conn = NULL;
 }
 
-/* A read, around the real call. NULL: for tls_receive_begin. */
-static inline __attribute__((always_inline)) struct tls *tls_receive_begin_usual(const void *session)
+/* A read, before the real call. */
+static inline __attribute__((always_inline)) void tls_receive_begin_usual(const struct tls *t)
 {
-	struct tls *t = tls_find_usual(session);
-	struct conn *conn;
+	struct conn *conn = t->handle.conn;
 
-	if (t == NULL)
-		return NULL;
-	conn = t->handle.conn;
 	tls_enter_usual(t, conn);
 	if (current_has_request())
 		io_before_plain_read(conn, t->fd);
-	return t;
 }
 
-/* As tls_receive_end has it; returns `received`. */
-static inline __attribute__((always_inline)) long tls_receive_end_usual(struct tls *t,
-                                                                        const struct tls_library *library, void *buf,
-                                                                        size_t room, long received)
+/*
+ * `received` is the library's result, of a read of at least one byte. `nothing` is called where none came and that says something; what it
+ * returns is returned.
+ */
+static inline __attribute__((always_inline)) long tls_receive_end_usual(struct tls *t, void *buf, long received,
+                                                                        long (*nothing)(struct tls *t, long received))
 {
 	const struct conn *conn = t->handle.conn;
 
@@ -59,7 +56,7 @@ static inline __attribute__((always_inline)) long tls_receive_end_usual(struct t
 	if (received > 0)
 		return io_received_plain(t->handle, t->fd, buf, received);
 	if (config.export_traces || conn->role == CONN_OUTGOING)
-		return tls_received_nothing(t, library, buf, room, received);
+		return nothing(t, received);
 	return received;
 }
 
@@ -67,12 +64,10 @@ static inline __attribute__((always_inline)) long tls_receive_end_usual(struct t
  * A write of a usual answer (io.h): true: `v` is to be written, and tls_answer_end told of the result. `iov` is the program's. false:
  * for tls_send.
  */
-static inline __attribute__((always_inline)) bool tls_answer_begin(const void *session, struct io_send *io,
+static inline __attribute__((always_inline)) bool tls_answer_begin(const struct tls *t, struct io_send *io,
                                                                    const struct iovec *iov, struct iovec *v)
 {
-	struct tls *t = tls_find_usual(session);
-
-	if (t == NULL || t->busy || !io_answer_begin_plain(io, t->handle, t->fd, iov, v))
+	if (t->busy || !io_answer_begin_plain(io, t->handle, t->fd, iov, v))
 		return false;
 	tls_enter_usual(t, t->handle.conn);
 	tls_keep_quiet();

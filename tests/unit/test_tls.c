@@ -284,6 +284,26 @@ CORE_TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cip
 	fake_free(&f);
 }
 
+CORE_TEST(a_session_that_was_left_by_longjmp_and_is_given_another_descriptor_is_that_ones)
+{
+	int fd = core_accept(false), other = core_accept(false);
+	struct fake f = { .fd = fd, .role = CONN_SERVED };
+	struct tls_call call;
+
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	CHECK(tls_receive_begin(&call, &f, &fake_library));
+	tls_reset(&f);
+	f.fd = other;
+	tls_rebound(&f, other);
+	fake_read(&f, ASKED_OTHER, sizeof(ASKED_OTHER) - 1, false);
+	CHECK_INT(core_conn(other)->depth, 1);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	tls_end(&call, CONN_UNDECIDED);
+	fake_free(&f);
+	core_close(fd);
+	core_close(other);
+}
+
 CORE_TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it)
 {
 	int served = serve_one(), fd = core_connect();
@@ -468,6 +488,7 @@ int main(void)
 		TEST(a_session_whose_descriptor_was_closed_passes),
 		TEST(the_cipher_text_that_feeds_a_session_in_memory_is_nobodys_and_no_response),
 		TEST(who_never_came_back_from_the_library_takes_no_other_connection_for_cipher_text),
+		TEST(a_session_that_was_left_by_longjmp_and_is_given_another_descriptor_is_that_ones),
 		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
 		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),

@@ -103,10 +103,11 @@ static inline long fake_write(struct fake *f, const char *bytes, size_t len)
 {
 	struct tls_emitter emitter = { fake_emit, f, &fake_library, true };
 	struct iovec iov = { (void *)(uintptr_t)bytes, len }, v;
+	const struct tls *t = f->seldom || len == 0 ? NULL : tls_find_usual(f);
 	struct io_send io;
 	long n;
 
-	if (f->seldom || len == 0 || !tls_answer_begin(f, &io, &iov, &v))
+	if (t == NULL || !tls_answer_begin(t, &io, &iov, &v))
 		return tls_send(&emitter, bytes, len);
 	n = fake_emit(&emitter, v.iov_base, v.iov_len);
 	return n == (long)v.iov_len ? tls_answer_end(&io, n) : tls_answer_in_part(&emitter, &io, &v, n);
@@ -139,17 +140,24 @@ static inline void fake_write_all(struct fake *f, const char *bytes, size_t len)
 	}
 }
 
+static inline long fake_read_nothing(struct tls *t, long received)
+{
+	return tls_received_nothing(t, &fake_library, received);
+}
+
 static inline void fake_read(struct fake *f, const char *bytes, size_t len, bool peek)
 {
-	struct tls *t = peek || f->seldom ? NULL : tls_receive_begin_usual(f);
+	struct tls *t = peek || f->seldom ? NULL : tls_find_usual(f);
 	struct tls_call call;
 	char *exact = malloc(len);
 
 	memcpy(exact, bytes, len);
-	if (t != NULL)
-		CHECK(tls_receive_end_usual(t, &fake_library, exact, len, (long)len) == (long)len);
-	else if (tls_receive_begin(&call, f, &fake_library))
+	if (t != NULL) {
+		tls_receive_begin_usual(t);
+		CHECK(tls_receive_end_usual(t, exact, (long)len, fake_read_nothing) == (long)len);
+	} else if (tls_receive_begin(&call, f, &fake_library)) {
 		tls_receive_end(&call, exact, len, (long)len, peek);
+	}
 	free(exact);
 }
 
