@@ -128,6 +128,7 @@ struct hpack;
 #define HTTP2_REPEATED_MAX 64
 struct http2_repeated {
 	uint8_t len; /* of its bytes; 0: none */
+	bool request; /* a sound one; and it opened its stream */
 	bool grpc;
 	uint8_t grpc_status;
 	uint16_t seen, status, fields; /* as of the block */

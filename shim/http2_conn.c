@@ -136,6 +136,14 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 		uint64_t skipped = 0;
 		size_t used = 0;
 
+		if (c->may_be_nameless && in != NULL) {
+			used = sending ? http2_take_nameless_answers(conn, in, len) :
+			                 http2_take_known_requests(c, in, len);
+			in += used;
+			len -= used;
+			if (len == 0)
+				break;
+		}
 		if (in != NULL) {
 			status = http2_feed(&c->scanner, side, &ears->sink, in, len, &used);
 			in += used;
@@ -155,7 +163,7 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 }
 
 /* Whose waits are those for this connection? */
-static void note_only(struct conn *conn, const struct http2_conn *c)
+static void note_only(struct conn *conn, struct http2_conn *c)
 {
 	const struct http2_stream *only = http2_only_unanswered(c);
 
@@ -346,36 +354,37 @@ static void sent(struct conn *conn, const char *out, size_t len, struct request 
 
 /* What was found of them so far. */
 struct writers {
-	struct http2_stream *one;
+	uint32_t one; /* its stream; 0: none yet */
+	bool calls;
 	bool several, opens;
 };
 
-static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *iov, int count,
-                                        struct request **request);
-
-static void add_writer(const struct http2_conn *c, const struct http2_walk *w, struct writers *writers)
+static void add_writer(struct http2_conn *c, const struct http2_walk *w, struct writers *writers)
 {
-	struct http2_stream *s;
+	const struct http2_stream *s;
 
 	if (w->type != HTTP2_FRAME_DATA && w->type != HTTP2_FRAME_HEADERS && w->type != HTTP2_FRAME_CONTINUATION &&
 	    w->type != HTTP2_FRAME_RST_STREAM)
 		return;
-	s = http2_find_stream(c, w->stream);
-	/* Of an answer that was read ahead to its end a rest may be still to come. */
-	writers->several |= s == NULL && c->protocol.writes != writes_calls;
-	/* A call whose head was read ahead is one that is about to begin. */
-	if (s == NULL || (s->due && s->id % 2 != 0 && !s->ex.response_begun && c->protocol.writes == writes_calls)) {
-		writers->opens |= w->type == HTTP2_FRAME_HEADERS;
+	if (w->stream == writers->one && w->stream != 0)
 		return;
+	if (writers->calls) {
+		s = http2_find_stream(c, w->stream);
+		/* A call whose head was read ahead is one that is about to begin. */
+		if (s == NULL || (s->due && s->id % 2 != 0 && !s->ex.response_begun)) {
+			writers->opens |= w->type == HTTP2_FRAME_HEADERS;
+			return;
+		}
 	}
-	writers->several |= writers->one != NULL && writers->one != s;
-	writers->one = s;
+	/* Of an answer that was read ahead to its end a rest may be still to come. */
+	writers->several |= writers->one != 0 || (!writers->calls && !http2_has_stream(c, w->stream));
+	writers->one = w->stream;
 }
 
-static struct writers find_writers(const struct http2_conn *c, const struct iovec *iov, int count)
+static struct writers find_writers(struct http2_conn *c, const struct iovec *iov, int count, bool calls)
 {
 	struct http2_walk w = c->walk;
-	struct writers writers = { NULL, false, false };
+	struct writers writers = { .calls = calls };
 	int i;
 
 	if (w.left > 0)
@@ -398,17 +407,20 @@ static struct writers find_writers(const struct http2_conn *c, const struct iove
 static enum protocol_whose writes_answers(struct conn *conn, const struct iovec *iov, int count,
                                           struct request **request)
 {
-	struct writers writers = find_writers(http2_of(conn), iov, count);
+	struct http2_conn *c = http2_of(conn);
+	struct writers writers = find_writers(c, iov, count, false);
+	const struct http2_stream *one;
 
 	current_multiplexes();
-	if (writers.several)
-		return PROTOCOL_SEVERAL;
-	if (writers.one == NULL)
+	if (writers.one == 0)
 		return PROTOCOL_NOBODY;
+	if (writers.several || (c->unanswered > 1 && http2_is_nameless(c, writers.one)))
+		return PROTOCOL_SEVERAL;
+	one = http2_find_stream(c, writers.one);
 	/* One whose head was not read to its end has no name yet, and is refused. */
-	*request = writers.one->ex.request_headed ? writers.one->ex.request : NULL;
+	*request = one != NULL && one->ex.request_headed ? one->ex.request : NULL;
 	/* nginx sends what had to wait whenever it can: the request at hand may be another one. */
-	if (*request == NULL || (http2_of(conn)->unanswered > 1 && current_known() != *request))
+	if (*request == NULL || (c->unanswered > 1 && current_known() != *request))
 		return PROTOCOL_SEVERAL;
 	return PROTOCOL_ONE;
 }
@@ -433,11 +445,11 @@ static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *i
 	note_writer(conn, http2_of(conn));
 	if (stream_total(iov, count) > 0 && !http2_scan_ahead(conn, iov, count, 0) && conn->mode != CONN_PROTOCOL)
 		return PROTOCOL_NOBODY;
-	writers = find_writers(http2_of(conn), iov, count);
+	writers = find_writers(http2_of(conn), iov, count, true);
 	if (writers.several)
 		return PROTOCOL_SEVERAL;
-	if (writers.one != NULL && !writers.opens)
-		*request = writers.one->ex.request;
+	if (writers.one != 0 && !writers.opens)
+		*request = http2_find_stream(http2_of(conn), writers.one)->ex.request;
 	else if (unused && conn->opener == os_tid())
 		*request = conn->owner;
 	return *request != NULL ? PROTOCOL_ONE : PROTOCOL_NOBODY;
@@ -508,6 +520,7 @@ bool http2_begin(struct conn *conn)
 	/* What is answered matters to spans, and where something is inserted. */
 	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces && (!served || config.response_header.len == 0);
 	c->inserts = !served || config.response_header.len > 0;
+	c->may_be_nameless = served && !config.export_traces && !c->inserts;
 	c->ahead_hash = c->taken_hash = HASH_START;
 	if (!served) {
 		c->walk.left = HTTP2_PREFACE_LEN;

@@ -1,6 +1,7 @@
 /*
  * Shared by the files of the module http2_conn only: http2_conn.c (a connection that speaks HTTP/2, and its bytes),
- * http2_streams.c (its streams), http2_served.c (requests that come in), http2_call.c (requests that go out),
+ * http2_streams.c (its streams), http2_served.c (requests that come in), http2_nameless.c (those of them that nobody asks for),
+ * http2_call.c (requests that go out),
  * http2_insert.c (fields of ours in the program's frames).
  */
 #ifndef TRACESHIM_HTTP2_CONN_H
@@ -61,7 +62,11 @@ struct http2_conn {
 	struct http2 scanner;
 	struct http2_ears ears[2]; /* of what is received, of what is sent */
 	struct http2_stream *bucket[HTTP2_BUCKETS];
-	uint32_t open;             /* streams in the buckets */
+	/* By bucket: the stream of a request that nobody has asked for (http2_nameless.c), and whether its answer has begun; 0: none. */
+	uint32_t nameless[HTTP2_BUCKETS];
+	uint16_t nameless_process; /* in which they count as waiting; as struct request has it */
+	bool may_be_nameless;      /* is there nothing that every request is asked for? */
+	uint32_t open;             /* streams in the buckets, and nameless ones */
 	uint32_t unanswered;       /* of them, with a head, and whose answer is not complete */
 	struct http2_stream *last; /* whose head was completed last, while it is not closed: most likely the only one */
 	uint32_t begun;            /* requests whose heads were completed by the bytes at hand */
@@ -92,19 +97,37 @@ static inline enum http2_side http2_side_of(const struct conn *conn, bool sendin
 
 /* ---- http2_streams.c ---- */
 
-struct http2_stream *http2_find_stream(const struct http2_conn *c, uint32_t id);
+/* NULL: there is none. It may be named by that. */
+struct http2_stream *http2_find_stream(struct http2_conn *c, uint32_t id);
+/* Is there such a stream? */
+bool http2_has_stream(const struct http2_conn *c, uint32_t id);
 /* A new one; NULL: too many, or no memory: the connection says so (untracked). */
 struct http2_stream *http2_open_stream(struct http2_conn *c, uint32_t id);
 /* Its answer is complete (or never will be): out of the buckets, and free as soon as nothing is due for it. */
 void http2_close_stream(struct http2_conn *c, struct http2_stream *s);
 /* The one that is not answered, if there is one only and that is certain; else NULL. */
-struct http2_stream *http2_only_unanswered(const struct http2_conn *c);
+struct http2_stream *http2_only_unanswered(struct http2_conn *c);
 /* All of them end with the connection. */
 void http2_drop_streams(struct conn *conn, struct http2_conn *c);
 /* The head of the block that was just read is remembered until it is out. */
 void http2_make_due(struct http2_conn *c, struct http2_stream *s, const struct http2_block *block);
 /* The first one is out: who had it in hand? It is freed if it was closed. */
 void http2_pop_due(struct http2_conn *c);
+
+/* ---- http2_nameless.c ---- */
+
+/*
+ * The short ways, for connections whose requests may be nameless: the frames that `in` begins with, which came from the peer, as far as
+ * they are heads that are known; and what is sent, as far as it is of nameless ones. Return the bytes taken, as http2_feed would have
+ * taken them; the rest, and what they have not taken, is for that.
+ */
+size_t http2_take_known_requests(struct http2_conn *c, const char *in, size_t len);
+size_t http2_take_nameless_answers(struct conn *conn, const char *out, size_t len);
+bool http2_is_nameless(const struct http2_conn *c, uint32_t id);
+/* If it is nameless, make it a stream as others are. No memory: it is followed no further, as a stream that is one too many. */
+void http2_name_stream(struct http2_conn *c, uint32_t id);
+void http2_name_streams(struct http2_conn *c); /* all of them */
+void http2_forget_nameless(struct http2_conn *c);
 
 /* ---- http2_conn.c ---- */
 
@@ -119,6 +142,8 @@ bool http2_scan_ahead(struct conn *conn, const struct iovec *iov, int count, siz
 
 /* ---- http2_served.c, http2_call.c: what the scanner said. Never opaque by these. ---- */
 
+/* The stream whose request this is the beginning of, of which nothing was there before; NULL: it is not followed. */
+struct http2_stream *http2_open_request(struct http2_conn *c, uint32_t id);
 bool http2_served_wants(const char *name, size_t name_len);
 void http2_served_field(void *conn, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len);

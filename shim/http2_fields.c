@@ -131,6 +131,18 @@ static unsigned read_pseudo(struct http2_half *half, const char *name, size_t na
 	return (bit & (SEEN_PATH | SEEN_SCHEME)) && value_len == 0 ? bit | SEEN_EMPTY : bit;
 }
 
+/* Are the pseudo-fields of a request those that it must have? */
+static bool is_request(unsigned seen)
+{
+	if ((seen & SEEN_METHOD) == 0 || seen & SEEN_EMPTY)
+		return false;
+	if (seen & SEEN_CONNECT && !(seen & SEEN_PROTOCOL))
+		return (seen & (SEEN_AUTHORITY | SEEN_SCHEME | SEEN_PATH)) == SEEN_AUTHORITY;
+	if (seen & SEEN_PROTOCOL && !(seen & SEEN_CONNECT))
+		return false;
+	return (seen & SEEN_SCHEME) && (seen & SEEN_PATH);
+}
+
 void http2_block_begin(struct http2_half *half)
 {
 	half->seen = 0;
@@ -182,6 +194,7 @@ void http2_block_remember(struct http2_half *half)
 	block->status = half->block.status;
 	block->grpc = half->block.grpc;
 	block->grpc_status = half->block.grpc_status;
+	block->request = half->block.opens && is_request(half->seen) && !(half->seen & SEEN_WRONG);
 	block->len = half->kept_len;
 }
 
@@ -211,18 +224,6 @@ bool http2_block_field(struct http2_half *half, enum http2_side from, const char
 		said |= SEEN_WRONG;
 	half->seen |= (uint16_t)said;
 	return true;
-}
-
-/* Are the pseudo-fields of a request those that it must have? */
-static bool is_request(unsigned seen)
-{
-	if ((seen & SEEN_METHOD) == 0 || seen & SEEN_EMPTY)
-		return false;
-	if (seen & SEEN_CONNECT && !(seen & SEEN_PROTOCOL))
-		return (seen & (SEEN_AUTHORITY | SEEN_SCHEME | SEEN_PATH)) == SEEN_AUTHORITY;
-	if (seen & SEEN_PROTOCOL && !(seen & SEEN_CONNECT))
-		return false;
-	return (seen & SEEN_SCHEME) && (seen & SEEN_PATH);
 }
 
 void http2_block_end(struct http2_half *half, enum http2_side from)

@@ -1,8 +1,11 @@
 /*
- * Between http2.c, http2_fields.c, http2_settings.c and http2_extend.c only.
+ * Between http2.c, http2_fields.c, http2_settings.c, http2_extend.c, and the short ways of http2_nameless.c, only.
  */
 #ifndef TRACESHIM_HTTP2_INTERNAL_H
 #define TRACESHIM_HTTP2_INTERNAL_H
+
+#include <endian.h>
+#include <string.h>
 
 #include "http2.h"
 
@@ -35,7 +38,10 @@ static inline uint32_t http2_read_16(const unsigned char *bytes)
 
 static inline uint32_t http2_read_32(const unsigned char *bytes)
 {
-	return http2_read_16(bytes) << 16 | http2_read_16(bytes + 2);
+	uint32_t word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return be32toh(word);
 }
 
 /* The length of a frame, of its header's first bytes. */

@@ -15,17 +15,16 @@
 #include "counters.h"
 #include "span.h"
 
-/* The stream whose request this block begins, of which nothing was there before; NULL: it is not followed. */
-static struct http2_stream *begin_request(struct http2_conn *c, const struct http2_block *block)
+struct http2_stream *http2_open_request(struct http2_conn *c, uint32_t id)
 {
-	struct http2_stream *s = http2_open_stream(c, block->stream);
+	struct http2_stream *s = http2_open_stream(c, id);
 
 	if (s == NULL)
 		return NULL;
 	s->ex.request = request_new();
 	if (s->ex.request == NULL) {
 		c->untracked = true;
-		c->refused = block->stream;
+		c->refused = id;
 		http2_close_stream(c, s);
 		return NULL;
 	}
@@ -43,7 +42,7 @@ static struct http2_stream *find_opening(struct http2_conn *c, const struct http
 	if (!block->opens)
 		return NULL;
 	s = http2_find_stream(c, block->stream);
-	if (s == NULL && (s = begin_request(c, block)) != NULL)
+	if (s == NULL && (s = http2_open_request(c, block->stream)) != NULL)
 		propagate_begin(&s->ex.in, &s->ex.request->ctx);
 	return s;
 }
@@ -96,7 +95,7 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 	bool unsaid = s == NULL; /* no field of it was wanted */
 
 	if (unsaid && block->kind == HTTP2_REQUEST && block->sound)
-		s = begin_request(c, block);
+		s = http2_open_request(c, block->stream);
 	if (s == NULL)
 		return;
 	if (s->ex.span != NULL) {

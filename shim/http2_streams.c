@@ -23,13 +23,28 @@ static unsigned bucket_of(uint32_t id)
 	return id / 2 % HTTP2_BUCKETS;
 }
 
-struct http2_stream *http2_find_stream(const struct http2_conn *c, uint32_t id)
+static struct http2_stream *look_for(const struct http2_conn *c, uint32_t id)
 {
 	struct http2_stream *s = c->bucket[bucket_of(id)];
 
 	while (s != NULL && s->id != id)
 		s = s->next;
 	return s;
+}
+
+struct http2_stream *http2_find_stream(struct http2_conn *c, uint32_t id)
+{
+	struct http2_stream *s = look_for(c, id);
+
+	if (s != NULL || !http2_is_nameless(c, id))
+		return s;
+	http2_name_stream(c, id);
+	return look_for(c, id);
+}
+
+bool http2_has_stream(const struct http2_conn *c, uint32_t id)
+{
+	return look_for(c, id) != NULL || http2_is_nameless(c, id);
 }
 
 struct http2_stream *http2_open_stream(struct http2_conn *c, uint32_t id)
@@ -81,7 +96,7 @@ void http2_close_stream(struct http2_conn *c, struct http2_stream *s)
 		free_stream(s);
 }
 
-struct http2_stream *http2_only_unanswered(const struct http2_conn *c)
+struct http2_stream *http2_only_unanswered(struct http2_conn *c)
 {
 	struct http2_stream *s;
 	unsigned i;
@@ -90,6 +105,7 @@ struct http2_stream *http2_only_unanswered(const struct http2_conn *c)
 		return NULL;
 	if (c->last != NULL)
 		return c->last;
+	http2_name_streams(c);
 	for (i = 0; i < HTTP2_BUCKETS; i++)
 		for (s = c->bucket[i]; s != NULL; s = s->next)
 			if (s->ex.request_headed && !s->ex.response_done)
@@ -130,6 +146,7 @@ void http2_drop_streams(struct conn *conn, struct http2_conn *c)
 {
 	unsigned i;
 
+	http2_forget_nameless(c);
 	for (i = 0; i < HTTP2_BUCKETS; i++) {
 		while (c->bucket[i] != NULL) {
 			struct http2_stream *s = c->bucket[i];

@@ -19,8 +19,7 @@ POOL(large_texts, LIMIT_TEXT_LARGE, 8);
 static uint32_t waiting, behind; /* requests of this process that are counted as such */
 static uint16_t forks;           /* from the first process to this one */
 
-/* What a request that waits is marked with: another number than its parent's. Never 0. */
-static uint16_t this_process(void)
+uint16_t request_process(void)
 {
 	return (uint16_t)(forks + 1);
 }
@@ -82,7 +81,7 @@ void request_unref(struct request *r)
 
 static inline __attribute__((always_inline)) void count(uint16_t *where, uint32_t *counter)
 {
-	__atomic_store_n(where, this_process(), __ATOMIC_RELAXED);
+	__atomic_store_n(where, request_process(), __ATOMIC_RELAXED);
 	own_increase(counter);
 }
 
@@ -94,7 +93,7 @@ static inline __attribute__((always_inline)) void uncount(uint16_t *where, uint3
 	if (in == 0)
 		return;
 	__atomic_store_n(where, 0, __ATOMIC_RELAXED);
-	if (in == this_process())
+	if (in == request_process())
 		(void)own_decrease(counter);
 }
 
@@ -113,9 +112,14 @@ void request_end_waiting(struct request *r)
 
 bool request_others_wait(const struct request *r)
 {
-	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == this_process();
+	uint32_t own = __atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == request_process();
 
 	return __atomic_load_n(&waiting, __ATOMIC_RELAXED) != own;
+}
+
+void request_count_waiting(int32_t change)
+{
+	(void)__atomic_fetch_add(&waiting, (uint32_t)change, __ATOMIC_RELAXED);
 }
 
 uint32_t request_waiting(void)

@@ -65,6 +65,12 @@ void request_advance(struct request *r, enum request_state to);
  */
 void request_begin_waiting(struct request *r, bool behind);
 void request_end_waiting(struct request *r);
+/*
+ * The same for requests of which there is no more than their number; which process they count in is then the caller's to know: what
+ * `waiting` of a request is marked with, never 0, and another number in a parent and its child.
+ */
+void request_count_waiting(int32_t change);
+uint16_t request_process(void);
 /* Does any request but this one wait? */
 bool request_others_wait(const struct request *r);
 uint32_t request_waiting(void); /* how many do */
