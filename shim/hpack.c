@@ -486,18 +486,24 @@ static const unsigned char *take_integer(const unsigned char *in, const unsigned
 	return in + 1;
 }
 
-bool hpack_leaves_table(const char *block, size_t len)
+#define STATIC_ENTRIES 61u /* RFC 7541 appendix A */
+
+bool hpack_means_the_same(const char *block, size_t len, unsigned *entered)
 {
 	const unsigned char *in = (const unsigned char *)block, *end = in + len;
+	bool refers = false;
 	size_t n;
 
+	*entered = 0;
 	while (in < end) {
-		bool indexed = *in & 0x80;
+		bool indexed = *in & 0x80, enters = (*in & 0xc0) == 0x40;
 		int strings;
 
-		if (!indexed && *in & 0x60)
+		if ((*in & 0xe0) == 0x20)
 			return false;
-		in = take_integer(in, end, indexed ? 0x7f : 0x0f, &n);
+		in = take_integer(in, end, indexed ? 0x7f : enters ? 0x3f : 0x0f, &n);
+		*entered += enters;
+		refers |= n > STATIC_ENTRIES;
 		strings = indexed ? 0 : n == 0 ? 2 : 1;
 		for (; in != NULL && strings > 0; strings--) {
 			in = take_integer(in, end, 0x7f, &n);
@@ -507,5 +513,5 @@ bool hpack_leaves_table(const char *block, size_t len)
 		if (in == NULL)
 			return false;
 	}
-	return true;
+	return *entered == 0 || !refers;
 }

@@ -18,6 +18,9 @@
  */
 #define HPACK_TABLE_MAX 65536u
 
+#define HPACK_TABLE_DEFAULT 4096u /* RFC 9113 6.5.2 */
+#define HPACK_ENTRY_MIN 32u       /* what an entry without a name and a value takes of it: RFC 7541 4.1 */
+
 /* The longest name and the longest value: nghttp2's own limit. */
 #define HPACK_STRING_MAX 65536u
 
@@ -45,10 +48,10 @@ typedef bool (*hpack_field)(void *owner, const char *name, size_t name_len, cons
 bool hpack_feed(struct hpack *h, const char *in, size_t len, bool last, hpack_field field, void *owner);
 
 /*
- * Does this block, which was decoded, leave the table as it was? It has neither a field that is entered (RFC 7541 6.2.1) nor a new size
- * (6.3). Pure.
+ * Does this block, which was decoded, mean the same when it comes again at once? It says nothing of the table's size (RFC 7541 6.3), and
+ * where it enters fields (6.2.1), it refers to the static table only. *entered: how many it enters; 0: it leaves the table as it was. Pure.
  */
-bool hpack_leaves_table(const char *in, size_t len);
+bool hpack_means_the_same(const char *in, size_t len, unsigned *entered);
 
 /*
  * From the next block on the sender may use a table of `size` bytes, and must say first that its table is smaller if it

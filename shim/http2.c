@@ -9,7 +9,8 @@
  * A frame is judged by its header as far as that goes, so that nothing of it is believed before; what is reported of it
  * is reported at its last byte. Hence events do not depend on how the stream is split (the fuzz target's property).
  *
- * Memory: struct http2, and HPACK's decoders (hpack.h), of which a direction gets one with its first block. A block
+ * Memory: struct http2; HPACK's decoders (hpack.h), of which a direction gets one with its first block; a block of a pool where
+ * something is told again (http2_fields.c). A header block
  * counts against LIMIT_HEAD_BYTES, encoded and decoded, LIMIT_HEAD_FIELDS and HTTP2_CONTINUATIONS. Callers: any thread,
  * signal handler or forked child, one at a time for one connection.
  *
@@ -54,6 +55,7 @@ void http2_init(struct http2 *h, bool upgraded)
 		half->state = side == HTTP2_CLIENT ? STATE_PREFACE : STATE_HEADER;
 		half->max_frame = HTTP2_FRAME_MIN;
 		half->max_list = UINT32_MAX;
+		half->table = HPACK_TABLE_DEFAULT;
 	}
 	if (upgraded)
 		h->half[HTTP2_CLIENT].last = 1;
@@ -64,6 +66,7 @@ void http2_free(struct http2 *h)
 	for (int side = HTTP2_CLIENT; side <= HTTP2_SERVER; side++) {
 		hpack_free(h->half[side].hpack);
 		h->half[side].hpack = NULL;
+		http2_block_free(&h->half[side]);
 	}
 }
 
@@ -303,8 +306,23 @@ static bool pass_field(void *owner, const char *name, size_t name_len, const cha
 	if (in->sink == NULL || in->sink->field == NULL ||
 	    (in->sink->wants != NULL && !in->sink->wants(name, name_len)))
 		return true;
-	in->half->wanted = true;
+	http2_block_note_told(in->half, name, name_len, value, value_len);
 	in->sink->field(in->sink->owner, &in->half->block, name, name_len, value, value_len);
+	return true;
+}
+
+/* Is it the block that was there before? Then all that is to be told of it is told. */
+static bool repeats(const struct input *in, const char *block, size_t len)
+{
+	const struct http2_half *half = in->half;
+	const char *name, *value;
+	uint16_t lens[2];
+	size_t at = 0;
+
+	if (!http2_block_repeats(in->half, block, len))
+		return false;
+	while ((value = http2_block_told(half, &at, &name, lens)) != NULL)
+		in->sink->field(in->sink->owner, &half->block, name, lens[0], value, lens[1]);
 	return true;
 }
 
@@ -333,7 +351,7 @@ static enum http2_status take_fragment(struct input *in)
 	if (n > LIMIT_HEAD_BYTES - half->block_bytes)
 		return HTTP2_ALIEN;
 	half->block_bytes += (uint32_t)n;
-	if (half->undecoded || (whole && http2_block_repeats(half, fragment, n)))
+	if (half->undecoded || (whole && repeats(in, fragment, n)))
 		return HTTP2_MORE;
 	return http2_decoder(half) != NULL && hpack_feed(half->hpack, fragment, n, false, pass_field, in) ? HTTP2_MORE :
 	                                                                                                    HTTP2_ALIEN;
@@ -450,7 +468,7 @@ static enum http2_status take_block(struct input *in, uint32_t len)
 	half->remaining = 0;
 	half->block_bytes = len;
 	in->p += len;
-	if (half->undecoded || http2_block_repeats(half, fragment, len))
+	if (half->undecoded || repeats(in, fragment, len))
 		return finish_block(in);
 	if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, fragment, len, false, pass_field, in))
 		return HTTP2_ALIEN;

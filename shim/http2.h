@@ -2,7 +2,7 @@
  * Both directions of an HTTP/2 connection: bytes in, what happens to its streams out.
  *
  * The scanner is pure: no I/O, no lock, any split of the stream; safe in a signal handler. All it allocates is what
- * HPACK's tables need, from pools (hpack.h). It is strict like the strictest peer: what is a connection error to RFC
+ * HPACK's tables need, from pools (hpack.h), and a block of 512 bytes a direction for what is told again. It is strict like the strictest peer: what is a connection error to RFC
  * 9113 poisons the scanner for good, and what is an error of one stream makes that one's block unsound: nothing may be
  * concluded from it, and nothing be inserted.
  *
@@ -85,8 +85,8 @@ struct http2_block {
 
 struct http2_sink {
 	/*
-	 * Which fields are to be told of. The answer must be the same for as long as the connection lives: of a block that comes
-	 * again, and had none of them, nothing is decoded. NULL: all of them.
+	 * Which fields are to be told of. The answer must be the same for as long as the connection lives: a block that comes
+	 * again is not decoded, and what was told of it is told again. NULL: all of them.
 	 */
 	bool (*wants)(const char *name, size_t name_len);
 	/*
@@ -122,18 +122,29 @@ struct http2_settings {
 struct hpack;
 
 /*
- * A block that may come again: most requests of a client differ in nothing, or in what they have in HPACK's table. While that is
- * not changed, the same bytes mean the same.
+ * A block that may come again: most requests of a client differ in nothing, or in what they have in HPACK's table; and so do answers to
+ * them. While the table is as it was, the same bytes mean the same; and what does not refer to the table, means the same whatever is in it.
+ * What such a block enters into the table is due, until the decoder is needed for another one.
  */
-#define HTTP2_REPEATED_MAX 64
+#define HTTP2_REPEATED_MAX 192
 struct http2_repeated {
-	uint8_t len; /* of its bytes; 0: none */
-	bool request; /* a sound one; and it opened its stream */
+	uint8_t len;  /* of its bytes; 0: none */
+	bool request; /* a sound one, which opened its stream; nothing was told of it, and it enters nothing */
 	bool grpc;
 	uint8_t grpc_status;
 	uint16_t seen, status, fields; /* as of the block */
+	uint16_t due;                  /* so often it came, and the decoder does not know */
+	uint16_t enough; /* so often again, and there is nothing else in the table; 0: it enters nothing */
 	uint32_t list_bytes;
 	char bytes[HTTP2_REPEATED_MAX];
+};
+
+/* What was told of that block: each field's lengths, of name and value, and these. */
+#define HTTP2_TOLD_MAX 506
+struct http2_told {
+	uint32_t pool_word;
+	uint16_t len;
+	char text[HTTP2_TOLD_MAX];
 };
 
 /* One direction. Fields are the scanner's own but for those marked 'result', which the statuses above make valid. */
@@ -151,7 +162,7 @@ struct http2_half {
 	uint8_t part_len;         /* bytes kept in `part` */
 	uint8_t continuations;    /* of the block */
 	bool begun, in_block;     /* the first frame was there; more frames of a block are due */
-	bool known, wanted;       /* the block is the repeated one; the sink was told of a field of it */
+	bool known, untold;       /* the block is the repeated one; what was told of it has no room in `told` */
 	uint8_t kept_len;         /* bytes of the block in repeated.bytes, where these may be what comes again */
 	/*
 	 * The owner's, before the direction's first byte: its blocks are of no interest, and are not decoded. No field of theirs is
@@ -162,9 +173,11 @@ struct http2_half {
 	unsigned char part[16]; /* what is split over calls: a frame header, or another small element */
 	uint32_t max_frame;     /* acknowledged, of the other side's SETTINGS */
 	uint32_t max_list;
+	uint32_t table; /* the longest that HPACK's may be */
 	struct http2_settings announced[HTTP2_SETTINGS_PENDING];
 	struct http2_settings said; /* by this side's SETTINGS frame that is being read */
 	struct http2_repeated repeated;
+	struct http2_told *told; /* NULL: nothing was, yet */
 };
 
 struct http2 {

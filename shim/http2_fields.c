@@ -5,7 +5,11 @@
  * Unlike in HTTP/1 a wrong field is an error of its stream, not of the connection: frames say where the next block
  * begins. So nothing here poisons anything but what goes beyond the limits, and a block that breaks a rule is unsound.
  *
- * Pure; no memory but the half's. Callers: http2.c.
+ * A block that comes again is not decoded again. Where it enters fields into HPACK's table, they are entered when the decoder is asked for
+ * anything else. How often it came matters only as far as the table is filled: the table is the end of the sequence of all that was
+ * entered, as much of it as there is room for (RFC 7541 4.4), so that once the same fields fill it alone, more of them change nothing.
+ *
+ * Memory: the half's, and a block of a pool for what was told of the block that may come again. Callers: http2.c.
  *
  * Sources: RFC 9113 8.2 (fields), 8.3 (pseudo-fields), 8.5 (CONNECT); RFC 8441 (:protocol); RFC 9110 5.6.2 (tokens);
  * gRPC, doc/PROTOCOL-HTTP2.md.
@@ -16,6 +20,9 @@
 
 #include "hpack.h"
 #include "http1_head.h"
+#include "pool.h"
+
+POOL(tolds, sizeof(struct http2_told), 4);
 
 /* Bits of struct http2_half, `seen`. */
 #define SEEN_METHOD 0x001u
@@ -154,7 +161,7 @@ void http2_block_begin(struct http2_half *half)
 	half->block.grpc = false;
 	half->block.grpc_status = HTTP2_NO_GRPC_STATUS;
 	half->block.sound = false;
-	half->known = half->wanted = false;
+	half->known = half->untold = false;
 	half->kept_len = 0;
 }
 
@@ -166,11 +173,17 @@ bool http2_block_repeats(struct http2_half *half, const char *in, size_t len)
 	if (len == 0 || len > sizeof(before->bytes))
 		return false;
 	if (before->len != len || memcmp(before->bytes, in, len) != 0) {
+		if (before->due > 0)
+			(void)http2_decoder(half); /* if it cannot, it never will again */
 		before->len = 0;
 		memcpy(before->bytes, in, len);
 		half->kept_len = (uint8_t)len;
+		if (half->told != NULL)
+			half->told->len = 0;
 		return false;
 	}
+	if (before->due < before->enough)
+		before->due++;
 	half->seen = before->seen;
 	block->fields = before->fields;
 	block->list_bytes = before->list_bytes;
@@ -181,20 +194,67 @@ bool http2_block_repeats(struct http2_half *half, const char *in, size_t len)
 	return true;
 }
 
+void http2_block_note_told(struct http2_half *half, const char *name, size_t name_len, const char *value,
+                           size_t value_len)
+{
+	uint16_t lens[2] = { (uint16_t)name_len, (uint16_t)value_len };
+	char *out;
+
+	if (half->kept_len == 0 || half->untold)
+		return;
+	half->untold = true;
+	if (half->told == NULL) {
+		half->told = pool_take(&tolds);
+		if (half->told == NULL)
+			return;
+		half->told->len = 0;
+	}
+	if (name_len > HTTP2_TOLD_MAX || value_len > HTTP2_TOLD_MAX ||
+	    name_len + value_len + sizeof(lens) > HTTP2_TOLD_MAX - (size_t)half->told->len)
+		return;
+	out = half->told->text + half->told->len;
+	memcpy(out, lens, sizeof(lens));
+	memcpy(out + sizeof(lens), name, name_len);
+	if (value_len > 0)
+		memcpy(out + sizeof(lens) + name_len, value, value_len);
+	half->told->len = (uint16_t)(half->told->len + sizeof(lens) + name_len + value_len);
+	half->untold = false;
+}
+
+const char *http2_block_told(const struct http2_half *half, size_t *at, const char **name, uint16_t lens[2])
+{
+	if (half->told == NULL || *at == half->told->len)
+		return NULL;
+	memcpy(lens, half->told->text + *at, 2 * sizeof(lens[0]));
+	*name = half->told->text + *at + 2 * sizeof(lens[0]);
+	*at += 2 * sizeof(lens[0]) + lens[0] + lens[1];
+	return *name + lens[0];
+}
+
+void http2_block_free(struct http2_half *half)
+{
+	if (half->told != NULL)
+		pool_give(&tolds, half->told);
+	half->told = NULL;
+}
+
 void http2_block_remember(struct http2_half *half)
 {
 	struct http2_repeated *block = &half->repeated;
+	unsigned entered;
 
 	block->len = 0;
-	if (half->wanted || half->kept_len == 0 || !hpack_leaves_table(block->bytes, half->kept_len))
+	if (half->untold || half->kept_len == 0 || !hpack_means_the_same(block->bytes, half->kept_len, &entered))
 		return;
+	block->enough = entered > 0 ? (uint16_t)(half->table / (entered * HPACK_ENTRY_MIN) + 1) : 0;
 	block->seen = half->seen;
 	block->fields = half->block.fields;
 	block->list_bytes = half->block.list_bytes;
 	block->status = half->block.status;
 	block->grpc = half->block.grpc;
 	block->grpc_status = half->block.grpc_status;
-	block->request = half->block.opens && is_request(half->seen) && !(half->seen & SEEN_WRONG);
+	block->request = half->block.opens && is_request(half->seen) && !(half->seen & SEEN_WRONG) && entered == 0 &&
+	                 (half->told == NULL || half->told->len == 0);
 	block->len = half->kept_len;
 }
 

@@ -61,10 +61,16 @@ void http2_block_end(struct http2_half *half, enum http2_side from);
 
 /*
  * Of a block that is `in` and nothing else: is it the one that was there before? Then its fields have been taken. Else it is kept, and
- * when it was decoded, http2_block_remember makes it the one that may come again, where that can be.
+ * when it was decoded, http2_block_remember makes it the one that may come again, where that can be. What is told of it meanwhile, is
+ * noted.
  */
 bool http2_block_repeats(struct http2_half *half, const char *in, size_t len);
+void http2_block_note_told(struct http2_half *half, const char *name, size_t name_len, const char *value,
+                           size_t value_len);
 void http2_block_remember(struct http2_half *half);
+/* What was told of the block that repeats: the field at *at, which moves on. Returns its value; NULL: no more. */
+const char *http2_block_told(const struct http2_half *half, size_t *at, const char **name, uint16_t lens[2]);
+void http2_block_free(struct http2_half *half);
 
 /*
  * http2_settings.c. An entry of a SETTINGS frame (false: its value is an error), and the whole of it, for the direction
@@ -78,7 +84,7 @@ bool http2_settings_acknowledge(struct http2_half *half);
 /* The longest frame that may come in this direction. */
 uint32_t http2_settings_longest_frame(const struct http2_half *half);
 
-/* The direction's decoder. NULL: no memory. */
+/* The direction's decoder, which knows all that came. NULL: no memory. */
 struct hpack *http2_decoder(struct http2_half *half);
 
 #endif

@@ -59,10 +59,21 @@ bool http2_settings_announce(struct http2_half *half, const struct http2_setting
 	return true;
 }
 
+/* It was told when the block came. */
+static bool pass_by(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
+{
+	(void)owner, (void)name, (void)name_len, (void)value, (void)value_len;
+	return true;
+}
+
 struct hpack *http2_decoder(struct http2_half *half)
 {
 	if (half->hpack == NULL)
 		half->hpack = hpack_new();
+	for (; half->hpack != NULL && half->repeated.due > 0; half->repeated.due--) {
+		if (!hpack_feed(half->hpack, half->repeated.bytes, half->repeated.len, true, pass_by, NULL))
+			return NULL;
+	}
 	return half->hpack;
 }
 
@@ -75,6 +86,7 @@ static bool resize_table(struct http2_half *half, const struct http2_settings *n
 	struct hpack *decoder = half->undecoded ? NULL : http2_decoder(half);
 
 	half->repeated.len = 0;
+	half->table = now->table < HPACK_TABLE_MAX ? now->table : HPACK_TABLE_MAX;
 	if (half->undecoded)
 		return true;
 	if (decoder == NULL || (now->table_low < now->table && !hpack_change_table_size(decoder, now->table_low)))

@@ -938,7 +938,7 @@ static void a_block_that_comes_again_is_known(void **state)
 	end(&r);
 }
 
-static void a_block_with_a_wanted_field_is_read_each_time(void **state)
+static void what_was_told_of_a_block_is_told_again(void **state)
 {
 	static struct run r;
 
@@ -947,14 +947,54 @@ static void a_block_with_a_wanted_field_is_read_each_time(void **state)
 	assert_false(ASK(&r, GET_ROOT "\x00\x06"
 	                              "wanted\x01"
 	                              "v"));
-	assert_false(ASK(&r, GET_ROOT "\x00\x06"
-	                              "wanted\x01"
-	                              "v"));
+	assert_true(ASK(&r, GET_ROOT "\x00\x06"
+	                             "wanted\x01"
+	                             "v"));
 	assert_string_equal(r.trace, "wanted=v;wanted=v;");
+	assert_false(ASK(&r, GET_ROOT));
+	assert_true(ASK(&r, GET_ROOT));
+	assert_string_equal(r.trace, "wanted=v;wanted=v;");
+	assert_false(ASK(&r, GET_ROOT "\x00\x06"
+	                              "wanted\x00"
+	                              "\x00\x06"
+	                              "wanted\x01"
+	                              "w"));
+	assert_true(ASK(&r, GET_ROOT "\x00\x06"
+	                             "wanted\x00"
+	                             "\x00\x06"
+	                             "wanted\x01"
+	                             "w"));
+	assert_string_equal(r.trace, "wanted=v;wanted=v;wanted=;wanted=w;wanted=;wanted=w;");
 	end(&r);
 }
 
-static void a_block_that_changes_the_table_is_read_each_time(void **state)
+/* Of a field that is in the table, few bytes say as much as one likes. */
+static void what_has_no_room_to_be_told_again_is_read_again(void **state)
+{
+	static const char enters[] = GET_ROOT "\x40\x06"
+					      "wanted\x7f"; /* its length: 127, and what is behind */
+	size_t room = HTTP2_TOLD_MAX - strlen("wanted") - 2 * sizeof(uint16_t);
+	static struct run r;
+
+	(void)state;
+	for (size_t len = room - 1; len <= room + 1; len++) {
+		char in[sizeof(enters) - 1 + 2 + HTTP2_TOLD_MAX], told[64];
+
+		memset(in, 'v', sizeof(in));
+		memcpy(in, enters, sizeof(enters) - 1);
+		in[sizeof(enters) - 1] = (char)((len - 127) | 128);
+		in[sizeof(enters)] = (char)((len - 127) >> 7);
+		begin_asking(&r);
+		assert_false(ask_again(&r, in, sizeof(enters) + 1 + len));
+		assert_false(ASK(&r, GET_ROOT "\xbe"));
+		assert_int_equal(ASK(&r, GET_ROOT "\xbe"), len <= room);
+		snprintf(told, sizeof(told), "<6>=<%zu>;<6>=<%zu>;<6>=<%zu>;", len, len, len);
+		assert_string_equal(r.trace, told);
+		end(&r);
+	}
+}
+
+static void a_block_that_enters_fields_is_known_and_enters_them_each_time(void **state)
 {
 	static struct run r;
 	const struct http2_block *block = &r.h.half[HTTP2_CLIENT].block;
@@ -964,9 +1004,10 @@ static void a_block_that_changes_the_table_is_read_each_time(void **state)
 	assert_false(ASK(&r, GET_ROOT "\x40\x01"
 	                              "n\x01"
 	                              "v"));
-	assert_false(ASK(&r, GET_ROOT "\x40\x01"
-	                              "n\x01"
-	                              "v"));
+	assert_true(ASK(&r, GET_ROOT "\x40\x01"
+	                             "n\x01"
+	                             "v"));
+	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 1 + 4 * 32);
 	assert_false(ASK(&r, GET_ROOT "\xbf")); /* so there are two */
 	assert_true(ASK(&r, GET_ROOT "\xbf"));
 	assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + 1 + 1 + 4 * 32);
@@ -977,6 +1018,27 @@ static void a_block_that_changes_the_table_is_read_each_time(void **state)
 	assert_true(ASK(&r, GET_ROOT "\xbe"));
 	assert_false(ASK(&r, "\x20" GET_ROOT)); /* emptied */
 	assert_false(ASK(&r, "\x20" GET_ROOT));
+	end(&r);
+}
+
+static void a_block_that_enters_what_it_has_of_the_table_is_read_each_time(void **state)
+{
+	static struct run r;
+	const struct http2_block *block = &r.h.half[HTTP2_CLIENT].block;
+
+	(void)state;
+	begin_asking(&r);
+	assert_false(ASK(&r, GET_ROOT "\x40\x01"
+	                              "n\x01"
+	                              "v"));
+	assert_false(ASK(&r, GET_ROOT "\x40\x02"
+	                              "nn\x01"
+	                              "v"));
+	for (int i = 0; i < 4; i++) { /* the name of the last but one, in turn */
+		assert_false(ASK(&r, GET_ROOT "\x7f\x00\x01"
+		                              "v"));
+		assert_int_equal(block->list_bytes, 7 + 3 + 7 + 4 + 5 + 1 + (i % 2 == 0 ? 1 : 2) + 1 + 4 * 32);
+	}
 	end(&r);
 }
 
@@ -1188,8 +1250,10 @@ int main(void)
 		cmocka_unit_test(a_block_that_is_too_long_is_alien),
 		cmocka_unit_test(what_hpack_cannot_decode_is_alien),
 		cmocka_unit_test(a_block_that_comes_again_is_known),
-		cmocka_unit_test(a_block_with_a_wanted_field_is_read_each_time),
-		cmocka_unit_test(a_block_that_changes_the_table_is_read_each_time),
+		cmocka_unit_test(what_was_told_of_a_block_is_told_again),
+		cmocka_unit_test(what_has_no_room_to_be_told_again_is_read_again),
+		cmocka_unit_test(a_block_that_enters_fields_is_known_and_enters_them_each_time),
+		cmocka_unit_test(a_block_that_enters_what_it_has_of_the_table_is_read_each_time),
 		cmocka_unit_test(a_block_is_read_again_after_settings_of_the_table),
 		cmocka_unit_test(skipped_bytes_are_data_or_alien),
 		cmocka_unit_test(an_upgraded_connection_has_its_first_stream),
