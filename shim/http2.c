@@ -458,21 +458,16 @@ static enum http2_status take_payload(struct input *in)
 static enum http2_status take_block(struct input *in, uint32_t len)
 {
 	struct http2_half *half = in->half;
-	const char *fragment = in->p + FRAME_HEADER;
+	enum http2_status status;
 
 	half->remaining = len;
-	in->p = fragment;
-	if (begin_block(in) != HTTP2_MORE || len > LIMIT_HEAD_BYTES)
+	in->p += FRAME_HEADER;
+	if (begin_block(in) != HTTP2_MORE)
 		return HTTP2_ALIEN;
 	note_block_frame(in);
-	half->remaining = 0;
-	half->block_bytes = len;
-	in->p += len;
-	if (half->undecoded || repeats(in, fragment, len))
-		return finish_block(in);
-	if (http2_decoder(half) == NULL || !hpack_feed(half->hpack, fragment, len, false, pass_field, in))
-		return HTTP2_ALIEN;
-	return finish_block(in);
+	status = take_fragment(in);
+	half->state = STATE_HEADER;
+	return status == HTTP2_MORE ? finish_block(in) : status;
 }
 
 /*
@@ -556,27 +551,20 @@ enum http2_status http2_skip(struct http2 *h, enum http2_side from, const struct
                              uint64_t *used)
 {
 	struct http2_half *half = &h->half[from];
-	struct input input = { .h = h, .half = half, .sink = sink, .from = from };
 	uint32_t room = half->state == STATE_DATA ? half->remaining - half->pad : 0;
 	enum http2_status status = HTTP2_MORE;
-	uint64_t n = len < room ? len : room;
+	size_t n = len < room ? (size_t)len : room, taken;
 
-	if (n > 0 && !h->alien) {
-		half->remaining -= (uint32_t)n;
-		if (n == room)
-			half->state = STATE_PADDING;
-		if (sink != NULL && sink->data != NULL)
-			sink->data(sink->owner, half->stream, (size_t)n);
-		if (half->remaining == 0)
-			status = finish_frame(&input);
-	}
+	/* Data, whose bytes are counted, and not looked at. */
+	if (n > 0)
+		status = http2_feed(h, from, sink, (const char *)half, n, &taken);
+	*used = n;
 	if (h->alien || (n < len && status != HTTP2_END)) {
 		h->alien = true;
-		status = HTTP2_ALIEN;
-		n = len;
+		half->taken += len - n;
+		*used = len;
+		return HTTP2_ALIEN;
 	}
-	*used = n;
-	half->taken += n;
 	return status;
 }
 
@@ -587,7 +575,7 @@ uint32_t http2_left(const struct http2_half *half)
 	return half->state == STATE_HEADER ? 0 : half->remaining;
 }
 
-bool http2_between_frames(const struct http2 *h, enum http2_side from)
+__attribute__((noinline)) bool http2_between_frames(const struct http2 *h, enum http2_side from)
 {
 	const struct http2_half *half = &h->half[from];
 

@@ -58,29 +58,7 @@ void http2_call_field(void *owner, const struct http2_block *block, const char *
 		s->ex.own |= propagate_own_header(name, name_len);
 }
 
-void http2_call_data(void *owner, uint32_t stream, size_t len)
-{
-	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
-
-	if (s != NULL && s->ex.span != NULL)
-		span_count_up(&s->ex, len);
-}
-
-static void finish(struct conn *conn, struct http2_stream *s)
-{
-	if (s->ex.span != NULL)
-		span_end(conn, &s->ex, false);
-	http2_close_stream(http2_of(conn), s);
-}
-
-static void give_up(struct conn *conn, struct http2_stream *s)
-{
-	if (s->ex.span != NULL)
-		span_drop(conn, &s->ex);
-	http2_close_stream(http2_of(conn), s);
-}
-
-static void take_call(struct conn *conn, const struct http2_block *block)
+void http2_take_call(struct conn *conn, const struct http2_block *block)
 {
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
@@ -97,7 +75,7 @@ static void take_call(struct conn *conn, const struct http2_block *block)
 			span_take_grpc(s->ex.span, block->grpc, HTTP2_NO_GRPC_STATUS);
 	}
 	if (!s->ex.request_headed && (block->kind != HTTP2_REQUEST || !block->sound)) {
-		give_up(conn, s);
+		http2_give_up_stream(conn, c, s);
 		return;
 	}
 	s->ex.request_done |= block->end_stream;
@@ -158,36 +136,12 @@ void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request 
 		span_own_call_as(conn, &s->ex, s->ex.request, ids);
 }
 
-void http2_call_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
-{
-	struct http2_stream *s;
-
-	if (status == HTTP2_BLOCK) {
-		take_call(conn, &half->block);
-		return;
-	}
-	if ((status != HTTP2_RESET && status != HTTP2_END) ||
-	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
-		return;
-	if (status == HTTP2_RESET)
-		give_up(conn, s);
-	else
-		s->ex.request_done = true;
-}
-
 /* ---- what the peer answers ---- */
 
-void http2_reply_data(void *owner, uint32_t stream, size_t len)
+void http2_take_reply(struct conn *conn, const struct http2_block *block)
 {
-	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
-
-	if (s != NULL && s->ex.span != NULL)
-		span_count_down(&s->ex, len);
-}
-
-static void take_reply(struct conn *conn, const struct http2_block *block)
-{
-	struct http2_stream *s = http2_find_stream(http2_of(conn), block->stream);
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s = http2_find_stream(c, block->stream);
 
 	if (s == NULL || block->kind == HTTP2_PROMISE)
 		return;
@@ -204,22 +158,5 @@ static void take_reply(struct conn *conn, const struct http2_block *block)
 		s->ex.down.status = block->status;
 	}
 	if (block->end_stream)
-		finish(conn, s);
-}
-
-void http2_reply_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
-{
-	struct http2_stream *s;
-
-	if (status == HTTP2_BLOCK) {
-		take_reply(conn, &half->block);
-		return;
-	}
-	if ((status != HTTP2_RESET && status != HTTP2_END) ||
-	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
-		return;
-	if (status == HTTP2_END)
-		finish(conn, s);
-	else
-		give_up(conn, s);
+		http2_finish_stream(conn, c, s);
 }

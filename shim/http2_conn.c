@@ -23,6 +23,7 @@
 #include "counters.h"
 #include "current.h"
 #include "pool.h"
+#include "span.h"
 
 POOL(http2_conns, sizeof(struct http2_conn), 4);
 
@@ -102,26 +103,59 @@ static bool walk_unseen(struct http2_walk *w, size_t len)
 
 /* ---- feeding ---- */
 
-static void open_ears(struct conn *conn, struct http2_conn *c)
+static void count_request_data(void *owner, uint32_t stream, size_t len)
 {
-	struct http2_ears *in = &c->ears[false], *out = &c->ears[true];
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_up(&s->ex, len);
+}
+
+static void count_answer_data(void *owner, uint32_t stream, size_t len)
+{
+	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
+
+	if (s != NULL && s->ex.span != NULL)
+		span_count_down(&s->ex, len);
+}
+
+static void open_sinks(struct conn *conn, struct http2_conn *c, bool served)
+{
+	struct http2_sink *requests = &c->sinks[!served], *answers = &c->sinks[served];
+
 	bool whole = config.export_traces;
 
-	if (conn_role(conn) == CONN_SERVED) {
-		*in = (struct http2_ears){ { http2_served_wants, http2_served_field, whole ? http2_served_data : NULL,
-			                     conn },
-			                   http2_served_event };
-		*out = (struct http2_ears){ { http2_answer_wants,
-			                      config.response_header.len > 0 ? http2_answer_field : NULL,
-			                      whole ? http2_answer_data : NULL, conn },
-			                    http2_answer_event };
-	} else {
-		*in = (struct http2_ears){ { http2_call_wants, NULL, whole ? http2_reply_data : NULL, conn },
-			                   http2_reply_event };
-		*out = (struct http2_ears){
-			{ http2_call_wants, http2_call_field, whole ? http2_call_data : NULL, conn }, http2_call_event
-		};
+	requests->owner = answers->owner = conn;
+	requests->wants = served ? http2_served_wants : http2_call_wants;
+	requests->field = served ? http2_served_field : http2_call_field;
+	requests->data = whole ? count_request_data : NULL;
+	answers->wants = http2_answer_wants;
+	answers->field = served && config.response_header.len > 0 ? http2_answer_field : NULL;
+	answers->data = whole ? count_answer_data : NULL;
+}
+
+/* What the scanner stopped at. */
+static void take_event(struct conn *conn, bool sending, enum http2_status status, const struct http2_half *half)
+{
+	bool served = conn_role(conn) == CONN_SERVED;
+	struct http2_conn *c = http2_of(conn);
+	struct http2_stream *s;
+
+	if (status == HTTP2_BLOCK) {
+		if (served)
+			(sending ? http2_take_answer : http2_take_request)(conn, &half->block);
+		else
+			(sending ? http2_take_call : http2_take_reply)(conn, &half->block);
+		return;
 	}
+	if ((status != HTTP2_RESET && status != HTTP2_END) || (s = http2_find_stream(c, half->stream)) == NULL)
+		return;
+	if (status == HTTP2_RESET || (served && sending && !s->ex.request_headed))
+		http2_give_up_stream(conn, c, s);
+	else if (served == sending)
+		http2_finish_stream(conn, c, s);
+	else
+		s->ex.request_done = true;
 }
 
 /* false: the connection is opaque now. in NULL: nobody saw them. */
@@ -129,7 +163,7 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
 	enum http2_side side = http2_side_of(conn, sending);
-	const struct http2_ears *ears = &c->ears[sending];
+	const struct http2_sink *sink = &c->sinks[sending];
 
 	while (len > 0) {
 		enum http2_status status;
@@ -137,18 +171,17 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 		size_t used = 0;
 
 		if (c->may_be_nameless && in != NULL) {
-			used = sending ? http2_take_nameless_answers(conn, in, len) :
-			                 http2_take_known_requests(c, in, len);
+			used = sending ? http2_take_answers(conn, in, len) : http2_take_known_requests(c, in, len);
 			in += used;
 			len -= used;
 			if (len == 0)
 				break;
 		}
 		if (in != NULL) {
-			status = http2_feed(&c->scanner, side, &ears->sink, in, len, &used);
+			status = http2_feed(&c->scanner, side, sink, in, len, &used);
 			in += used;
 		} else {
-			status = http2_skip(&c->scanner, side, &ears->sink, len, &skipped);
+			status = http2_skip(&c->scanner, side, sink, len, &skipped);
 			used = (size_t)skipped;
 		}
 		len -= used;
@@ -157,7 +190,7 @@ static bool feed(struct conn *conn, bool sending, const char *in, size_t len)
 			return false;
 		}
 		if (status != HTTP2_MORE)
-			ears->event(conn, status, &c->scanner.half[side]);
+			take_event(conn, sending, status, &c->scanner.half[side]);
 	}
 	return true;
 }
@@ -516,7 +549,7 @@ bool http2_begin(struct conn *conn)
 		                         .ended = ended,
 		                         .drop = drop };
 	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
-	open_ears(conn, c);
+	open_sinks(conn, c, served);
 	/* What is answered matters to spans, and where something is inserted. */
 	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces && (!served || config.response_header.len == 0);
 	c->inserts = !served || config.response_header.len > 0;

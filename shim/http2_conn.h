@@ -51,30 +51,26 @@ struct http2_stream {
 
 #define HTTP2_BUCKETS 64u
 
-/* Who hears what is said in one direction. */
-struct http2_ears {
-	struct http2_sink sink;
-	void (*event)(struct conn *conn, enum http2_status status, const struct http2_half *half);
-};
-
 struct http2_conn {
 	struct protocol protocol; /* first: conn->protocol leads here */
 	struct http2 scanner;
-	struct http2_ears ears[2]; /* of what is received, of what is sent */
+	struct http2_sink sinks[2]; /* of what is received, of what is sent */
 	struct http2_stream *bucket[HTTP2_BUCKETS];
 	/* By bucket: the stream of a request that nobody has asked for (http2_nameless.c), and whether its answer has begun; 0: none. */
 	uint32_t nameless[HTTP2_BUCKETS];
+	uint32_t nameless_open;    /* how many there are */
 	uint16_t nameless_process; /* in which they count as waiting; as struct request has it */
 	bool may_be_nameless;      /* is there nothing that every request is asked for? */
 	uint32_t open;             /* streams in the buckets, and nameless ones */
 	uint32_t unanswered;       /* of them, with a head, and whose answer is not complete */
-	struct http2_stream *last; /* whose head was completed last, while it is not closed: most likely the only one */
-	uint32_t begun;            /* requests whose heads were completed by the bytes at hand */
-	uint32_t refused;          /* the stream that could not be followed */
-	bool untracked;            /* there were more streams than are followed: nobody can say who is the only one */
-	bool inserts;              /* heads that are sent are remembered for an insertion */
-	int32_t writer;            /* calls: the thread that has sent them all so far; 0: none yet */
-	bool shared;               /* several threads send, or may leave it to each other */
+	struct http2_stream *
+		last; /* whose head was completed last, or got a name, while it is not closed: most likely the only one */
+	uint32_t begun;   /* requests whose heads were completed by the bytes at hand */
+	uint32_t refused; /* the stream that could not be followed */
+	bool untracked;   /* there were more streams than are followed: nobody can say who is the only one */
+	bool inserts;     /* heads that are sent are remembered for an insertion */
+	int32_t writer;   /* calls: the thread that has sent them all so far; 0: none yet */
+	bool shared;      /* several threads send, or may leave it to each other */
 
 	/* What the program sends. The scanner may be ahead of what the kernel took: half->taken - sent bytes. */
 	uint64_t sent;
@@ -103,10 +99,13 @@ struct http2_stream *http2_find_stream(struct http2_conn *c, uint32_t id);
 bool http2_has_stream(const struct http2_conn *c, uint32_t id);
 /* A new one; NULL: too many, or no memory: the connection says so (untracked). */
 struct http2_stream *http2_open_stream(struct http2_conn *c, uint32_t id);
-/* Its answer is complete (or never will be): out of the buckets, and free as soon as nothing is due for it. */
+/* Out of the buckets, and free as soon as nothing is due for it. */
 void http2_close_stream(struct http2_conn *c, struct http2_stream *s);
 /* The one that is not answered, if there is one only and that is certain; else NULL. */
 struct http2_stream *http2_only_unanswered(struct http2_conn *c);
+/* Its answer has ended; or never will: it is closed. */
+void http2_finish_stream(struct conn *conn, struct http2_conn *c, struct http2_stream *s);
+void http2_give_up_stream(struct conn *conn, struct http2_conn *c, struct http2_stream *s);
 /* All of them end with the connection. */
 void http2_drop_streams(struct conn *conn, struct http2_conn *c);
 /* The head of the block that was just read is remembered until it is out. */
@@ -118,12 +117,15 @@ void http2_pop_due(struct http2_conn *c);
 
 /*
  * The short ways, for connections whose requests may be nameless: the frames that `in` begins with, which came from the peer, as far as
- * they are heads that are known; and what is sent, as far as it is of nameless ones. Return the bytes taken, as http2_feed would have
+ * they are heads that are known; and what is sent, as far as it is answers. Return the bytes taken, as http2_feed would have
  * taken them; the rest, and what they have not taken, is for that.
  */
 size_t http2_take_known_requests(struct http2_conn *c, const char *in, size_t len);
-size_t http2_take_nameless_answers(struct conn *conn, const char *out, size_t len);
-bool http2_is_nameless(const struct http2_conn *c, uint32_t id);
+size_t http2_take_answers(struct conn *conn, const char *out, size_t len);
+static inline bool http2_is_nameless(const struct http2_conn *c, uint32_t id)
+{
+	return id != 0 && (c->nameless[id / 2 % HTTP2_BUCKETS] & INT32_MAX) == id;
+}
 /* If it is nameless, make it a stream as others are. No memory: it is followed no further, as a stream that is one too many. */
 void http2_name_stream(struct http2_conn *c, uint32_t id);
 void http2_name_streams(struct http2_conn *c); /* all of them */
@@ -147,21 +149,17 @@ struct http2_stream *http2_open_request(struct http2_conn *c, uint32_t id);
 bool http2_served_wants(const char *name, size_t name_len);
 void http2_served_field(void *conn, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len);
-void http2_served_data(void *conn, uint32_t stream, size_t len);
-void http2_served_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+void http2_take_request(struct conn *conn, const struct http2_block *block);
 bool http2_answer_wants(const char *name, size_t name_len);
 void http2_answer_field(void *conn, const struct http2_block *block, const char *name, size_t name_len,
                         const char *value, size_t value_len);
-void http2_answer_data(void *conn, uint32_t stream, size_t len);
-void http2_answer_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+void http2_take_answer(struct conn *conn, const struct http2_block *block);
 
 bool http2_call_wants(const char *name, size_t name_len);
 void http2_call_field(void *conn, const struct http2_block *block, const char *name, size_t name_len, const char *value,
                       size_t value_len);
-void http2_call_data(void *conn, uint32_t stream, size_t len);
-void http2_call_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
-void http2_reply_data(void *conn, uint32_t stream, size_t len);
-void http2_reply_event(struct conn *conn, enum http2_status status, const struct http2_half *half);
+void http2_take_call(struct conn *conn, const struct http2_block *block);
+void http2_take_reply(struct conn *conn, const struct http2_block *block);
 /* Who makes the call: the first answer counts. `ids`: as what it is recorded, NULL: it got no fields of ours; then it is final. */
 void http2_note_caller(const struct http2_conn *c, struct http2_stream *s, struct request *caller);
 void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request *caller, const struct span_ids *ids);

@@ -55,32 +55,34 @@ static bool is_value(const char *value, size_t len)
 	return http1_find_control(value, value + len) == value + len;
 }
 
-/* Fields that say how HTTP/1 frames its messages. */
-static bool is_of_connection(const char *name, size_t len, const char *value, size_t value_len)
-{
-	switch (len) {
-	case 2: return IS(name, len, "te") && !IS(value, value_len, "trailers");
-	case 7: return IS(name, len, "upgrade");
-	case 10: return IS(name, len, "connection") || IS(name, len, "keep-alive");
-	case 16: return IS(name, len, "proxy-connection");
-	case 17: return IS(name, len, "transfer-encoding");
-	default: return false;
-	}
-}
+/* Names that mean something here; those of pseudo-fields are in the order of their bits in `seen`. */
+enum name {
+	NAME_METHOD,
+	NAME_SCHEME,
+	NAME_AUTHORITY,
+	NAME_PATH,
+	NAME_PROTOCOL,
+	NAME_STATUS,
+	NAME_CONTENT_TYPE,
+	NAME_GRPC_STATUS,
+	NAME_TE,
+	NAME_OF_CONNECTION, /* and all behind it: fields that say how HTTP/1 frames its messages */
+	NAME_OTHER = 14
+};
 
-static unsigned pseudo_bit(const char *name, size_t len)
+static unsigned find_name(const char *name, size_t len)
 {
-	switch (len) {
-	case 5: return IS(name, len, ":path") ? SEEN_PATH : SEEN_WRONG;
-	case 7:
-		return IS(name, len, ":method") ? SEEN_METHOD :
-		       IS(name, len, ":scheme") ? SEEN_SCHEME :
-		       IS(name, len, ":status") ? SEEN_STATUS :
-		                                  SEEN_WRONG;
-	case 9: return IS(name, len, ":protocol") ? SEEN_PROTOCOL : SEEN_WRONG;
-	case 10: return IS(name, len, ":authority") ? SEEN_AUTHORITY : SEEN_WRONG;
-	default: return SEEN_WRONG;
+	static const char names[] = "\7:method\7:scheme\12:authority\5:path\11:protocol\7:status"
+				    "\14content-type\13grpc-status\2te"
+				    "\7upgrade\12connection\12keep-alive\20proxy-connection\21transfer-encoding";
+	const char *at = names;
+	unsigned found = 0;
+
+	while (found < NAME_OTHER && ((size_t)*at != len || memcmp(at + 1, name, len) != 0)) {
+		at += 1 + *at;
+		found++;
 	}
+	return found;
 }
 
 /* Three digits, of which the first says that there is such a class; else 0. */
@@ -98,33 +100,53 @@ static uint16_t read_status(const char *value, size_t len)
 	return (uint16_t)status;
 }
 
-/* What gRPC says in fields: that it is it, and how a call went (its PROTOCOL-HTTP2.md; a status is 0 to 16). */
-static void read_grpc(struct http2_block *block, const char *name, size_t len, const char *value, size_t value_len)
+/* Is this content-type gRPC's? (its PROTOCOL-HTTP2.md, as what follows) */
+static bool is_grpc(const char *value, size_t len)
 {
 	static const char type[] = "application/grpc";
 	size_t type_len = sizeof(type) - 1;
+
+	return len >= type_len && memcmp(value, type, type_len) == 0 &&
+	       (len == type_len || value[type_len] == '+' || value[type_len] == ';');
+}
+
+/* How a call of gRPC went: 0 to 16. */
+static uint8_t read_grpc_status(const char *value, size_t len)
+{
 	unsigned status = 0;
 
-	if (IS(name, len, "content-type")) {
-		block->grpc = value_len >= type_len && memcmp(value, type, type_len) == 0 &&
-		              (value_len == type_len || value[type_len] == '+' || value[type_len] == ';');
-	} else if (IS(name, len, "grpc-status") && value_len >= 1 && value_len <= 2) {
-		for (size_t i = 0; i < value_len; i++) {
-			if (value[i] < '0' || value[i] > '9')
-				return;
-			status = status * 10 + (unsigned)(value[i] - '0');
-		}
-		if (status <= 16)
-			block->grpc_status = (uint8_t)status;
+	if (len < 1 || len > 2)
+		return HTTP2_NO_GRPC_STATUS;
+	for (size_t i = 0; i < len; i++) {
+		if (value[i] < '0' || value[i] > '9')
+			return HTTP2_NO_GRPC_STATUS;
+		status = status * 10 + (unsigned)(value[i] - '0');
+	}
+	return status <= 16 ? (uint8_t)status : HTTP2_NO_GRPC_STATUS;
+}
+
+/* Returns the bits of a regular field. */
+static unsigned read_regular(struct http2_block *block, unsigned name, const char *value, size_t value_len)
+{
+	uint8_t status;
+
+	switch (name) {
+	case NAME_CONTENT_TYPE: block->grpc = is_grpc(value, value_len); return SEEN_REGULAR;
+	case NAME_GRPC_STATUS:
+		status = read_grpc_status(value, value_len);
+		if (status != HTTP2_NO_GRPC_STATUS)
+			block->grpc_status = status;
+		return SEEN_REGULAR;
+	case NAME_TE: return IS(value, value_len, "trailers") ? SEEN_REGULAR : SEEN_REGULAR | SEEN_WRONG;
+	default: return name >= NAME_OF_CONNECTION && name < NAME_OTHER ? SEEN_REGULAR | SEEN_WRONG : SEEN_REGULAR;
 	}
 }
 
-static unsigned read_pseudo(struct http2_half *half, const char *name, size_t name_len, const char *value,
-                            size_t value_len)
+static unsigned read_pseudo(struct http2_half *half, unsigned name, const char *value, size_t value_len)
 {
-	unsigned bit = pseudo_bit(name, name_len);
+	unsigned bit = 1u << name;
 
-	if (half->seen & (bit | SEEN_REGULAR))
+	if (name > NAME_STATUS || half->seen & (bit | SEEN_REGULAR))
 		return SEEN_WRONG;
 	if (bit == SEEN_STATUS) {
 		half->block.status = read_status(value, value_len);
@@ -262,22 +284,22 @@ bool http2_block_field(struct http2_half *half, enum http2_side from, const char
                        const char *value, size_t value_len)
 {
 	struct http2_block *block = &half->block;
-	unsigned said;
+	unsigned known, said;
 
 	if (block->fields == LIMIT_HEAD_FIELDS || name_len + value_len + 32 > LIMIT_HEAD_BYTES - block->list_bytes)
 		return false;
 	block->fields++;
 	block->list_bytes += (uint32_t)(name_len + value_len + 32);
+	known = find_name(name, name_len);
 	if (name_len > 0 && name[0] == ':') {
 		bool asks = from == HTTP2_CLIENT || block->promised != 0;
 
-		said = read_pseudo(half, name, name_len, value, value_len);
+		said = read_pseudo(half, known, value, value_len);
 		if (said & (asks ? SEEN_STATUS : SEEN_PSEUDO & ~SEEN_STATUS))
 			said |= SEEN_WRONG;
 	} else {
-		said = SEEN_REGULAR;
-		read_grpc(block, name, name_len, value, value_len);
-		if (!is_name(name, name_len) || is_of_connection(name, name_len, value, value_len))
+		said = read_regular(block, known, value, value_len);
+		if (known == NAME_OTHER && !is_name(name, name_len))
 			said |= SEEN_WRONG;
 	}
 	if (!is_value(value, value_len))

@@ -1,14 +1,14 @@
 /*
- * HTTP/2, served: requests that nobody has asked for yet.
+ * HTTP/2, served: requests that nobody has asked for yet, and short ways.
  *
  * Many streams at a time mostly come as one batch of heads, and go as one batch of answers. Which of them the program is at nobody can
  * say (http2_conn.c), so none of them is ever asked for its ids. A request whose head is the one that came before, byte for byte, and
  * said nothing to us, is therefore no more than the id of its stream, until it is asked for: then it becomes what the others are
  * (http2_name_stream). It counts as one that waits from its head on, as they do.
  *
- * Only where answers are read for where they end alone: no spans, no header of ours in them. Frames that are not whole, or anything but
- * the head that is known and its answer, are the scanner's (http2.c): this is a short way past it, which leaves it just as it would have
- * left itself (test_http2_conn.c compares them).
+ * Only where answers are read for where they end alone: no spans, no header of ours in them. There frames that are whole, and are that
+ * head or of an answer, need not go through the scanner (http2.c): the short ways past it leave all as it would be left by the long
+ * one (test_http2_nameless.c compares them).
  *
  * Memory: a word a bucket; of two streams in one bucket the second is no nameless one. Callers: whoever has the connection's lock.
  */
@@ -29,22 +29,25 @@ static uint32_t *slot_of(struct http2_conn *c, uint32_t id)
 static void name(struct http2_conn *c, uint32_t *slot)
 {
 	uint32_t id = *slot & ~BEGUN;
+	bool begun = *slot != id;
 	struct http2_stream *s;
 
-	c->open--;
-	c->unanswered--;
-	s = http2_open_request(c, id);
-	if (s != NULL) {
-		s->ex.request->waiting = c->nameless_process;
-		s->ex.request_headed = s->ex.request_done = true;
-		s->ex.response_begun = *slot != id;
-		propagate_fresh_new(&s->ex.request->ctx);
-		request_advance(s->ex.request, s->ex.response_begun ? REQUEST_RESPONDING : REQUEST_LIVE);
-		c->unanswered++;
-	} else if (c->nameless_process == request_process()) {
-		request_count_waiting(-1);
-	}
 	*slot = 0;
+	c->nameless_open--;
+	c->open--;
+	s = http2_open_request(c, id);
+	if (s == NULL) {
+		c->unanswered--;
+		if (c->nameless_process == request_process())
+			request_count_waiting(-1);
+		return;
+	}
+	s->ex.request->waiting = c->nameless_process;
+	s->ex.request_headed = s->ex.request_done = true;
+	s->ex.response_begun = begun;
+	c->last = s;
+	propagate_fresh_new(&s->ex.request->ctx);
+	request_advance(s->ex.request, begun ? REQUEST_RESPONDING : REQUEST_LIVE);
 }
 
 void http2_name_stream(struct http2_conn *c, uint32_t id)
@@ -55,14 +58,9 @@ void http2_name_stream(struct http2_conn *c, uint32_t id)
 		name(c, slot);
 }
 
-bool http2_is_nameless(const struct http2_conn *c, uint32_t id)
-{
-	return id != 0 && (c->nameless[id / 2 % HTTP2_BUCKETS] & ~BEGUN) == id;
-}
-
 void http2_name_streams(struct http2_conn *c)
 {
-	for (unsigned i = 0; i < HTTP2_BUCKETS; i++) {
+	for (unsigned i = 0; c->nameless_open > 0; i++) {
 		if (c->nameless[i] != 0)
 			name(c, &c->nameless[i]);
 	}
@@ -70,16 +68,12 @@ void http2_name_streams(struct http2_conn *c)
 
 void http2_forget_nameless(struct http2_conn *c)
 {
-	int32_t count = 0;
-
-	for (unsigned i = 0; i < HTTP2_BUCKETS; i++) {
-		count += c->nameless[i] != 0;
-		c->nameless[i] = 0;
-	}
-	c->open -= (uint32_t)count;
-	c->unanswered -= (uint32_t)count;
 	if (c->nameless_process == request_process())
-		request_count_waiting(-count);
+		request_count_waiting(-(int32_t)c->nameless_open);
+	memset(c->nameless, 0, sizeof(c->nameless));
+	c->open -= c->nameless_open;
+	c->unanswered -= c->nameless_open;
+	c->nameless_open = 0;
 }
 
 /* Those that were there when this process was forked, were counted in its parent only. */
@@ -96,13 +90,11 @@ size_t http2_take_known_requests(struct http2_conn *c, const char *in, size_t le
 	size_t frame = FRAME_HEADER + known->len, at = 0;
 	uint32_t count = 0;
 
-	/* One that comes alone is most likely asked for at once. */
-	if (len < frame || known->len == 0 || !known->request || (len == frame && c->unanswered == 0) ||
-	    !http2_between_frames(&c->scanner, HTTP2_CLIENT))
+	if (len < frame || known->len == 0 || !known->request || !http2_between_frames(&c->scanner, HTTP2_CLIENT))
 		return 0;
 	if (c->nameless_process != request_process())
 		begin_process(c);
-	while (len - at >= frame && c->open < LIMIT_STREAMS) {
+	while (len - at >= frame && c->open + count < LIMIT_STREAMS) {
 		const unsigned char *head = (const unsigned char *)in + at;
 		uint32_t id = http2_read_32(head + 5) & INT32_MAX, *slot = slot_of(c, id);
 
@@ -111,24 +103,52 @@ size_t http2_take_known_requests(struct http2_conn *c, const char *in, size_t le
 		    memcmp(head + FRAME_HEADER, known->bytes, known->len) != 0)
 			break;
 		*slot = half->last = id;
-		c->open++;
 		count++;
 		at += frame;
 	}
 	half->taken += at;
-	c->begun += count;
+	c->nameless_open += count;
+	c->open += count;
 	c->unanswered += count;
+	c->begun += count;
 	request_count_waiting((int32_t)count);
 	counters_add(requests, count);
 	counters_add(requests_http2, count);
 	return at;
 }
 
-size_t http2_take_nameless_answers(struct conn *conn, const char *out, size_t len)
+static void take_answer_of_nameless(struct conn *conn, uint32_t *slot, unsigned type, bool ends)
+{
+	struct http2_conn *c = http2_of(conn);
+
+	if (type == TYPE_HEADERS)
+		*slot |= BEGUN;
+	if (!ends)
+		return;
+	*slot = 0;
+	c->nameless_open--;
+	c->open--;
+	c->unanswered--;
+	if (conn_tls(conn) != NULL)
+		conn->answered = 0; /* nobody's who is known */
+}
+
+static void take_answer(struct conn *conn, struct http2_stream *s, unsigned type, bool ends)
+{
+	if (type == TYPE_HEADERS) {
+		s->ex.response_begun = true;
+		if (s->ex.request != NULL)
+			request_advance(s->ex.request, REQUEST_RESPONDING);
+	}
+	if (ends)
+		http2_finish_stream(conn, http2_of(conn), s);
+}
+
+size_t http2_take_answers(struct conn *conn, const char *out, size_t len)
 {
 	struct http2_conn *c = http2_of(conn);
 	struct http2_half *half = &c->scanner.half[HTTP2_SERVER];
-	uint32_t ended = 0;
+	uint32_t before = c->nameless_open;
 	size_t at = 0;
 
 	if (!half->begun || !http2_between_frames(&c->scanner, HTTP2_SERVER) ||
@@ -136,26 +156,23 @@ size_t http2_take_nameless_answers(struct conn *conn, const char *out, size_t le
 		return 0;
 	while (len - at >= FRAME_HEADER) {
 		const unsigned char *head = (const unsigned char *)out + at;
-		uint32_t first = http2_read_32(head), id = http2_read_32(head + 5) & INT32_MAX, *slot = slot_of(c, id);
+		uint32_t first = http2_read_32(head), id = http2_read_32(head + 5) & INT32_MAX;
+		unsigned type = (uint8_t)first, flags = head[4];
+		struct http2_stream *s;
 
-		if (first >> 8 > len - at - FRAME_HEADER || first >> 8 > HTTP2_FRAME_MIN || id == 0 ||
-		    (*slot & ~BEGUN) != id || head[4] & (FLAG_PADDED | FLAG_PRIORITY))
+		if (first >> 8 > len - at - FRAME_HEADER || first >> 8 > HTTP2_FRAME_MIN || type > TYPE_HEADERS ||
+		    (type == TYPE_HEADERS && !(flags & FLAG_END_HEADERS)) || flags & (FLAG_PADDED | FLAG_PRIORITY))
 			break;
-		if ((uint8_t)first == TYPE_HEADERS && head[4] & FLAG_END_HEADERS)
-			*slot |= BEGUN;
-		else if ((uint8_t)first != TYPE_DATA)
+		if (http2_is_nameless(c, id))
+			take_answer_of_nameless(conn, slot_of(c, id), type, flags & FLAG_END_STREAM);
+		else if ((s = http2_find_stream(c, id)) != NULL && s->ex.request_headed)
+			take_answer(conn, s, type, flags & FLAG_END_STREAM);
+		else
 			break;
-		if (head[4] & FLAG_END_STREAM) {
-			*slot = 0;
-			ended++;
-		}
 		at += FRAME_HEADER + (first >> 8);
 	}
 	half->taken += at;
-	c->open -= ended;
-	c->unanswered -= ended;
-	if (ended > 0 && conn_tls(conn) != NULL)
-		conn->answered = 0; /* nobody's who is known */
-	request_count_waiting(-(int32_t)ended);
+	if (c->nameless_open < before)
+		request_count_waiting((int32_t)(c->nameless_open - before));
 	return at;
 }

@@ -70,25 +70,7 @@ void http2_served_field(void *owner, const struct http2_block *block, const char
 	propagate_field(&s->ex.in, ctx, name, name_len, value, value_len);
 }
 
-void http2_served_data(void *owner, uint32_t stream, size_t len)
-{
-	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
-
-	if (s != NULL && s->ex.span != NULL)
-		span_count_up(&s->ex, len);
-}
-
-/* No answer will be complete any more. */
-static void give_up(struct conn *conn, struct http2_stream *s)
-{
-	if (s->ex.span != NULL)
-		span_drop(conn, &s->ex);
-	if (s->ex.request != NULL)
-		request_advance(s->ex.request, REQUEST_ENDED);
-	http2_close_stream(http2_of(conn), s);
-}
-
-static void take_request(struct conn *conn, const struct http2_block *block)
+void http2_take_request(struct conn *conn, const struct http2_block *block)
 {
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
@@ -108,7 +90,7 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 		return;
 	}
 	if (block->kind != HTTP2_REQUEST || !block->sound) {
-		give_up(conn, s); /* to be reset: it is in error */
+		http2_give_up_stream(conn, c, s); /* to be reset: it is in error */
 		return;
 	}
 	if (unsaid)
@@ -129,23 +111,6 @@ static void take_request(struct conn *conn, const struct http2_block *block)
 		counters_count(requests_continued);
 }
 
-void http2_served_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
-{
-	struct http2_stream *s;
-
-	if (status == HTTP2_BLOCK) {
-		take_request(conn, &half->block);
-		return;
-	}
-	if ((status != HTTP2_RESET && status != HTTP2_END) ||
-	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
-		return;
-	if (status == HTTP2_RESET)
-		give_up(conn, s);
-	else
-		s->ex.request_done = true;
-}
-
 /* ---- answers ---- */
 
 bool http2_answer_wants(const char *name, size_t name_len)
@@ -163,29 +128,7 @@ void http2_answer_field(void *owner, const struct http2_block *block, const char
 		s->ex.own_response_header = true;
 }
 
-void http2_answer_data(void *owner, uint32_t stream, size_t len)
-{
-	struct http2_stream *s = http2_find_stream(http2_of(owner), stream);
-
-	if (s != NULL && s->ex.span != NULL)
-		span_count_down(&s->ex, len);
-}
-
-static void finish(struct conn *conn, struct http2_stream *s)
-{
-	struct http2_conn *c = http2_of(conn);
-
-	if (s->ex.span != NULL)
-		span_end(conn, &s->ex, false);
-	if (conn_tls(conn) != NULL && s->ex.request != NULL)
-		memcpy(&conn->answered, s->ex.request->ctx.span_id, sizeof(conn->answered));
-	/* While others are in hand the program may be at one of them now. */
-	if (s->ex.request != NULL)
-		request_advance(s->ex.request, c->unanswered > 1 ? REQUEST_FOLLOWED : REQUEST_ENDED);
-	http2_close_stream(c, s);
-}
-
-static void take_answer(struct conn *conn, const struct http2_block *block)
+void http2_take_answer(struct conn *conn, const struct http2_block *block)
 {
 	struct http2_conn *c = http2_of(conn);
 	struct http2_stream *s = http2_find_stream(c, block->stream);
@@ -210,22 +153,5 @@ static void take_answer(struct conn *conn, const struct http2_block *block)
 			http2_make_due(c, s, block);
 	}
 	if (block->end_stream)
-		finish(conn, s);
-}
-
-void http2_answer_event(struct conn *conn, enum http2_status status, const struct http2_half *half)
-{
-	struct http2_stream *s;
-
-	if (status == HTTP2_BLOCK) {
-		take_answer(conn, &half->block);
-		return;
-	}
-	if ((status != HTTP2_RESET && status != HTTP2_END) ||
-	    (s = http2_find_stream(http2_of(conn), half->stream)) == NULL)
-		return;
-	if (status == HTTP2_END && s->ex.request_headed)
-		finish(conn, s);
-	else
-		give_up(conn, s);
+		http2_finish_stream(conn, c, s);
 }

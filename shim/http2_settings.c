@@ -109,43 +109,32 @@ bool http2_settings_acknowledge(struct http2_half *half)
 	return !(now.said & SAID(SETTING_HEADER_TABLE_SIZE)) || resize_table(half, &now);
 }
 
-uint32_t http2_settings_longest_frame(const struct http2_half *half)
+/* What one of them says may be, of those that may hold: the longest or the shortest. */
+static uint32_t choose(const struct http2_half *half, enum setting which, bool longest)
 {
-	uint32_t longest = half->max_frame;
+	uint32_t chosen = which == SETTING_MAX_FRAME_SIZE ? half->max_frame : half->max_list;
 
 	for (int i = 0; i < half->announcements; i++) {
 		const struct http2_settings *s = &half->announced[i];
+		uint32_t value = which == SETTING_MAX_FRAME_SIZE ? s->max_frame : s->max_list;
 
-		if (s->said & SAID(SETTING_MAX_FRAME_SIZE) && s->max_frame > longest)
-			longest = s->max_frame;
+		if (s->said & SAID(which) && value != chosen && (value > chosen) == longest)
+			chosen = value;
 	}
-	return longest;
+	return chosen;
+}
+
+uint32_t http2_settings_longest_frame(const struct http2_half *half)
+{
+	return choose(half, SETTING_MAX_FRAME_SIZE, true);
 }
 
 uint32_t http2_max_frame(const struct http2 *h, enum http2_side from)
 {
-	const struct http2_half *half = &h->half[from];
-	uint32_t shortest = half->max_frame;
-
-	for (int i = 0; i < half->announcements; i++) {
-		const struct http2_settings *s = &half->announced[i];
-
-		if (s->said & SAID(SETTING_MAX_FRAME_SIZE) && s->max_frame < shortest)
-			shortest = s->max_frame;
-	}
-	return shortest;
+	return choose(&h->half[from], SETTING_MAX_FRAME_SIZE, false);
 }
 
 uint32_t http2_max_list(const struct http2 *h, enum http2_side from)
 {
-	const struct http2_half *half = &h->half[from];
-	uint32_t shortest = half->max_list;
-
-	for (int i = 0; i < half->announcements; i++) {
-		const struct http2_settings *s = &half->announced[i];
-
-		if (s->said & SAID(SETTING_MAX_HEADER_LIST_SIZE) && s->max_list < shortest)
-			shortest = s->max_list;
-	}
-	return shortest;
+	return choose(&h->half[from], SETTING_MAX_HEADER_LIST_SIZE, false);
 }

@@ -96,6 +96,28 @@ void http2_close_stream(struct http2_conn *c, struct http2_stream *s)
 		free_stream(s);
 }
 
+void http2_give_up_stream(struct conn *conn, struct http2_conn *c, struct http2_stream *s)
+{
+	if (s->ex.span != NULL)
+		span_drop(conn, &s->ex);
+	if (s->ex.request != NULL && conn_role(conn) == CONN_SERVED)
+		request_advance(s->ex.request, REQUEST_ENDED);
+	http2_close_stream(c, s);
+}
+
+void http2_finish_stream(struct conn *conn, struct http2_conn *c, struct http2_stream *s)
+{
+	if (s->ex.span != NULL)
+		span_end(conn, &s->ex, false);
+	if (s->ex.request != NULL && conn_role(conn) == CONN_SERVED) {
+		if (conn_tls(conn) != NULL)
+			memcpy(&conn->answered, s->ex.request->ctx.span_id, sizeof(conn->answered));
+		/* While others are in hand the program may be at one of them now. */
+		request_advance(s->ex.request, c->unanswered > 1 ? REQUEST_FOLLOWED : REQUEST_ENDED);
+	}
+	http2_close_stream(c, s);
+}
+
 struct http2_stream *http2_only_unanswered(struct http2_conn *c)
 {
 	struct http2_stream *s;
@@ -103,9 +125,12 @@ struct http2_stream *http2_only_unanswered(struct http2_conn *c)
 
 	if (c->unanswered != 1 || c->untracked)
 		return NULL;
+	if (c->nameless_open > 0) {
+		http2_name_stream(c, c->scanner.half[HTTP2_CLIENT].last); /* that is it, most likely */
+		http2_name_streams(c);
+	}
 	if (c->last != NULL)
 		return c->last;
-	http2_name_streams(c);
 	for (i = 0; i < HTTP2_BUCKETS; i++)
 		for (s = c->bucket[i]; s != NULL; s = s->next)
 			if (s->ex.request_headed && !s->ex.response_done)
@@ -146,17 +171,11 @@ void http2_drop_streams(struct conn *conn, struct http2_conn *c)
 {
 	unsigned i;
 
-	http2_forget_nameless(c);
+	if (c->nameless_open > 0)
+		http2_forget_nameless(c);
 	for (i = 0; i < HTTP2_BUCKETS; i++) {
-		while (c->bucket[i] != NULL) {
-			struct http2_stream *s = c->bucket[i];
-
-			if (s->ex.span != NULL)
-				span_drop(conn, &s->ex);
-			if (s->ex.request != NULL && conn_role(conn) == CONN_SERVED)
-				request_advance(s->ex.request, REQUEST_ENDED);
-			http2_close_stream(c, s);
-		}
+		while (c->bucket[i] != NULL)
+			http2_give_up_stream(conn, c, c->bucket[i]);
 	}
 	while (c->due_first != NULL)
 		http2_pop_due(c);

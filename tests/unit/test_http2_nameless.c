@@ -272,6 +272,24 @@ static void answer(void)
 		pass_bytes(true);
 }
 
+/* All are answered, and then one comes alone, or two. */
+static void begin_anew(void)
+{
+	for (uint32_t id = 1; id <= last; id += 2) {
+		if (http2_has_stream(http2(), id)) {
+			add_frame(HTTP2_FRAME_HEADERS, END_HEADERS, id, "\x88", 1);
+			add_frame(HTTP2_FRAME_DATA, END_STREAM, id, "hello", 5);
+		}
+	}
+	if (bytes_len > 0)
+		pass_bytes(true);
+	if (!is_followed())
+		return;
+	for (unsigned n = 1 + next_random(2); n > 0; n--)
+		add_head(0, END_STREAM, last += 2 - (last == 0));
+	pass_bytes(false);
+}
+
 static unsigned nameless, alone; /* how often there was one */
 
 static void run_session(unsigned long number, bool the_long_way)
@@ -281,7 +299,9 @@ static void run_session(unsigned long number, bool the_long_way)
 	settings_of_client = settings_of_server = 1; /* of begin */
 	begin(the_long_way);
 	for (unsigned step = 0; step < 40 && is_followed(); step++) {
-		if (next_random(2) == 0)
+		if (next_random(5) == 0)
+			begin_anew();
+		else if (next_random(2) == 0)
 			ask();
 		else
 			answer();
@@ -330,6 +350,7 @@ CORE_TEST(of_many_requests_the_last_one_in_hand_gets_a_name)
 	begin(false);
 	ask_for(1);
 	CHECK(!http2_is_nameless(http2(), 1));
+	CHECK_INT(http2()->nameless_open, 0);
 	CHECK(current_known() != NULL);
 	ask_for(20);
 	CHECK(current_known() == NULL);
