@@ -41,13 +41,19 @@ enum header {
 
 #define NAME_IS(name, len, word) ((len) == sizeof(word) - 1 && memcmp(name, word, sizeof(word) - 1) == 0)
 
+/* Text, not a pointer: each of those is a relocation in every process. */
+struct name {
+	uint8_t len;
+	char text[27];
+};
+
 #define NAME(word)                                                                                                     \
 	{                                                                                                              \
-		word, sizeof(word) - 1                                                                                 \
+		sizeof(word) - 1, word                                                                                 \
 	}
 
 /* The names below once more, for filters. */
-static const struct config_name known_names[] = {
+static const struct name known_names[] = {
 	NAME("b3"),           NAME("baggage"),      NAME("tracestate"),    NAME("x-b3-flags"),
 	NAME("x-trace-id"),   NAME("traceparent"),  NAME("x-b3-spanid"),   NAME("x-request-id"),
 	NAME("x-b3-traceid"), NAME("x-b3-sampled"), NAME("uber-trace-id"),
@@ -115,26 +121,26 @@ bool propagate_wants(const char *name, size_t len)
 	return correlation_index(name, len) >= 0 || is_mapped(name, len);
 }
 
-static const struct config_name foreign[] = { NAME("x-b3-parentspanid"),
-	                                      NAME("x-datadog-trace-id"),
-	                                      NAME("x-datadog-parent-id"),
-	                                      NAME("x-datadog-sampling-priority"),
-	                                      NAME("x-datadog-origin"),
-	                                      NAME("x-datadog-tags"),
-	                                      NAME("newrelic"),
-	                                      NAME("x-newrelic-id"),
-	                                      NAME("x-newrelic-transaction"),
-	                                      NAME("elastic-apm-traceparent"),
-	                                      NAME("x-instana-t"),
-	                                      NAME("x-instana-s"),
-	                                      NAME("x-instana-l"),
-	                                      NAME("sw8"),
-	                                      NAME("x-ot-span-context"),
-	                                      NAME("ot-tracer-traceid"),
-	                                      NAME("ot-tracer-spanid"),
-	                                      NAME("ot-tracer-sampled"),
-	                                      NAME("singularityheader"),
-	                                      NAME("x-dynatrace") };
+static const struct name foreign[] = { NAME("x-b3-parentspanid"),
+	                               NAME("x-datadog-trace-id"),
+	                               NAME("x-datadog-parent-id"),
+	                               NAME("x-datadog-sampling-priority"),
+	                               NAME("x-datadog-origin"),
+	                               NAME("x-datadog-tags"),
+	                               NAME("newrelic"),
+	                               NAME("x-newrelic-id"),
+	                               NAME("x-newrelic-transaction"),
+	                               NAME("elastic-apm-traceparent"),
+	                               NAME("x-instana-t"),
+	                               NAME("x-instana-s"),
+	                               NAME("x-instana-l"),
+	                               NAME("sw8"),
+	                               NAME("x-ot-span-context"),
+	                               NAME("ot-tracer-traceid"),
+	                               NAME("ot-tracer-spanid"),
+	                               NAME("ot-tracer-sampled"),
+	                               NAME("singularityheader"),
+	                               NAME("x-dynatrace") };
 
 /* Lengths of all of those and of the known ones. */
 #define TRACE_LENGTHS                                                                                                  \
@@ -169,7 +175,7 @@ bool propagate_is_trace_header(const char *name, size_t len)
 	if (!starts_with_one_of(name, LETTER('e') | LETTER('n') | LETTER('o') | LETTER('s') | LETTER('x')))
 		return false;
 	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++)
-		if (is_name(&foreign[i], name, len))
+		if (foreign[i].len == len && memcmp(foreign[i].text, name, len) == 0)
 			return true;
 	return false;
 }
@@ -196,9 +202,15 @@ static void visit_names(const struct config_name *name, size_t count, propagate_
 		visit(to, name[i].text, name[i].len);
 }
 
+static void visit_own_names(const struct name *name, size_t count, propagate_visit *visit, void *to)
+{
+	for (size_t i = 0; i < count; i++)
+		visit(to, name[i].text, name[i].len);
+}
+
 void propagate_each_wanted(propagate_visit *visit, void *to)
 {
-	visit_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
+	visit_own_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
 	visit_names(config.correlation, config.correlation_count, visit, to);
 	for (size_t i = 0; i < config.field_count; i++)
 		if (!config.field[i].from_baggage)
@@ -207,8 +219,8 @@ void propagate_each_wanted(propagate_visit *visit, void *to)
 
 void propagate_each_own(propagate_visit *visit, void *to)
 {
-	visit_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
-	visit_names(foreign, sizeof(foreign) / sizeof(foreign[0]), visit, to);
+	visit_own_names(known_names, sizeof(known_names) / sizeof(known_names[0]), visit, to);
+	visit_own_names(foreign, sizeof(foreign) / sizeof(foreign[0]), visit, to);
 	visit_names(config.correlation, config.correlation_count, visit, to);
 }
 

@@ -21,10 +21,13 @@
 #define FIXED_ROOM (9 * PART_SIZE + 32 + 16 + 4 * 20 + 35 + 64)
 #define CONSTANT_MAX_LEN 128 /* of service, environment, version: bytes before escaping */
 
+/* Text, not pointers: each of those is a relocation in every process. Empty: there is no such member. */
 struct format {
-	const char *time, *severity, *message, *trace, *span, *flags, *service, *environment, *version, *pid, *tid;
-	const char *constant;                /* members that every record has */
-	char severities[SEVERITY_COUNT][12]; /* text, not pointers: each of those is a relocation in every process */
+	char time[11], severity[10], message[8], trace[29], span[30], flags[37], service[13], environment[20],
+		version[16];
+	char pid[12], tid[18];
+	char constant[25]; /* members that every record has */
+	char severities[SEVERITY_COUNT][10];
 };
 
 static const struct format formats[] = {
@@ -35,8 +38,8 @@ static const struct format formats[] = {
 	                  "span_id",
 	                  "trace_flags",
 	                  "service",
-	                  NULL,
-	                  NULL,
+	                  "",
+	                  "",
 	                  "pid",
 	                  "tid",
 	                  "",
@@ -48,8 +51,8 @@ static const struct format formats[] = {
 	                   "spanId",
 	                   "traceFlags",
 	                   "service",
-	                   NULL,
-	                   NULL,
+	                   "",
+	                   "",
 	                   "pid",
 	                   "tid",
 	                   "",
@@ -59,7 +62,7 @@ static const struct format formats[] = {
 	                 "message",
 	                 "trace.id",
 	                 "span.id",
-	                 NULL,
+	                 "",
 	                 "service.name",
 	                 "service.environment",
 	                 "service.version",
@@ -72,7 +75,7 @@ static const struct format formats[] = {
 	                     "message",
 	                     "dd.trace_id",
 	                     "dd.span_id",
-	                     NULL,
+	                     "",
 	                     "dd.service",
 	                     "dd.env",
 	                     "dd.version",
@@ -87,8 +90,8 @@ static const struct format formats[] = {
 	                 "logging.googleapis.com/spanId",
 	                 "logging.googleapis.com/trace_sampled",
 	                 "service",
-	                 NULL,
-	                 NULL,
+	                 "",
+	                 "",
 	                 "pid",
 	                 "tid",
 	                 "",
@@ -121,7 +124,7 @@ static void part_set(struct record_part *part, const char *a, const char *b, con
 
 static bool name_is(const char *name, size_t len, const char *other)
 {
-	return other && strlen(other) == len && memcmp(name, other, len) == 0;
+	return strlen(other) == len && memcmp(name, other, len) == 0;
 }
 
 /* A constant member: ,"name":"value". Nothing when either is missing. */
@@ -130,7 +133,7 @@ static void tail_add(const char *name, const struct config_name *value)
 	size_t len = value->len > CONSTANT_MAX_LEN ? json_utf8_cut(value->text, CONSTANT_MAX_LEN) : value->len;
 	char *p = record_parts.tail + record_parts.tail_len;
 
-	if (!name || !len)
+	if (name[0] == '\0' || !len)
 		return;
 	memcpy(p, ",\"", 2);
 	memcpy(p + 2, name, strlen(name));
@@ -209,7 +212,7 @@ static void init_known(const struct format *f)
 	for (i = 0; i < sizeof(trace_names) / sizeof(trace_names[0]); i++)
 		look_for(trace_names[i], strlen(trace_names[i]), KEY_TRACE, false);
 	look_for(f->span, strlen(f->span), KEY_SPAN, false);
-	if (f->flags)
+	if (f->flags[0] != '\0')
 		look_for(f->flags, strlen(f->flags), KEY_FLAGS, false);
 	look_for("trace_source", 12, KEY_SOURCE, false);
 	/* These formats name nested members with dots, or nest them. */
@@ -273,7 +276,7 @@ void record_init(void)
 	}
 	part_set(&record_parts.trace, ",\"", f->trace, "\":\"");
 	part_set(&record_parts.span, ",\"", f->span, "\":\"");
-	if (f->flags)
+	if (f->flags[0] != '\0')
 		part_set(&record_parts.flags, ",\"", f->flags, "\":");
 	else
 		record_parts.flags.len = 0;
