@@ -966,7 +966,8 @@ CORE_TEST(a_second_object_of_another_build_is_not_started_and_a_note_says_so)
 	struct handoff other = traceshim_handoff;
 
 	other.start = never_started;
-	CHECK(strlen(other.build) > strlen(TRACESHIM_VERSION) + 1); /* what both must agree on changes between versions too */
+	/* What both must agree on changes between versions too. */
+	CHECK(strlen(other.build) > strlen(TRACESHIM_VERSION) + 1);
 	other.build[strlen(other.build) - 1]++;
 	handoff_init(&other);
 	CHECK(handoff == NULL);
