@@ -195,9 +195,10 @@ __attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 	    conn_lock(handle)) {
 		struct exchange *ex = conn_role(handle.conn) == CONN_SERVED ? handle.conn->last : handle.conn->first;
 		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
+		enum http1_status status = HTTP1_MORE;
 		uint64_t used = 0;
 
-		/* Only the inside of a body may pass unseen; its end is seen at the next message. */
+		/* Only the inside of a body may pass unseen; of a reply its end is seen at the next one. */
 		if (handle.conn->mode == CONN_FRESH || handle.conn->mode == CONN_UPGRADED)
 			conn_make_opaque(handle.conn, false);
 		else if (handle.conn->mode == CONN_PROTOCOL)
@@ -205,9 +206,13 @@ __attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 		else if (handle.conn->mode == CONN_HTTP1 && ex != NULL && ex->span != NULL)
 			(conn_role(handle.conn) == CONN_SERVED ? span_count_up : span_count_down)(ex, (size_t)received);
 		if (handle.conn->mode == CONN_HTTP1 &&
-		    (scanner == NULL || http1_skip(scanner, (uint64_t)received, &used) == HTTP1_ALIEN ||
-		     used != (uint64_t)received))
+		    (scanner == NULL || (status = http1_skip(scanner, (uint64_t)received, &used)) == HTTP1_ALIEN ||
+		     used != (uint64_t)received)) {
 			conn_make_opaque(handle.conn, true);
+		} else if (status == HTTP1_DONE && conn_role(handle.conn) == CONN_SERVED) {
+			ex->request_done = true;
+			conn_pop_done(handle.conn);
+		}
 		conn_unlock(handle.conn);
 	}
 	errno = saved;

@@ -249,12 +249,13 @@ static struct request *take_known(struct conn *conn, struct http1_known *known, 
 static __attribute__((noinline)) struct request *received_unusual(struct conn *conn, const char *in, size_t len,
                                                                   struct stream_heads *heads)
 {
-	bool had_unanswered = conn->first != NULL;
+	bool had_unanswered = conn->first != NULL, at_end = had_unanswered && conn->first->response_done;
 	enum taken taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
 
 	stream_give_heads(heads);
+	/* Of one that was answered before its body was read this was the rest, and the program may be at its end still. */
 	if (taken == TAKEN)
-		return only_unanswered(conn, had_unanswered);
+		return at_end ? NULL : only_unanswered(conn, had_unanswered);
 	return taken == TAKEN_NO_HTTP && config.raw ? raw_received(conn, 0) : NULL;
 }
 

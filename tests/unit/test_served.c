@@ -410,6 +410,25 @@ CORE_TEST(of_requests_read_together_none_has_a_name_once_a_child_may_have_answer
 	CHECK(current_known() == NULL);
 }
 
+/* It was answered before its body was read: the thread that reads the rest of that, and more with it, is at its end still. */
+CORE_TEST(a_request_that_is_read_with_the_end_of_one_answered_early_is_not_the_threads_yet)
+{
+	int fd = core_accept(false);
+
+	core_receive_text(fd, "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo");
+	core_send_text(fd, "HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
+	core_receive_text(fd, "dy" GET2);
+	CHECK_NOTHING_KNOWN();
+	CHECK(served_answering(core_conn(fd)) != NULL);
+	core_send_text(fd, OK);
+	core_receive_text(fd, "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbo");
+	core_send_text(fd, "HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
+	core_receive_text(fd, "dy");
+	core_receive_text(fd, GET2);
+	CHECK(current_known() != NULL);
+	core_close(fd);
+}
+
 CORE_TEST(a_connection_between_two_requests_holds_nothing_but_itself)
 {
 	int fd = core_accept(false);
@@ -458,6 +477,7 @@ int main(void)
 		TEST(a_queue_at_its_limit_is_followed_and_one_beyond_passes_through),
 		TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_answer),
 		TEST(of_requests_read_together_none_has_a_name_once_a_child_may_have_answered_one),
+		TEST(a_request_that_is_read_with_the_end_of_one_answered_early_is_not_the_threads_yet),
 		TEST(a_connection_between_two_requests_holds_nothing_but_itself),
 		TEST(raw_connections_get_a_request_a_flip_of_direction),
 	};
