@@ -19,6 +19,7 @@
  *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
  *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
  *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
+ *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
  *              Once the response is complete, a thread of a pool goes on to the next job: by a wait, if there is none yet; by

@@ -120,7 +120,10 @@ void current_read_channel(void);
  * or a word by a pipe or an eventfd. Behind its own response that is the end of its request.
  */
 void current_give_away(void);
-/* The thread closes the connection of its unanswered request. A forked child that does so, does so for the parent. */
+/*
+ * The thread closes the connection of its unanswered request, or has it watched for the rest of that. A forked child that does so, does
+ * so for the parent.
+ */
 void current_give_up(void);
 
 /*

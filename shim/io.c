@@ -507,11 +507,23 @@ void io_epoll_added(int epoll, int fd)
 	fds_epoll_add(epoll, serves ? FDS_EPOLL_SERVED : FDS_EPOLL_OTHER);
 }
 
+/* Is there more to come of the request that the thread has read on it? */
+static CONN_UNLOCKED_LOOK bool is_half_read(const struct conn *conn)
+{
+	const struct exchange *ex = conn->first;
+
+	return ex != NULL && !ex->request_done && current_is_own_wait(conn);
+}
+
 void io_epoll_changed(int fd)
 {
 	int saved = errno;
+	uint64_t word = fds_word(fd);
 
-	note_given_away(fds_word(fd));
+	if (fds_kind(word) == FD_CONN && fds_conn(word) != NULL && is_half_read(fds_conn(word)))
+		current_give_up(); /* the rest will be whose who reads it */
+	else
+		note_given_away(word);
 	errno = saved;
 }
 

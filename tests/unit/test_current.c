@@ -176,6 +176,23 @@ CORE_TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job
 	}
 }
 
+/* It goes on to another job, and whoever reads the rest works for it then. */
+CORE_TEST(whoever_has_a_connection_watched_for_the_rest_of_a_request_has_given_it_away)
+{
+	int fd = core_accept(BLOCKING);
+
+	core_receive_text(fd, POST1 "bo");
+	CHECK_KNOWN(CORE_TRACE);
+	io_epoll_changed(fd);
+	CHECK_NOTHING_KNOWN();
+	core_receive_text(fd, "dy");
+	CHECK_KNOWN(CORE_TRACE);
+	io_epoll_changed(fd); /* it is whole: that is for the next one, or the client's end */
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	core_close(fd);
+}
+
 CORE_TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child)
 {
 	int fd = core_accept(BLOCKING);
@@ -1170,6 +1187,7 @@ int main(void)
 		TEST(a_pools_thread_alone_is_believed),
 		TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader),
 		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
+		TEST(whoever_has_a_connection_watched_for_the_rest_of_a_request_has_given_it_away),
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
 		TEST(once_a_pools_thread_has_answered_nothing_is_known),
 		TEST(once_a_thread_has_answered_nothing_is_known_where_others_wait_for_work),
