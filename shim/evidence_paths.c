@@ -98,7 +98,7 @@ static uintptr_t word_behind(unsigned others, const struct path *path, const str
 	uintptr_t at, word = 0;
 	unsigned i;
 
-	if (path->depth <= others || path->slot >= words->count)
+	if (path->slot >= words->count)
 		return 0;
 	at = words->word[path->slot];
 	for (i = 0; i <= others; i++) {
@@ -114,11 +114,16 @@ void paths_read_ahead(const struct path *path, unsigned count, const struct word
 	struct wanted wanted;
 	uintptr_t word, value;
 	unsigned others, i;
+	bool on = true;
 
-	for (others = 0; others < PATHS_DEPTH; others++) {
+	for (others = 0; on && others < PATHS_DEPTH; others++) {
 		wanted.count = 0;
 		wanted.room = PATHS_READ - read->count;
+		on = false;
 		for (i = 0; i < count; i++) {
+			if (path[i].depth <= others)
+				continue;
+			on = true;
 			word = word_behind(others, &path[i], words, read);
 			if (word != 0 && !is_read(word, words, read, &value))
 				want(&wanted, word);
