@@ -1,6 +1,6 @@
 /*
  * libmicrohttpd, driven from the agent's own loop: no thread, so the store needs no lock. Everything is made in memory per
- * request; at most CONNECTIONS of them.
+ * request; at most CONNECTIONS of them, of some 8 MiB (store.c), which a slow reader keeps for as long as it reads.
  *
  * The page runs no script but its own and asks nobody but us (Content-Security-Policy). An address that is not loopback needs a
  * token, given as ?token= once (then kept in a cookie) or as a bearer token. On loopback the Host must be a loopback name:
@@ -21,7 +21,7 @@
 #include "semconv.h"
 #include "../text.h"
 
-enum { CONNECTIONS = 64, LIST_MAX = 500, TIMEOUT_S = 30 };
+enum { CONNECTIONS = 32, LIST_MAX = 500, TIMEOUT_S = 30 };
 
 /* page_files.S */
 extern const char page_html[], page_css[], page_js[];
@@ -103,15 +103,19 @@ static bool page_host_is_ours(const struct page *p, struct MHD_Connection *c)
 	       (a.host.len == 3 && memcmp(a.host.at, "::1", 3) == 0);
 }
 
+/* Takes over what `body` holds. */
 static enum MHD_Result page_answer(const struct page *p, struct MHD_Connection *c, unsigned status, const char *type,
-                                   const char *bytes, size_t len, bool keep_token)
+                                   struct buffer *body, bool keep_token)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(len, (void *)bytes, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *r = MHD_create_response_from_buffer(body->len, body->at, MHD_RESPMEM_MUST_FREE);
 	enum MHD_Result result;
 	char cookie[320];
 
-	if (!r)
+	if (!r) {
+		buffer_free(body);
 		return MHD_NO;
+	}
+	*body = (struct buffer){ 0 };
 	MHD_add_response_header(r, "Content-Type", type);
 	MHD_add_response_header(
 		r, "Content-Security-Policy",
@@ -127,6 +131,14 @@ static enum MHD_Result page_answer(const struct page *p, struct MHD_Connection *
 	result = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
 	return result;
+}
+
+static enum MHD_Result page_refuse(const struct page *p, struct MHD_Connection *c, unsigned status, const char *why)
+{
+	struct buffer body = { 0 };
+
+	buffer_put_text(&body, why);
+	return page_answer(p, c, status, "text/plain; charset=utf-8", &body, false);
 }
 
 static const char *page_argument(struct MHD_Connection *c, const char *name)
@@ -196,10 +208,8 @@ static const char *page_make(const struct page *p, struct MHD_Connection *c, con
 static enum MHD_Result page_serve(void *owner, struct MHD_Connection *c, const char *path, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **state)
 {
-	static const char plain[] = "text/plain; charset=utf-8";
 	const struct page *p = owner;
 	struct buffer out = { 0 };
-	enum MHD_Result result;
 	const char *type;
 	bool by_url;
 
@@ -215,19 +225,16 @@ static enum MHD_Result page_serve(void *owner, struct MHD_Connection *c, const c
 		return MHD_YES;
 	}
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return page_answer(p, c, MHD_HTTP_METHOD_NOT_ALLOWED, plain, "GET only\n", 9, false);
+		return page_refuse(p, c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n");
 	if (!page_host_is_ours(p, c))
-		return page_answer(p, c, MHD_HTTP_FORBIDDEN, plain, "not this host\n", 14, false);
+		return page_refuse(p, c, MHD_HTTP_FORBIDDEN, "not this host\n");
 	if (!page_is_known(p, c, &by_url))
-		return page_answer(p, c, MHD_HTTP_UNAUTHORIZED, plain, "a token is needed: ?token=...\n", 30, false);
+		return page_refuse(p, c, MHD_HTTP_UNAUTHORIZED, "a token is needed: ?token=...\n");
 	type = page_make(p, c, path, &out);
-	if (!type || out.failed)
-		result = page_answer(p, c, type ? MHD_HTTP_INTERNAL_SERVER_ERROR : MHD_HTTP_NOT_FOUND, plain,
-		                     "nothing here\n", 13, false);
-	else
-		result = page_answer(p, c, MHD_HTTP_OK, type, out.at ? out.at : "", out.len, by_url);
+	if (type && !out.failed)
+		return page_answer(p, c, MHD_HTTP_OK, type, &out, by_url);
 	buffer_free(&out);
-	return result;
+	return page_refuse(p, c, type ? MHD_HTTP_INTERNAL_SERVER_ERROR : MHD_HTTP_NOT_FOUND, "nothing here\n");
 }
 
 static int page_listen(struct page *p, const char *address)

@@ -14,6 +14,8 @@
 
 enum { STORE_SPANS = 20000, STORE_LINES = 50000, STORE_BYTES = 48 * 1024 * 1024, TEXT_MAX = 400, LINE_MAX_KEPT = 4096 };
 enum { ROUTES_MAX = 500 };
+/* Of a trace's JSON, about: it is made in memory for each visitor, who may read it slowly. */
+enum { TRACE_BYTES = 8 * 1024 * 1024 };
 
 struct stored {
 	uint64_t start_ns, end_ns, first_byte_ns, bytes_in, bytes_out;
@@ -275,32 +277,38 @@ static int store_compare(const void *left, const void *right)
 	return a->start_ns < b->start_ns ? -1 : a->start_ns > b->start_ns;
 }
 
-static void store_put_sorted(const struct circle *c, const char *trace, struct buffer *out,
-                             void (*put)(struct buffer *out, const struct stored *r))
+/* Returns how many there was no room for. */
+static unsigned store_put_sorted(const struct circle *c, const char *trace, struct buffer *out, size_t room,
+                                 void (*put)(struct buffer *out, const struct stored *r))
 {
 	struct stored **found = malloc((c->count + 1) * sizeof(struct stored *));
-	unsigned count = 0;
+	unsigned count = 0, i;
 
-	for (unsigned i = 0; found && i < c->count; i++)
+	for (i = 0; found && i < c->count; i++)
 		if (is_trace(store_get(c, i), trace))
 			found[count++] = store_get(c, i);
 	if (count)
 		qsort(found, count, sizeof(struct stored *), store_compare);
-	for (unsigned i = 0; i < count; i++) {
+	for (i = 0; i < count && out->len < room; i++) {
 		if (i)
 			buffer_put(out, ",", 1);
 		put(out, found[i]);
 	}
 	free(found);
+	return count - i;
 }
 
 void store_put_trace(const struct store *s, const char *trace, struct buffer *out)
 {
+	unsigned left;
+
 	buffer_put_text(out, "{\"spans\":[");
-	store_put_sorted(&s->spans, trace, out, put_span);
+	left = store_put_sorted(&s->spans, trace, out, TRACE_BYTES / 4 * 3, put_span);
 	buffer_put_text(out, "],\"lines\":[");
-	store_put_sorted(&s->lines, trace, out, put_line);
-	buffer_put_text(out, "]}");
+	left += store_put_sorted(&s->lines, trace, out, TRACE_BYTES, put_line);
+	buffer_put_text(out, "],\"left\":");
+	buffer_put_number(out, left);
+	buffer_put_text(out, "}");
 }
 
 /* By service and "method route", or the method alone where no route is known. */

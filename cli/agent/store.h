@@ -32,7 +32,10 @@ struct store_filter {
 /* The requests served, newest first: {"requests":[...]}, JSON. */
 void store_put_requests(const struct store *s, const struct store_filter *filter, struct buffer *out);
 
-/* All that is known of a trace, by start: {"spans":[...],"lines":[...]}, JSON. `trace` is 32 hex digits. */
+/*
+ * What is known of a trace, by start: {"spans":[...],"lines":[...],"left":N}, JSON. `trace` is 32 hex digits. N are left out, where it
+ * would be too much for one answer.
+ */
 void store_put_trace(const struct store *s, const char *trace, struct buffer *out);
 
 /* Counts, errors and latencies by service and route of what is kept: {"routes":[...]}, JSON. */

@@ -113,27 +113,31 @@ function order(spans, lines) {
 	const done = new Set();
 	const linesOf = groupBy(lines, 'span');
 	const spansBelow = groupBy(spans, 'parent');
-	const add = (span, depth) => {
-		if (done.has(span))
-			return;
-		done.add(span);
-		rows.push({ span, depth });
-		const below = [...linesOf(span.span).map((line) => ({ line, at: BigInt(line.time) })),
-			...spansBelow(span.span).map((other) => ({ other, at: BigInt(other.start) }))];
+	/* With a stack of its own: a trace may be thousands of calls deep. */
+	const add = (root) => {
+		const todo = [{ other: root, depth: 0 }];
 
-		below.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-		for (const one of below) {
-			if (one.line && !done.has(one.line)) {
-				done.add(one.line);
-				rows.push({ line: one.line, depth });
-			} else if (one.other) {
-				add(one.other, Math.min(depth + 1, depthMax));
-			}
+		while (todo.length) {
+			const { line, other, depth } = todo.pop();
+
+			if (done.has(line || other))
+				continue;
+			done.add(line || other);
+			rows.push(line ? { line, depth } : { span: other, depth });
+			if (line)
+				continue;
+			const deeper = Math.min(depth + 1, depthMax);
+			const below = [...linesOf(other.span).map((one) => ({ line: one, depth, at: BigInt(one.time) })),
+				...spansBelow(other.span).map((one) => ({ other: one, depth: deeper, at: BigInt(one.start) }))];
+
+			below.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+			while (below.length)
+				todo.push(below.pop());
 		}
 	};
 
-	spans.filter((span) => !known.has(span.parent)).forEach((span) => add(span, 0));
-	spans.forEach((span) => add(span, 0));
+	spans.filter((span) => !known.has(span.parent)).forEach(add);
+	spans.forEach(add);
 	lines.filter((line) => !done.has(line)).forEach((line) => rows.push({ line, depth: 0 }));
 	return rows;
 }
@@ -167,14 +171,15 @@ function lineRow(line, depth, start) {
 }
 
 async function showTrace(id) {
-	const { spans, lines } = await ask(`api/trace/${id}`);
+	const { spans, lines, left } = await ask(`api/trace/${id}`);
 	const starts = spans.map((span) => BigInt(span.start));
 	const ends = spans.map((span) => BigInt(span.end));
 	const start = starts.reduce((a, b) => (a < b ? a : b), starts[0] ?? BigInt(lines[0]?.time ?? 0));
 	const end = ends.reduce((a, b) => (a > b ? a : b), start);
 	const length = Math.max(Number(end - start) / 1e6, 1e-6);
 
-	byId('trace-title').textContent = `Trace ${id}: ${spans.length} spans, ${lines.length} lines, ${duration(length)}`;
+	byId('trace-title').textContent = `Trace ${id}: ${spans.length} spans, ${lines.length} lines, ${duration(length)}` +
+		(left ? `; ${left} more are left out: --spans FILE and traceshim view show all` : '');
 	byId('spans').replaceChildren(...order(spans, lines).map((row) =>
 		(row.span ? spanRow(row.span, row.depth, start, length) : lineRow(row.line, row.depth, start))));
 }

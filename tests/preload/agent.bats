@@ -355,6 +355,40 @@ teardown() {
     stop_agent
 }
 
+@test "a huge trace is told in part, and slow readers of it take little memory" {
+    agent --ui 127.0.0.1:0
+    page=$(grep -o 'http://[^ ]*' "$tmp/agent.err")
+    "$writer" "$run_dir" spans=20000 lines=20000 trace=5 mark="$(printf '%0400d' 0)"
+    eventually no_rings
+    huge=${page}api/trace/ab000000000000000000000000000005
+    curl -sf "$huge" >"$tmp/huge"
+    jq -e '.left > 0 and (.spans | length) > 1000 and (.lines | length) > 1000 and (.spans | length) + (.lines | length) + .left == 40000' "$tmp/huge"
+    [ "$(stat -c %s "$tmp/huge")" -lt 9000000 ]
+    # They ask, and do not read.
+    before=$(awk '/VmRSS/ { print $2 }' "/proc/$agent/status")
+    /usr/bin/python3 - "$huge" "$tmp/asked" 3>&- <<'PY' &
+import socket, sys, time
+from urllib.parse import urlsplit
+url = urlsplit(sys.argv[1])
+readers = []
+for _ in range(12):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.connect((url.hostname, url.port))
+    s.sendall(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+    s.recv(100)
+    readers.append(s)
+open(sys.argv[2], "w").close()
+time.sleep(600)
+PY
+    started+=("$!")
+    eventually test -e "$tmp/asked"
+    curl -sf "$page"api/overview | jq -e '.routes | length == 1'
+    after=$(awk '/VmRSS/ { print $2 }' "/proc/$agent/status")
+    [ $((after - before)) -lt 150000 ]
+    stop_agent
+}
+
 @test "a page that others can reach needs a token, and nothing is told without it" {
     run "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0
     [ "$status" -eq 1 ]

@@ -30,6 +30,7 @@ teardown() {
     person=$!
     started+=("$person")
     eventually eval "[ -e '$tmp/go-on' ] || ! kill -0 $person 2>/dev/null"
+    "$writer" "$run_dir" spans=12000 first=20000 trace=19999 service=deep
     "$writer" "$run_dir" spans=1 first=555 service=late
     status=0
     wait "$person" || status=$?

@@ -164,6 +164,16 @@ def look_at_hostile(browser, pictures):
     browser.write('#text', '')
 
 
+def look_at_deep(browser):
+    print('deep: each span calls the next', flush=True)
+    browser.run("location.hash = 'trace/' + arguments[0]", f'ab{19999:030x}')
+    browser.wait('its title', '#trace-title', lambda t: t and '12000 spans' in t[0])
+    assert browser.texts('#state') == [''], browser.texts('#state')
+    shown = browser.run("return [...document.querySelectorAll('#spans .span .name')].map(e => e.title)")
+    numbers = [int(one.split('/item/')[1]) for one in shown]
+    assert numbers == list(range(20000, 32000)), (len(numbers), numbers[:5])
+
+
 def main(url, go_on, pictures):
     with tempfile.TemporaryDirectory() as folder:
         browser = Browser(folder)
@@ -179,6 +189,7 @@ def main(url, go_on, pictures):
             with open(go_on, 'w', encoding='ascii'):
                 pass
             rows(browser, 'what comes while one looks', lambda r: any('/item/555' in row for row in r))
+            look_at_deep(browser)
             wrong = [one['message'] for one in browser.ask('POST', '/se/log', {'type': 'browser'})
                      if one['level'] == 'SEVERE' and ' 401 ' not in one['message']]
             assert not wrong, wrong
