@@ -476,4 +476,5 @@ shell_escape = $(subst ",\",$(1))
 
 FORCE:
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# Not what transparency has fetched: others' sources have such files for other purposes.
+-include $(shell find $(BUILD) -path $(BUILD)/sources -prune -o -name '*.d' -print 2>/dev/null)

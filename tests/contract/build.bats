@@ -62,3 +62,13 @@ absent() {
         grep -qE "^ +$target( |$)" <<<"$output" || { echo "missing: $target"; false; }
     done
 }
+
+@test "sources of others below the build folder are none of make's business" {
+    mkdir -p "$BATS_TEST_TMPDIR/build/sources/tcl/generic" "$BATS_TEST_TMPDIR/build/obj"
+    echo 'provider tcl { probe proc__entry(char *name); };' >"$BATS_TEST_TMPDIR/build/sources/tcl/generic/tclDTrace.d"
+    make -C "$root" BUILD="$BATS_TEST_TMPDIR/build" help >/dev/null
+    # What is ours is read.
+    echo 'provider' >"$BATS_TEST_TMPDIR/build/obj/x.d"
+    run make -C "$root" BUILD="$BATS_TEST_TMPDIR/build" help
+    [ "$status" -ne 0 ]
+}
