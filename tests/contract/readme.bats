@@ -42,3 +42,22 @@ END
         "${TRACESHIM_BUILD:-$top/build}/traceshim" "$sub" --help > /dev/null
     done
 }
+
+@test "the manual page has every variable of the configuration, with its meaning" {
+    # Two of them concern the commands as well, and have more to be said.
+    rows | grep -v '`TRACESHIM_\(LIBRARY\|RUN_DIR\)`' |
+        sed -E 's/^\| `([A-Z_]+)` \| (`([^`]*)` )?\| (.*) \|$/.B \1\n\4 (default: \3)/; s/ \(default: \)//; s/-/\\-/g; s/`//g' >"$BATS_TEST_TMPDIR/wanted"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/wanted")" -gt 40 ]
+    sed -n '/^\.SH ENVIRONMENT/,/^\.SH FILES/p' "$top/cli/traceshim.1" | grep -A 1000 '^The object is configured' | grep -v -e '^\.TP' -e '^\.SH' -e '^The object' -e '^\.BR' >"$BATS_TEST_TMPDIR/manual"
+    diff -u "$BATS_TEST_TMPDIR/wanted" "$BATS_TEST_TMPDIR/manual"
+    for name in TRACESHIM_LIBRARY TRACESHIM_RUN_DIR; do grep -qx "\.B $name" "$top/cli/traceshim.1"; done
+}
+
+@test "the manual page has every option, and no other" {
+    for sub in run doctor status agent view tail; do
+        "${TRACESHIM_BUILD:-$top/build}/traceshim" "$sub" --help
+    done | grep -oE -- '--[a-z][a-z-]*' | sort -u >"$BATS_TEST_TMPDIR/helps"
+    echo --version >>"$BATS_TEST_TMPDIR/helps"
+    sed 's/\\-/-/g' "$top/cli/traceshim.1" | grep -oE -- '--[a-z][a-z-]*' | sort -u >"$BATS_TEST_TMPDIR/manual"
+    diff -u <(sort -u "$BATS_TEST_TMPDIR/helps") "$BATS_TEST_TMPDIR/manual"
+}
