@@ -88,8 +88,11 @@ static size_t exporter_receive(char *bytes, size_t size, size_t count, void *own
 	struct exporter *e = owner;
 	size_t len = size * count, room = ANSWER_MAX - e->answer_len;
 
+	/* Of a longer one the begin is enough: whoever goes on and on has answered all the same (exporter_done). */
+	if (room == 0)
+		return 0;
 	if (len > room)
-		len = room; /* the rest is read and thrown away */
+		len = room;
 	memcpy(e->answer + e->answer_len, bytes, len);
 	e->answer_len += len;
 	return size * count;
@@ -454,6 +457,8 @@ void exporter_done(struct exporter *e, CURLcode result, uint64_t now_ns)
 
 	curl_easy_getinfo(e->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(e->easy, CURLINFO_RETRY_AFTER, &after);
+	if (result == CURLE_WRITE_ERROR)
+		result = CURLE_OK; /* exporter_receive had enough of the answer */
 	cut = exporter_was_cut(e, result, status);
 	again = result != CURLE_OK || status == 429 || (status >= 502 && status <= 504);
 	curl_multi_remove_handle(e->multi, e->easy);

@@ -59,6 +59,15 @@ teardown() {
     received 10
 }
 
+@test "a back end whose answer has no end has taken what it says it has, once" {
+    receive endless 200
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE=10 agent --otlp "$url" "${fast[@]}"
+    "$writer" "$run_dir" spans=30
+    eventually lines_in 30 "$got/spans"
+    stop_agent
+    received 30
+}
+
 @test "what is refused is counted, said once and never repeated" {
     receive 400 413 partial:7 404 junk 200
     OTEL_BSP_MAX_EXPORT_BATCH_SIZE=10 agent --otlp "$url" "${fast[@]}" --metrics 127.0.0.1:0

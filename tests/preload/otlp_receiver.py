@@ -13,6 +13,7 @@ last for all that follow (default 200):
     cut                the connection is closed
     garbage            bytes that are not HTTP
     junk               200 with a body that is not JSON
+    endless            200 with a body that has no end
     partial:N          200, with N items rejected
     reset-after-take   taken, and then closed without an answer
     cut-at:TEXT        cut where TEXT is in the body, else 200
@@ -217,11 +218,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             step = 'cut' if step[7:] in json.dumps(items) else '200'
         headers = {k: v for k, v in self.headers.items() if k.lower().startswith(('x-', 'authorization', 'user-agent'))}
         server.write('requests', json.dumps({'path': self.path, 'step': step, 'items': len(items), 'headers': headers}))
-        if items and (step in ('200', '204', 'junk', 'reset-after-take') or step.startswith('partial')):
+        if items and (step in ('200', '204', 'junk', 'endless', 'reset-after-take') or step.startswith('partial')):
             server.write(name or 'wrong', '\n'.join(json.dumps(item) for item in items))
         self.act(step)
 
     def act(self, step):
+        if step == 'endless':
+            self.close_connection = True
+            self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
+            try:
+                while True:
+                    self.wfile.write(b'x' * 65536)
+            except OSError:
+                return
         if step in ('cut', 'garbage', 'hang', 'reset-after-take'):
             if step == 'garbage':
                 self.wfile.write(b'\x00\x01 what is this\r\n\r\n')
