@@ -578,7 +578,7 @@ static __attribute__((cold)) __attribute__((noinline)) void keep(struct severity
 	memo->kind[k].room = (uint8_t)room;
 }
 
-static __attribute__((noinline)) enum severity detect_unlike(struct severity_memo *memo, const char *line, size_t len)
+static enum severity detect_unlike(struct severity_memo *memo, const char *line, size_t len)
 {
 	const char *looked;
 	enum severity s = detect(line, len, &looked);
@@ -595,19 +595,32 @@ static __attribute__((noinline)) enum severity detect_unlike(struct severity_mem
 
 _Static_assert(SEVERITY_KINDS == 2, "one and the other");
 
+/* Is the line of kind k? Not of less than `room`, which is not 0. */
+static inline __attribute__((always_inline)) bool is_of_kind(struct severity_memo *memo, unsigned k, const char *line,
+                                                             size_t len)
+{
+	if ((size_t)memo->kind[k].room - 1 >= len || !is_alike(memo, k, line))
+		return false;
+	memo->unlike = 0;
+	return true;
+}
+
+static __attribute__((noinline)) enum severity detect_other(struct severity_memo *memo, const char *line, size_t len)
+{
+	unsigned k = !memo->last;
+
+	if (!is_of_kind(memo, k, line, len))
+		return detect_unlike(memo, line, len);
+	memo->last = (uint8_t)k;
+	return (enum severity)memo->kind[k].level;
+}
+
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
 {
-	unsigned k = memo->last, i;
+	unsigned k = memo->last;
 
-	for (i = 0; i < SEVERITY_KINDS; i++, k = !k) {
-		/* No less than `room`, which is not 0. */
-		if ((size_t)memo->kind[k].room - 1 < len && is_alike(memo, k, line)) {
-			memo->last = (uint8_t)k;
-			memo->unlike = 0;
-			return (enum severity)memo->kind[k].level;
-		}
-	}
-	return detect_unlike(memo, line, len);
+	return __builtin_expect(is_of_kind(memo, k, line, len), 1) ? (enum severity)memo->kind[k].level :
+	                                                             detect_other(memo, line, len);
 }
 #else
 enum severity severity_detect_again(struct severity_memo *memo, const char *line, size_t len)
