@@ -156,7 +156,7 @@ static __attribute__((cold)) ssize_t read_slot(FILE *stream, void *data, ssize_t
  * Of a key that is a FILE's address: is something of the stream still in its buffer? Reads another thread's stream without
  * its lock: either answer is then right. The stream cannot be gone: `closing` comes first.
  */
-static bool has_more(logline_key key)
+static __attribute__((cold)) bool has_more(logline_key key)
 {
 	const FILE *stream = (const FILE *)key;
 	const char *const *wide;
@@ -248,7 +248,7 @@ static size_t write_log(FILE *stream, const char *data, size_t len)
 }
 
 /* A log that is left as it is: what libc has written is looked at afterwards, for export. */
-static ssize_t write_watched_log(FILE *stream, const void *data, ssize_t len)
+static __attribute__((cold)) ssize_t write_watched_log(FILE *stream, const void *data, ssize_t len)
 {
 	ssize_t done = _IO_file_write(stream, data, len);
 	int saved = errno;
@@ -266,7 +266,7 @@ static ssize_t emit_writev(const struct io_emitter *emitter, const struct iovec 
 	return REAL(writev)(emitter->fd, iov, count);
 }
 
-static ssize_t write_connection(FILE *stream, const char *data, size_t len)
+static __attribute__((cold)) ssize_t write_connection(FILE *stream, const char *data, size_t len)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = stream->_fileno };
 	struct iovec iov = { (void *)(uintptr_t)data, len };
@@ -283,7 +283,7 @@ static ssize_t write_connection(FILE *stream, const char *data, size_t len)
 	return n;
 }
 
-static ssize_t write_connection_whole(FILE *stream, const char *data, size_t len)
+static __attribute__((cold)) ssize_t write_connection_whole(FILE *stream, const char *data, size_t len)
 {
 	size_t done = 0;
 

@@ -620,7 +620,7 @@ static inline const char *scan_key(const char *p, const char *end, struct key_re
 	return p;
 }
 
-static inline const char *skip_digits(const char *p, const char *end)
+static __attribute__((noinline)) const char *skip_digits(const char *p, const char *end)
 {
 #ifdef __SSE2__
 	if (end - p >= STEP) {

@@ -243,7 +243,7 @@ void marks_give(struct marks_taken *t)
 	pool_give(&takings, t);
 }
 
-void marks_forget(uintptr_t key)
+__attribute__((cold)) void marks_forget(uintptr_t key)
 {
 	struct stream *s;
 	size_t i;
@@ -261,7 +261,7 @@ void marks_forget(uintptr_t key)
 	}
 }
 
-void marks_after_fork(void)
+__attribute__((cold)) void marks_after_fork(void)
 {
 	size_t i;
 

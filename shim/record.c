@@ -114,7 +114,8 @@ static bool is_trace_id(const struct trace_context *ctx, struct slice value)
 }
 
 /* The mapped fields and the correlation ids as members, each with a comma in front. */
-static char *put_fields(char *out, const struct trace_context *ctx, uint32_t have)
+static __attribute__((cold)) __attribute__((noinline)) char *put_fields(char *out, const struct trace_context *ctx,
+                                                                        uint32_t have)
 {
 	size_t i;
 
@@ -242,12 +243,10 @@ static inline __attribute__((always_inline)) char *put_rest(char *out, const str
 }
 
 /* What the fields of a request may take; 0: it has none. */
-static inline size_t fields_bound(const struct trace_context *ctx)
+static __attribute__((cold)) __attribute__((noinline)) size_t fields_bound(const struct trace_context *ctx)
 {
 	size_t bound = 0, i;
 
-	if (!ctx->text.len)
-		return 0;
 	for (i = 0; i < config.field_count; i++) {
 		if (ctx->field[i].len)
 			bound += JSON_ESCAPE_BOUND((size_t)config.field[i].field.len + ctx->field[i].len) + 24;
@@ -261,7 +260,7 @@ static inline size_t fields_bound(const struct trace_context *ctx)
 
 LAYOUT_BUILT_IN size_t record_bound(struct record_source *src, size_t len)
 {
-	size_t fields = src->ctx ? fields_bound(src->ctx) : 0;
+	size_t fields = src->ctx && src->ctx->text.len ? fields_bound(src->ctx) : 0;
 
 	src->plain = !fields;
 	return JSON_ESCAPE_BOUND(len) + record_parts.room + fields;
@@ -357,7 +356,9 @@ static size_t splice(const struct record_source *src, const char *line, size_t l
 	return (size_t)(p - out);
 }
 
-static size_t format_plain(const struct record_source *src, const char *line, size_t len, char *out, unsigned *how)
+static __attribute__((cold)) __attribute__((noinline)) size_t format_plain(const struct record_source *src,
+                                                                           const char *line, size_t len, char *out,
+                                                                           unsigned *how)
 {
 	size_t ending = len && line[len - 1] == '\r';
 	char *p = out + (len - ending);

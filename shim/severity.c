@@ -217,7 +217,7 @@ static const char *skip_blanks(const char *p, const char *end)
 }
 
 /* Terminal colours ("\033[31m"), and the blanks around them. */
-static __attribute__((noinline)) const char *skip_colours(const char *p, const char *end)
+static __attribute__((cold)) __attribute__((noinline)) const char *skip_colours(const char *p, const char *end)
 {
 	while (p < end && *p == '\033') {
 		if (end - p < 3 || p[1] != '[')
@@ -237,7 +237,7 @@ static inline const char *skip_unseen(const char *p, const char *end)
 	return __builtin_expect(p < end && *p == '\033', 0) ? skip_colours(p, end) : p;
 }
 
-static enum severity syslog_priority(const char *p, const char *end)
+static __attribute__((cold)) enum severity syslog_priority(const char *p, const char *end)
 {
 	static const uint8_t levels[8] = { SEVERITY_FATAL, SEVERITY_FATAL,  SEVERITY_CRITICAL, SEVERITY_ERROR,
 		                           SEVERITY_WARN,  SEVERITY_NOTICE, SEVERITY_INFO,     SEVERITY_DEBUG };
@@ -252,7 +252,7 @@ static enum severity syslog_priority(const char *p, const char *end)
 }
 
 /* Layouts that begin with one letter: glog's "E1122 18:01:43.123456 " and Ruby's "E, [2026-11-22T". */
-static __attribute__((noinline)) enum severity letter_layout(const char *p, const char *end)
+static __attribute__((cold)) __attribute__((noinline)) enum severity letter_layout(const char *p, const char *end)
 {
 	static const char letters[] = "DIWEF";
 	static const uint8_t levels[] = { SEVERITY_DEBUG, SEVERITY_INFO, SEVERITY_WARN, SEVERITY_ERROR,
@@ -292,7 +292,7 @@ static inline bool may_hold_level(const char *p, const char *end, uint32_t lette
 }
 
 /* The inside of a bracketed group: a level alone, behind a colon (Apache's core:error), or in capitals among others. */
-static enum severity in_brackets(const char *p, const char *end)
+static __attribute__((cold)) enum severity in_brackets(const char *p, const char *end)
 {
 	enum severity s = SEVERITY_NONE;
 
@@ -316,7 +316,7 @@ static enum severity in_brackets(const char *p, const char *end)
 }
 
 /* The value of a pair, behind its '='. `*next` is set to the byte behind the value. */
-static enum severity pair_value(const char *p, const char *end, bool is_level, const char **next)
+static __attribute__((cold)) enum severity pair_value(const char *p, const char *end, bool is_level, const char **next)
 {
 	const char *close, *word_end;
 
@@ -373,8 +373,9 @@ static bool stands_as_level(const char *from, const char *to, const char *end, b
  * A token that begins with a letter. Returns the level, or SEVERITY_NONE with *next behind what can be passed over, or
  * *next NULL when the message has begun.
  */
-static __attribute__((noinline)) enum severity word_token(const char *p, const char *end, bool fields_before,
-                                                          bool separated, const char **next, const char **looked)
+static __attribute__((cold)) __attribute__((noinline)) enum severity word_token(const char *p, const char *end,
+                                                                                bool fields_before, bool separated,
+                                                                                const char **next, const char **looked)
 {
 	enum severity s;
 	const char *to = read_word(p, end, &s), *rest;
@@ -409,7 +410,8 @@ static __attribute__((noinline)) enum severity word_token(const char *p, const c
 	return SEVERITY_NONE;
 }
 
-static __attribute__((noinline)) enum severity any_group(const char *p, const char *end, const char **next)
+static __attribute__((cold)) __attribute__((noinline)) enum severity any_group(const char *p, const char *end,
+                                                                               const char **next)
 {
 	const char *close = memchr(p, p[-1] == '[' ? ']' : ')', (size_t)(end - p));
 
@@ -441,7 +443,8 @@ static inline enum severity group_token(const char *p, const char *end, const ch
 }
 
 /* *looked: grows to what the answer hangs on. */
-static __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len, const char **looked)
+static __attribute__((cold)) __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len,
+                                                                                 const char **looked)
 {
 	const char *end = line + (len < SEVERITY_WINDOW ? len : SEVERITY_WINDOW);
 	const char *p = skip_unseen(line, end), *next = NULL;
@@ -461,11 +464,12 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 	}
 	for (; p < end && s == SEVERITY_NONE; p = skip_unseen(next, end)) {
 		enum token token = token_of[(unsigned char)*p];
+		const char *group = p + 1; /* the inside of one, if it is one */
 
 		note_look(looked, p + 3); /* skip_colours */
 		switch (token) {
 		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next, looked); break;
-		case TOKEN_GROUP: s = group_token(p + 1, end, &next); break;
+		case TOKEN_GROUP: break;
 		case TOKEN_NUMBER:
 			/* A time, a date, a number; "12ms" and the like have begun the message. */
 			next = skip_time(p + 1, end);
@@ -474,7 +478,7 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 				return SEVERITY_NONE;
 			/* An access line's client, whom nobody identified: two fields and a group. */
 			if (end - next > 6 && memcmp(next, " - - [", 6) == 0) {
-				s = group_token(next + 6, end, &next);
+				group = next + 6;
 				token = TOKEN_GROUP;
 			}
 			break;
@@ -485,6 +489,8 @@ static __attribute__((noinline)) enum severity read_tokens(const char *line, siz
 			break;
 		case TOKEN_NONE: return SEVERITY_NONE;
 		}
+		if (token == TOKEN_GROUP)
+			s = group_token(group, end, &next);
 		/* A group that does not close, or a word that ended the search and has noted by itself what it looked at. */
 		if (next == NULL) {
 			if (token == TOKEN_GROUP)
@@ -527,7 +533,7 @@ static inline enum severity first_word(const char *line, const char **looked)
 #endif
 }
 
-static inline enum severity detect(const char *line, size_t len, const char **looked)
+static __attribute__((noinline)) enum severity detect(const char *line, size_t len, const char **looked)
 {
 	enum severity s = SEVERITY_NONE;
 
