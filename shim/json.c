@@ -266,7 +266,7 @@ static char *escape_byte(char *out, unsigned char c)
 }
 
 /* The first of `len` bytes, which is special. *in: to behind it, or behind its character. */
-static char *escape_one(char *out, const char **in, size_t len)
+static __attribute__((cold)) __attribute__((noinline)) char *escape_one(char *out, const char **in, size_t len)
 {
 	size_t n = (unsigned char)**in < 0x80 ? 0 : json_utf8_char(*in, len);
 
@@ -495,7 +495,7 @@ static const char *scan_escape(const char *p, const char *end)
 }
 
 /* What scan_string does, of any string. */
-static __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end, bool *escaped)
+static __attribute__((cold)) __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end, bool *escaped)
 {
 	while (p) {
 		size_t k;

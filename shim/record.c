@@ -266,7 +266,7 @@ LAYOUT_BUILT_IN size_t record_bound(struct record_source *src, size_t len)
 	return JSON_ESCAPE_BOUND(len) + record_parts.room + fields;
 }
 
-static char *put_partial(char *out, bool last)
+static __attribute__((cold)) char *put_partial(char *out, bool last)
 {
 	memcpy(out, ",\"partial\":true", 15);
 	out += 15;
