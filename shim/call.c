@@ -56,7 +56,7 @@ static bool awaits_tunnel(const struct exchange *ex)
 	return ex != NULL && ex->request_done && !ex->response_done && ex->up.method == HTTP1_CONNECT;
 }
 
-static struct exchange *calling(struct conn *conn)
+static struct exchange *calling(struct conn *conn, struct span **span)
 {
 	struct exchange *ex = conn->last;
 
@@ -71,7 +71,9 @@ static struct exchange *calling(struct conn *conn)
 			return NULL;
 		http1_init(&ex->up, HTTP1_REQUEST, 0);
 		ex->host_allowed = config.propagate_hosts.len == 0;
-		if (config.export_traces)
+		ex->span = *span;
+		*span = NULL;
+		if (config.export_traces && ex->span == NULL)
 			span_begin_call(conn, ex);
 	}
 	return ex;
@@ -107,14 +109,17 @@ static void complete_head(struct conn *conn, struct exchange *ex, struct request
 	count_head(ex);
 }
 
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len)
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len,
+                     struct span *span)
 {
 	struct exchange *ex;
 	char *line;
 
 	set_owner(conn, caller);
 	conn->mode = CONN_HTTP1;
-	ex = calling(conn);
+	ex = calling(conn, &span);
+	if (span != NULL)
+		span_free(span);
 	if (ex == NULL)
 		return;
 	line = ex->up.line;
@@ -151,7 +156,8 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 	if (len > 0)
 		set_owner(conn, caller);
 	while (len > 0 && conn->mode == CONN_HTTP1) {
-		struct exchange *ex = calling(conn);
+		struct span *none = NULL;
+		struct exchange *ex = calling(conn, &none);
 		enum http1_status status;
 		size_t used = 0;
 		uint64_t skipped = 0;
@@ -293,7 +299,8 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		(void)conn->protocol->received(conn, in, len);
 }
 
-bool call_find_plain(const struct conn *conn, const struct iovec *iov, size_t total, struct stream_spot *spot)
+bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t total, struct stream_spot *spot,
+                     struct span **span)
 {
 	const struct exchange *ex = conn->last;
 	struct stream_heads *heads;
@@ -305,6 +312,11 @@ bool call_find_plain(const struct conn *conn, const struct iovec *iov, size_t to
 	heads = stream_take_heads();
 	known = stream_known(heads, STREAM_REQUEST_OUT);
 	found = known != NULL && known->mark == MARK_PLAIN && stream_find_plain(spot, 0, known, iov, total);
+	*span = NULL;
+	if (found && config.export_traces) {
+		*span = span_prepare_call(conn, fd, known, iov->iov_base);
+		found = *span != NULL;
+	}
 	stream_give_heads(heads);
 	spot->own = 0;
 	spot->host_allowed = true;

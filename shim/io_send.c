@@ -329,7 +329,7 @@ void io_send_commit(struct io_send *io, size_t offset, size_t len)
 		if (conn_role(conn) == CONN_SERVED)
 			served_sent_known(conn, &io->spot, len);
 		else
-			call_sent_known(conn, &io->spot, io->caller, len);
+			call_sent_known(conn, &io->spot, io->caller, len, NULL);
 		conn_unlock(conn);
 		return;
 	}
@@ -685,17 +685,23 @@ static inline bool is_answer(struct io_send *io, const struct conn *conn)
 	const struct exchange *ex = conn->first;
 
 	io->caller = NULL;
+	io->span = NULL;
 	return conn->mode == CONN_HTTP1 && ex != NULL && ex->request_headed && !ex->response_done &&
 	       !ex->response_begun && (ex->next == NULL || !conn_child_since(ex->request)) &&
 	       served_find_plain(ex, io->iov, io->total, &io->spot) &&
 	       (config.response_header.len > 0 ? can_be_gathered(io) : io->spot.end == io->total);
 }
 
-/* Is it a call that says nothing of a trace itself? Then who makes it is asked for. A span wants to see the head. Locked. */
+/* Is it a call that says nothing of a trace itself? Then who makes it is asked for. Locked. */
 static inline bool is_call(struct io_send *io, struct conn *conn)
 {
-	if (config.export_traces || !call_find_plain(conn, io->iov, io->total, &io->spot) || !can_be_gathered(io))
+	if (!call_find_plain(conn, io->fd, io->iov, io->total, &io->spot, &io->span))
 		return false;
+	if (!can_be_gathered(io)) {
+		if (io->span != NULL)
+			span_free(io->span);
+		return false;
+	}
 	io->caller = find_caller(conn, NULL, conn_is_blocking(conn, io->fd));
 	return true;
 }
@@ -730,7 +736,7 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 
 	if (conn_role(conn) == CONN_UNDECIDED || !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
-	if (config.export_traces)
+	if (config.export_traces && served)
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_look(io->handle))
 		return false;
@@ -739,7 +745,7 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 		return false;
 	}
 	lay_out_usual(io, conn, served, v);
-	if (config.export_traces && io->spot.done)
+	if (config.export_traces && served && io->spot.done)
 		served_hold_span(conn, &io->spot);
 	io->looked = io->found = true;
 	io->planned = io->was_injected = false;
@@ -768,12 +774,24 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 	return begin_answer(io, v);
 }
 
+/* The usual call is out. Locked. */
+static inline void end_call(const struct io_send *io, struct conn *conn)
+{
+	if (config.export_traces && io->insertion != NULL)
+		span_injected(conn, &io->insertion->ids);
+	call_sent_known(conn, &io->spot, io->caller, io->total, io->span);
+}
+
 /* It did not go out as a whole, or the connection is not as it was. */
 static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherwise(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
 	size_t own = sent < 0 ? 0 : (size_t)sent;
 
+	if (io->span != NULL) {
+		span_free(io->span);
+		io->spot.known = false; /* the span wants to see the head */
+	}
 	own = settle(io, io->insertion, io->spot.at, own);
 	if (sent >= 0)
 		io_send_commit(io, 0, own);
@@ -797,7 +815,7 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 			if (conn_role(conn) == CONN_SERVED)
 				served_sent_known(conn, &io->spot, io->total);
 			else
-				call_sent_known(conn, &io->spot, io->caller, io->total);
+				end_call(io, conn);
 			conn_unlock(conn);
 			if (ins != NULL) {
 				insertion_free(ins);

@@ -178,27 +178,43 @@ void span_begin_served(struct exchange *ex)
 		ex->span = span_new(RING_SPAN_SERVER, os_monotonic_ns());
 }
 
-void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head)
+/* A span that begins now, of a head that is known. NULL: no memory. */
+static struct span *span_of_known(enum ring_span_kind kind, const struct http1_known *known, const char *head)
 {
 	struct span *span = spare_take(SPARE_SPAN, &spans);
 
 	if (span == NULL) {
 		counters_count_seldom(spans_lost);
-		return;
+		return NULL;
 	}
 	if (__builtin_expect(span->head != known || span->head_serial != known->serial, 0))
-		span_read_head(span, known, head);
+		span_read_head(span, kind, known, head);
 	span->forks = forks_now();
 	span->start_ns = os_monotonic_ns();
-	span->ticket = 0;
+	span->read_ns = span->ticket = 0;
 	span->answering = span->fresh = false;
 	span->record.start_ns = span_day_time(span->start_ns);
 	span->record.first_byte_ns = 0;
-	span->record.bytes_in = known->len + 2u;
-	span->record.bytes_out = 0;
+	span->record.bytes_in = span->record.bytes_out = 0;
 	span->record.flags = span->head_flags;
 	span->record.error = RING_ERROR_none;
-	ex->span = span;
+	return span;
+}
+
+void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head)
+{
+	ex->span = span_of_known(RING_SPAN_SERVER, known, head);
+	if (ex->span != NULL)
+		ex->span->record.bytes_in = known->len + 2u;
+}
+
+struct span *span_prepare_call(struct conn *conn, int fd, const struct http1_known *known, const char *head)
+{
+	struct span *span = span_know_conn(conn, fd) ? span_of_known(RING_SPAN_CLIENT, known, head) : NULL;
+
+	if (span != NULL)
+		conn->spans->due_ns = span->start_ns; /* should the head have to be read after all */
+	return span;
 }
 
 void span_call_is_due(struct conn *conn, int fd)

@@ -31,6 +31,11 @@ void span_begin_served(struct exchange *ex);
  */
 void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head);
 void span_begin_call(const struct conn *conn, struct exchange *ex);
+/*
+ * The same ahead of the exchange, for a call that begins now, whose head is known and lies at `head`: with span_take_line and
+ * span_take_field of it, but not span_count_up. NULL: no memory (counted).
+ */
+struct span *span_prepare_call(struct conn *conn, int fd, const struct http1_known *known, const char *head);
 /* The program is about to send on an outgoing connection: if it is a request, it begins now. */
 void span_call_is_due(struct conn *conn, int fd);
 

@@ -48,7 +48,7 @@ struct span {
 void span_put_text(struct span *span, enum ring_span_text text, const char *from, size_t len);
 
 /* Make a span of this head, which is known, and not of another one. `bytes`: the head and its blank line. */
-void span_read_head(struct span *span, const struct http1_known *known, const char *bytes);
+void span_read_head(struct span *span, enum ring_span_kind kind, const struct http1_known *known, const char *bytes);
 
 /* Method and target out of the request line, which the scanner found to be sound. Again is the same. */
 void span_split_line(struct span *span, const struct http1 *up);

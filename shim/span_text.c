@@ -118,11 +118,12 @@ static void put_in_order(struct span *span)
 	span->line = LINE_APART;
 }
 
-__attribute__((cold)) __attribute__((noinline)) void span_read_head(struct span *span, const struct http1_known *known, const char *bytes)
+__attribute__((cold)) __attribute__((noinline)) void span_read_head(struct span *span, enum ring_span_kind kind,
+                                                                    const struct http1_known *known, const char *bytes)
 {
 	memset(span, 0, sizeof(*span));
 	span->used = LINE_ROOM;
-	span->record.span_kind = RING_SPAN_SERVER;
+	span->record.span_kind = (uint8_t)kind;
 	span_take_line(span, bytes, known->len);
 	for (unsigned i = 0; i < known->fields; i++)
 		(void)span_take_field(span, known->names + known->field[i].name, known->field[i].name_len,

@@ -135,9 +135,15 @@ bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_
  * instead of reading the same bytes again. Only where spot->known.
  */
 void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len);
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len);
-/* The same for a call that begins with the vectors, if its head is known, gets all that is inserted and would go to a host that may get it. */
-bool call_find_plain(const struct conn *conn, const struct iovec *iov, size_t total, struct stream_spot *spot);
+/* `span`: what span_prepare_call made of this call's head, taken over; NULL: nothing. */
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len,
+                     struct span *span);
+/*
+ * The same for a call that begins with the vectors, if its head is known, gets all that is inserted and goes to a host that may get it.
+ * `span`: where spans are exported, that of the call, for call_sent_known; else NULL. `fd` is the connection's.
+ */
+bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t total, struct stream_spot *spot,
+                     struct span **span);
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 
 #endif

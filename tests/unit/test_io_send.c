@@ -689,9 +689,6 @@ CORE_TEST(a_call_that_is_none_of_the_usual_is_left_to_the_long_way)
 	CHECK_INT(answer(&w, fd, &usual, 1), -2); /* in the midst of a call */
 	core_close(fd);
 	fd = taught_to_call(message);
-	config.export_traces = true;
-	CHECK_INT(answer(&w, fd, &usual, 1), -2);
-	config.export_traces = false;
 	core_conn(fd)->lock = 12345;
 	CHECK_INT(answer(&w, fd, &usual, 1), -2);
 	CHECK(!core_conn(fd)->missed && core_conn(fd)->lock == 12345);

@@ -458,6 +458,162 @@ CORE_TEST(so_they_are_where_answers_get_a_header)
 	go_through_many(CORE_NAME("x-trace-id"));
 }
 
+/* ---- calls ---- */
+
+static const struct {
+	const char *text;
+	bool usual;
+} calls[] = {
+	{ "GET /next HTTP/1.1\r\nHost: them:80\r\n\r\n", true },
+	{ "GET /next?a HTTP/1.1\r\nUser-Agent: x\r\nHost: them\r\nX-Forwarded-For: 1.2.3.4\r\nHost: again\r\n\r\n",
+	  true },
+	{ "HEAD /next HTTP/1.1\r\nHost: them\r\n\r\n", true },
+	{ "PROPFIND /dav HTTP/1.1\r\nHost: them\r\n\r\n", true },
+	{ "GET http://them/next HTTP/1.0\r\n\r\n", true },
+	{ "POST /next HTTP/1.1\r\nHost: them\r\nContent-Length: 3\r\n\r\nabc", true },
+	{ "GET /" LONG_TEXT " HTTP/1.1\r\nHost: " LONG_TEXT "\r\n\r\n", true },
+	{ "GET /next HTTP/1.1\r\nHost: them\r\nbaggage: a=b\r\n\r\n", false },
+	{ "GET /" LONGER_TEXT " HTTP/1.1\r\nHost: us\r\n\r\n", false },
+};
+
+static const struct {
+	const char *text;
+	bool close;
+} replies[] = {
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false },
+	{ "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", false },
+	{ "HTTP/1.1 204 No Content\r\n\r\n", false },
+	{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 Wrong\r\nContent-Length: 1\r\n\r\n!", false },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", false },
+	{ "HTTP/1.0 200 OK\r\n\r\nuntil close", true },
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart", true },
+	{ "", true },
+};
+
+static unsigned short_calls;
+
+/* Makes the call, in parts if `most` is not 0, hears the reply, and returns what is recorded without what two of a kind differ in. */
+static struct ring_span *call(int *fd, size_t number, size_t reply, bool may_be_short, int most)
+{
+	const char *text = calls[number].text, *answer = replies[reply].text;
+	const struct request *caller = current_known();
+	const int script[] = { most, 0 };
+	struct wire w = { .script = most != 0 ? script : NULL };
+	struct iovec iov = { (char *)(uintptr_t)text, strlen(text) }, v[IO_ANSWER_VECTORS];
+	const struct ring_span *span;
+	struct ring_span *copy;
+	struct io_send io;
+	char id[33] = "";
+	size_t len;
+	ssize_t n;
+
+	CHECK(caller != NULL);
+	w.emitter.emit = wire_emit;
+	w.emitter.fd = *fd;
+	if (may_be_short && io_answer_begin(&io, *fd, fds_word(*fd), &iov, 1, v)) {
+		CHECK(calls[number].usual);
+		short_calls++;
+		n = io_answer_end(&io, wire_emit(&w.emitter, v, 1));
+	} else {
+		CHECK_INT(io_send_begin(&io, *fd, &iov, 1), IO_SPECIAL);
+		n = io_send_special(&io, &w.emitter);
+	}
+	CHECK(n > 0 && (size_t)n <= iov.iov_len);
+	if ((size_t)n < iov.iov_len)
+		CHECK_INT(wire_send(&w, *fd, text + n, iov.iov_len - (size_t)n), (ssize_t)iov.iov_len - n);
+	len = strlen(answer);
+	if (strncmp(text, "HEAD", 4) == 0 && len > 0) { /* to its head alone */
+		const char *head = strncmp(answer, "HTTP/1.1 100", 12) == 0 ? strstr(answer, "\r\n\r\n") + 4 : answer;
+
+		len = (size_t)(strstr(head, "\r\n\r\n") + 4 - answer);
+	}
+	if (len > 0)
+		core_receive(*fd, answer, len);
+	if (replies[reply].close || core_conn(*fd)->first != NULL) {
+		core_close(*fd);
+		*fd = core_connect();
+	}
+	span = pull();
+	CHECK(span != NULL && pull() == NULL);
+	CHECK_INT(span->span_kind, RING_SPAN_CLIENT);
+	CHECK(memcmp(span->trace_id, caller->ctx.trace_id, sizeof(span->trace_id)) == 0);
+	CHECK(memcmp(span->parent_id, caller->ctx.span_id, sizeof(span->parent_id)) == 0);
+	for (size_t i = 0; i < sizeof(span->span_id); i++)
+		sprintf(id + 2 * i, "%02x", span->span_id[i]);
+	CHECK(memmem(w.bytes, w.len, id, 16) != NULL); /* as its head says */
+	copy = malloc(span->entry.size + sizeof(uint64_t));
+	memcpy(copy, span, span->entry.size);
+	copy->end_ns = span->first_byte_ns != 0 && span->end_ns > span->first_byte_ns;
+	copy->first_byte_ns = span->first_byte_ns != 0;
+	copy->start_ns = 0;
+	memset(copy->trace_id, 0, sizeof(copy->trace_id));
+	memset(copy->span_id, 0, sizeof(copy->span_id));
+	memset(copy->parent_id, 0, sizeof(copy->parent_id));
+	for (size_t i = 0, texts = 0; i <= RING_TEXT_COUNT; i++)
+		if (i < RING_TEXT_COUNT)
+			texts += span->text[i];
+		else
+			memset((char *)(copy + 1) + texts, 0, span->entry.size - sizeof(*span) - texts);
+	wire_free(&w);
+	return copy;
+}
+
+CORE_TEST(calls_by_the_short_way_are_those_by_the_long_one)
+{
+	static const char *const callers[] = { "GET / HTTP/1.1\r\n" CORE_PARENT "\r\n",
+		                               "GET / HTTP/1.1\r\n" CORE_PARENT "tracestate: k=v\r\n\r\n" };
+	struct ring_span *wanted[2][COUNT(calls)][COUNT(replies)];
+	size_t number = 0, reply = 0;
+
+	exporting();
+	for (size_t c = 0; c < COUNT(callers); c++) {
+		int fd, served = core_accept(false);
+
+		core_receive_text(served, callers[c]);
+		fd = core_connect();
+		for (size_t i = 0; i < COUNT(calls); i++) {
+			for (size_t j = 0; j < COUNT(replies); j++) {
+				core_case = calls[i].text;
+				wanted[c][i][j] = call(&fd, i, j, false, 0);
+			}
+		}
+		core_close(fd);
+		core_close(served);
+		CHECK(pull() != NULL); /* the request itself was not answered */
+	}
+	for (unsigned step = 0; step < 400; step++) {
+		size_t c = pick(COUNT(callers));
+		int fd, served = core_accept(false);
+
+		core_receive_text(served, callers[c]);
+		fd = core_connect();
+		for (unsigned i = 0; i < 10; i++) {
+			struct ring_span *got;
+
+			if (pick(3) == 0)
+				number = pick(COUNT(calls));
+			if (pick(3) == 0)
+				reply = pick(COUNT(replies));
+			core_case = calls[number].text;
+			got = call(&fd, number, reply, true, pick(5) == 0 ? 1 + (int)pick(120) : 0);
+			CHECK_INT(got->flags, wanted[c][number][reply]->flags);
+			CHECK_INT(got->bytes_out, wanted[c][number][reply]->bytes_out);
+			CHECK(got->entry.size == wanted[c][number][reply]->entry.size &&
+			      memcmp(got, wanted[c][number][reply], got->entry.size) == 0);
+			free(got);
+		}
+		core_close(fd);
+		core_close(served);
+		CHECK(pull() != NULL && pull() == NULL);
+	}
+	CHECK(short_calls > 500);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0][0][0]); i++)
+		free((&wanted[0][0][0])[i]);
+	the_end();
+}
+
+/* ---- threads ---- */
+
 static void *take_expected_apart(void *unused)
 {
 	(void)unused;
@@ -542,6 +698,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(spans_by_the_short_ways_are_those_by_the_long_ones),
 		TEST(so_they_are_where_answers_get_a_header),
+		TEST(calls_by_the_short_way_are_those_by_the_long_one),
 		TEST(so_they_are_where_threads_leave_their_blocks_to_each_other),
 		TEST(heads_of_the_same_number_are_told_apart),
 	};
