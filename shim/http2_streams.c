@@ -107,6 +107,9 @@ void http2_give_up_stream(struct conn *conn, struct http2_conn *c, struct http2_
 
 void http2_finish_stream(struct conn *conn, struct http2_conn *c, struct http2_stream *s)
 {
+	/* A call that another thread reads the answer of, before this one's write has returned: now or never. */
+	if (conn_role(conn) == CONN_OUTGOING && !s->claimed)
+		http2_claim_call(conn, s, NULL, NULL);
 	if (s->ex.span != NULL)
 		span_end(conn, &s->ex, false);
 	if (s->ex.request != NULL && conn_role(conn) == CONN_SERVED) {

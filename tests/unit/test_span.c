@@ -2,6 +2,7 @@
  * Spans: what is recorded of each shape of exchange, as it stands in the thread's ring. long: a test a shape.
  */
 #include "core_fixture.h"
+#include "http2.h"
 #include "span_fixture.h"
 
 #define GET "GET /a?b=c HTTP/1.1\r\nHost: us:80\r\nUser-Agent: agent/1\r\n"
@@ -456,6 +457,58 @@ CORE_TEST(a_call_with_a_trace_header_of_its_own_is_somebody_else_s_span)
 	the_end();
 }
 
+/* Another thread has the answer before this one's write has returned. */
+static ssize_t answer_at_once(const struct io_emitter *emitter, const struct iovec *iov, int count)
+{
+	static const char answer[] = "\0\0\1\1\5\0\0\0\1\x88"; /* HEADERS: 200, and no more */
+	ssize_t len = wire_emit(emitter, iov, count);
+
+	core_receive(emitter->fd, answer, sizeof(answer) - 1);
+	return len;
+}
+
+static void call_by_http2(const char *head, size_t len, enum io_verdict verdict)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+	struct wire w = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)head, len };
+	struct io_send io;
+	int fd = core_connect();
+
+	CHECK_INT(wire_send(&w, fd, preface, sizeof(preface) - 1), sizeof(preface) - 1);
+	core_receive(fd, preface + HTTP2_PREFACE_LEN, 9);
+	w.emitter.emit = answer_at_once;
+	CHECK_INT(io_send_begin(&io, fd, &iov, 1), verdict);
+	if (verdict == IO_WATCH)
+		io_send_end(&io, answer_at_once(&w.emitter, &iov, 1));
+	else
+		CHECK_INT(io_send_special(&io, &w.emitter), len);
+	core_close(fd);
+	wire_free(&w);
+}
+
+CORE_TEST(a_call_of_http2_that_is_answered_as_it_is_sent_is_recorded_if_it_is_ours)
+{
+	static const char own[] = "\0\0\x4b\1\5\0\0\0\1\x82\x86\x84\x41\1h\0\x0btraceparent\x37"
+				  "00-" CORE_OTHER_TRACE "-b7ad6b7169203331-01";
+	static const char none[] = "\0\0\6\1\5\0\0\0\1\x82\x86\x84\x41\1h";
+	const struct ring_span *span;
+	char trace[33];
+
+	exporting();
+	config.root = true;
+	call_by_http2(own, sizeof(own) - 1, IO_WATCH);
+	CHECK_INT(counters_get(calls_http2), 1);
+	CHECK(pull() == NULL);
+	call_by_http2(none, sizeof(none) - 1, IO_SPECIAL);
+	CHECK_INT(counters_get(calls_http2), 2);
+	span = pull();
+	CHECK(span != NULL && span->status == 200);
+	hex(span->trace_id, sizeof(span->trace_id), trace);
+	CHECK(strspn(trace, "0") < 32);
+	the_end();
+}
+
 CORE_TEST(a_call_of_nobody_s_is_a_root_or_in_a_server_nothing)
 {
 	struct wire w = { 0 };
@@ -796,6 +849,7 @@ int main(void)
 		TEST(a_call_is_recorded_under_the_id_that_its_head_was_given),
 		TEST(pipelined_calls_are_recorded_each_under_its_own_id),
 		TEST(a_call_with_a_trace_header_of_its_own_is_somebody_else_s_span),
+		TEST(a_call_of_http2_that_is_answered_as_it_is_sent_is_recorded_if_it_is_ours),
 		TEST(a_call_of_nobody_s_is_a_root_or_in_a_server_nothing),
 		TEST(a_call_to_a_host_that_gets_no_header_is_recorded_all_the_same),
 		TEST(calls_that_are_not_answered_say_why),
