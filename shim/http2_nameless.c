@@ -152,7 +152,7 @@ size_t http2_take_answers(struct conn *conn, const char *out, size_t len)
 	size_t at = 0;
 
 	if (!half->begun || !http2_between_frames(&c->scanner, HTTP2_SERVER) ||
-	    c->nameless_process != request_process())
+	    (before > 0 && c->nameless_process != request_process()))
 		return 0;
 	while (len - at >= FRAME_HEADER) {
 		const unsigned char *head = (const unsigned char *)out + at;

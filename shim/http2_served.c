@@ -62,7 +62,7 @@ void http2_served_field(void *owner, const struct http2_block *block, const char
 		return;
 	if (s->ex.span != NULL)
 		span_take_http2_field(s->ex.span, name, name_len, value, value_len);
-	if (!propagate_wants(name, name_len))
+	if ((name_len > 0 && name[0] == ':') || !propagate_wants(name, name_len))
 		return;
 	ctx = &s->ex.request->ctx;
 	if ((size_t)(ctx->text.cap - ctx->text.len) < propagate_text_needed(ctx, name, name_len, value_len))
