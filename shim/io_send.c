@@ -836,9 +836,6 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v)
 {
-	/* What the library does not take is kept in an insertion. */
-	if (config.response_header.len == 0 || conn_role(handle.conn) != CONN_SERVED)
-		return false;
 	io->handle = handle;
 	io->iov = iov;
 	io->count = 1;

@@ -330,27 +330,20 @@ bool tls_receive_begin(struct tls_call *call, void *session, const struct tls_li
 	return true;
 }
 
-/* Nothing came: told as a socket would, to be tried again, the end, or an error. */
-static __attribute__((noinline)) void receive_nothing(struct tls_call *call, void *buf, size_t room, long received,
-                                                      bool peek)
+/* Told as a socket would: to be tried again, the end, or an error. */
+long tls_received_nothing(struct tls *t, const struct tls_library *library, long received)
 {
-	struct iovec iov = { buf, room };
+	struct io_receive io = { .handle = t->handle, .fd = t->fd };
+	struct iovec iov = { NULL, 1 };
 	ssize_t as_read = errno == 0 || errno == EAGAIN ? 0 : -1;
 	int saved = errno;
 
-	if (call->library->again(call->library, call->session->key, received)) {
+	if (library->again(library, t->key, received)) {
 		as_read = -1;
 		errno = EAGAIN;
 	}
-	io_receive_end(&call->receive, &iov, 1, as_read, peek);
+	io_receive_end(&io, &iov, 1, as_read, false);
 	errno = saved;
-}
-
-long tls_received_nothing(struct tls *t, const struct tls_library *library, long received)
-{
-	struct tls_call call = { .session = t, .library = library, .receive = { .handle = t->handle, .fd = t->fd } };
-
-	receive_nothing(&call, NULL, 1, received, false);
 	return received;
 }
 
@@ -375,10 +368,10 @@ void tls_receive_end(struct tls_call *call, void *buf, size_t room, long receive
 
 		if (call->receive.handle.conn != NULL || receive_first(call))
 			io_receive_end(&call->receive, &iov, 1, received, peek);
-	} else if (call->receive.handle.conn != NULL &&
-	           (config.export_traces || conn_role(call->receive.handle.conn) == CONN_OUTGOING)) {
+	} else if (call->receive.handle.conn != NULL && call->receive.handle.conn == call->session->handle.conn &&
+	           room > 0 && (config.export_traces || conn_role(call->receive.handle.conn) == CONN_OUTGOING)) {
 		/* Of calls only, but where all is: what the library says of it need not be asked. */
-		receive_nothing(call, buf, room, received, peek);
+		(void)tls_received_nothing(call->session, call->library, received);
 	}
 }
 
@@ -397,22 +390,30 @@ void tls_pass(void *session, const struct tls_library *library)
 	errno = saved;
 }
 
+/* The session, if it speaks for a connection that is there; else NULL. */
+static struct tls *find_alive(const void *session)
+{
+	struct tls *t = io_active() && !current_is_blind() ? find(session) : NULL;
+
+	return t != NULL && t->tie != TLS_UNTIED && is_alive(t) ? t : NULL;
+}
+
 void tls_send_unseen(void *session, long sent)
 {
-	struct tls *t = sent > 0 && io_active() && !current_is_blind() ? find(session) : NULL;
+	struct tls *t = sent > 0 ? find_alive(session) : NULL;
 	int saved = errno;
 
-	if (t != NULL && t->tie != TLS_UNTIED && is_alive(t))
+	if (t != NULL)
 		io_send_unseen_plain(t->handle, (size_t)sent);
 	errno = saved;
 }
 
 void tls_shut(void *session)
 {
-	struct tls *t = io_active() && !current_is_blind() ? find(session) : NULL;
+	struct tls *t = find_alive(session);
 	int saved = errno;
 
-	if (t != NULL && t->tie != TLS_UNTIED && is_alive(t) && conn_lock(t->handle)) {
+	if (t != NULL && conn_lock(t->handle)) {
 		if (t->handle.conn->tls == t && conn_role(t->handle.conn) == CONN_SERVED) {
 			t->handle.conn->sends++;
 			served_shut(t->handle.conn);

@@ -179,6 +179,8 @@ static long lose(struct io_send *io, struct insertion *ins, size_t done, long n)
 {
 	if (ins != NULL)
 		insertion_free(ins);
+	if (config.export_traces)
+		io_spans_sent(io, false, 0);
 	request_unref(io->caller);
 	if (n <= 0)
 		return n;
@@ -264,13 +266,27 @@ static long resume(struct tls *t, struct tls_emitter *emitter, const struct iove
 	return push(t, &io, emitter, done);
 }
 
+/* The library did not take all of the program's own bytes: it wants them again, or it is at an end with them. */
+static long refuse(struct tls *t, struct tls_emitter *emitter, const struct io_send *io, long result)
+{
+	t->stuck =
+		!is_lost(t, io) && result <= 0 && emitter->library->again(emitter->library, emitter->session, result);
+	if (t->stuck)
+		errno = EAGAIN;
+	return result > 0 ? result : -1;
+}
+
 long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const struct iovec *v, long sent)
 {
 	struct tls *t = tls_find(emitter->session);
+	int saved = errno;
 	size_t done = 0;
 
 	if (is_lost(t, io)) {
 		sent = lose(io, io->insertion, 0, sent);
+	} else if (io->insertion == NULL) {
+		(void)io_answer_end(io, refuse(t, emitter, io, sent));
+		errno = saved;
 	} else {
 		io->insertion->sent = 0;
 		t->insertion = io->insertion;
@@ -280,8 +296,9 @@ long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const s
 		if (sent > 0)
 			settle_insertion(t, io, sent, &done);
 		sent = sent > 0 ? push(t, io, emitter, done) : stop(t, io, emitter, sent, 0);
-		t->busy = is_busy(t);
 	}
+	if (t != NULL)
+		t->busy = is_busy(t);
 	tls_leave_usual();
 	tls_mark.quiet = false;
 	return sent;
@@ -300,11 +317,10 @@ static long begin(struct tls *t, struct tls_emitter *emitter, const struct iovec
 		return push(t, &io, emitter, 0);
 	n = emitter->emit(emitter, iov->iov_base, iov->iov_len);
 	saved = errno;
-	t->stuck = !is_lost(t, &io) && n <= 0 && emitter->library->again(emitter->library, emitter->session, n);
-	if (t->stuck)
-		errno = EAGAIN;
 	if (verdict != IO_PLAIN)
-		io_send_end(&io, n > 0 ? (ssize_t)n : -1);
+		io_send_end(&io, refuse(t, emitter, &io, n));
+	else
+		(void)refuse(t, emitter, &io, n);
 	errno = saved;
 	return n;
 }

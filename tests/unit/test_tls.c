@@ -124,6 +124,86 @@ CORE_TEST(a_session_that_is_freed_within_its_own_write_leaves_nothing)
 	}
 }
 
+/* The first answers make the head known. With a line in each, and without. */
+CORE_TEST(a_usual_answer_that_is_refused_or_taken_in_parts_arrives_whole_and_ends_its_request)
+{
+	static char answer[1200], wanted[5000];
+	int fd = core_accept(true), how;
+	struct fake f = { .fd = fd, .role = CONN_SERVED, .moving = true };
+	size_t len = (size_t)sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n%01000d", 7);
+
+	for (how = 0; how < 8; how++) {
+		bool line = how & 1, usual;
+		struct stream_spot spot;
+		struct iovec iov = { answer, len };
+
+		config.response_header = line ? CORE_NAME("x-trace") : (struct config_name){ NULL, 0 };
+		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+		CHECK_INT(core_conn(fd)->depth, 1);
+		usual = served_find_plain(core_conn(fd)->first, &iov, len, &spot);
+		CHECK(usual == (how > 0));
+		f.partial = how & 2;
+		if (how & 4) {
+			f.random = always_refused;
+			CHECK_INT(fake_write(&f, answer, len), -1);
+			CHECK(f.wants);
+			f.random = NULL;
+		}
+		fake_write_all(&f, answer, len);
+		CHECK_INT(core_conn(fd)->depth, 0);
+		CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+		CHECK(is_like(f.got, f.got_len, wanted,
+		              with_lines(wanted, answer, len,
+		                         line ? "x-trace: ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~\r\n" : "")));
+		f.got_len = 0;
+	}
+	CHECK_INT(counters_get(requests), 8);
+	CHECK_INT(counters_get(response_headers), 4);
+	fake_free(&f);
+	core_close(fd);
+}
+
+CORE_TEST(a_usual_call_that_is_refused_or_taken_in_parts_arrives_whole_and_is_one_call)
+{
+	static char call[1200], wanted[5000];
+	int served = serve_one(), fd = core_connect(), how;
+	struct fake f = { .fd = fd, .role = CONN_OUTGOING, .moving = true };
+	size_t len = (size_t)sprintf(call, "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 1000\r\n\r\n%01000d", 7);
+
+	for (how = 0; how < 8; how++) {
+		bool known = !(how & 1);
+
+		if (how == 1) {
+			core_close(served);
+			current_serve();
+		}
+		if (!known)
+			current_clear();
+		else if (how > 0)
+			served = serve_one();
+		f.partial = how & 2;
+		if (how & 4) {
+			f.random = always_refused;
+			CHECK_INT(fake_write(&f, call, len), -1);
+			CHECK(f.wants);
+			f.random = NULL;
+		}
+		fake_write_all(&f, call, len);
+		CHECK(is_like(f.got, f.got_len, wanted, with_lines(wanted, call, len, known ? CORE_INSERTED : "")));
+		f.got_len = 0;
+		fake_read(&f, OK, sizeof(OK) - 1, false);
+		CHECK_INT(core_conn(fd)->depth, 0);
+		CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+		if (known && how > 0)
+			core_close(served);
+	}
+	CHECK_INT(counters_get(calls), 8);
+	CHECK_INT(counters_get(calls_injected), 4);
+	fake_free(&f);
+	core_close(fd);
+	current_clear();
+}
+
 CORE_TEST(what_was_begun_without_an_insertion_is_made_again_without_one)
 {
 	int fd = core_connect(), served;
@@ -460,6 +540,30 @@ CORE_TEST(what_was_refused_and_is_asked_for_by_no_bytes_arrives_whole)
 	core_close(served);
 }
 
+CORE_TEST(a_usual_answer_without_memory_for_its_line_goes_as_it_is)
+{
+	int fd = core_accept(true), i;
+	struct fake f = { .fd = fd, .role = CONN_SERVED, .moving = true };
+
+	config.response_header = CORE_NAME("x-trace");
+	for (i = 0; i < 2; i++) {
+		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+		fake_write_all(&f, OK, sizeof(OK) - 1);
+	}
+	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
+	f.got_len = 0;
+	f.random = always_refused;
+	core_fail_takes(2, 2); /* the first one is of the heads that are known */
+	CHECK_INT(fake_write(&f, OK, sizeof(OK) - 1), -1);
+	core_fail_takes(0, 0);
+	f.random = NULL;
+	fake_write_all(&f, OK, sizeof(OK) - 1);
+	CHECK(is_like(f.got, f.got_len, OK, sizeof(OK) - 1));
+	CHECK_INT(core_conn(fd)->depth, 0);
+	fake_free(&f);
+	core_close(fd);
+}
+
 CORE_TEST(without_memory_it_passes)
 {
 	int fd = core_connect();
@@ -480,6 +584,8 @@ int main(void)
 		TEST(what_a_library_refuses_half_way_arrives_whole_and_once),
 		TEST(a_session_that_is_freed_in_the_midst_of_a_write_leaves_nothing),
 		TEST(a_session_that_is_freed_within_its_own_write_leaves_nothing),
+		TEST(a_usual_answer_that_is_refused_or_taken_in_parts_arrives_whole_and_ends_its_request),
+		TEST(a_usual_call_that_is_refused_or_taken_in_parts_arrives_whole_and_is_one_call),
 		TEST(what_was_begun_without_an_insertion_is_made_again_without_one),
 		TEST(cipher_text_on_the_descriptor_is_not_read),
 		TEST(the_descriptor_that_the_handshake_used_is_the_sessions),
@@ -496,6 +602,7 @@ int main(void)
 		TEST(what_is_read_past_a_session_is_its_connections_event),
 		TEST(what_was_refused_while_there_was_no_memory_comes_again_as_it_was),
 		TEST(what_was_refused_and_is_asked_for_by_no_bytes_arrives_whole),
+		TEST(a_usual_answer_without_memory_for_its_line_goes_as_it_is),
 		TEST(without_memory_it_passes),
 	};
 
