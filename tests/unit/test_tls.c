@@ -1,5 +1,7 @@
 /*
  * Sessions of TLS: which connection they speak for, and what of a write reaches the peer, with a library that refuses.
+ *
+ * long: what is tried is states of one session, by one library.
  */
 #include "core_fixture.h"
 
