@@ -73,7 +73,7 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	return len > room || passes(fd) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
 }
 
-EXPORT ssize_t readv(int fd, const struct iovec *iov, int count)
+EXPORT __attribute__((cold)) ssize_t readv(int fd, const struct iovec *iov, int count)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -111,8 +111,9 @@ EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 	                                  recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
-static __attribute__((noinline)) ssize_t recvfrom_watched(int fd, void *restrict buf, size_t len, int flags,
-                                                          struct sockaddr *restrict addr, socklen_t *restrict addrlen)
+static __attribute__((cold, noinline)) ssize_t recvfrom_watched(int fd, void *restrict buf, size_t len, int flags,
+                                                                struct sockaddr *restrict addr,
+                                                                socklen_t *restrict addrlen)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -158,7 +159,7 @@ static __attribute__((cold)) void born_with(const struct msghdr *msg)
 	}
 }
 
-EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+EXPORT __attribute__((cold)) ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct io_receive io;
 	bool involved = !io_uninvolved(fd) && io_receive_begin(&io, fd);
@@ -310,7 +311,7 @@ static bool is_divisible(int flags)
 }
 
 /* A call that goes out as it is: first the rest of what was inserted before it, without the call's own flags. */
-static bool comes_next(int fd, int flags)
+static __attribute__((cold)) bool comes_next(int fd, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg,
 		                      .fd = fd,
@@ -352,7 +353,8 @@ static __attribute__((cold)) bool is_conn(int fd)
 	return fds_kind(word) == FD_CONN;
 }
 
-EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen)
+EXPORT __attribute__((cold)) ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+                                            socklen_t addrlen)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
@@ -381,7 +383,7 @@ static __attribute__((cold)) void note_handed_on(const struct msghdr *msg)
 		conn_note_child();
 }
 
-static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
+static __attribute__((cold)) ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg, .fd = fd, .flags = flags };
 	struct io_send io;
@@ -404,12 +406,12 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags)
 	return n;
 }
 
-EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+EXPORT __attribute__((cold)) ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	return send_message(fd, msg, flags);
 }
 
-static size_t message_len(const struct msghdr *msg)
+static __attribute__((cold)) size_t message_len(const struct msghdr *msg)
 {
 	size_t i, len = 0;
 
@@ -498,7 +500,7 @@ __attribute__((cold)) EXPORT ssize_t copy_file_range(int in, off64_t *in_offset,
 }
 
 /* Before a call whose bytes nobody sees. false: it fails, with errno set. */
-static bool begin_unseen(int out, const off64_t *out_offset, int in, const off64_t *in_offset)
+static __attribute__((cold)) bool begin_unseen(int out, const off64_t *out_offset, int in, const off64_t *in_offset)
 {
 	if (__builtin_expect(io_active() && io_send_unseen_goes_on(out, fds_word(out)), 1))
 		return true;
