@@ -914,11 +914,21 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	return request != NULL && conn->depth == 1 && ex->request == request && request_state(request) < REQUEST_ENDED;
 }
 
-__attribute__((cold)) void current_give_away(void)
+/* Is there more to come of the request that the thread has read on it? */
+static CONN_UNLOCKED_LOOK bool is_half_read(const struct conn *conn)
+{
+	const struct exchange *ex = conn->first;
+
+	return ex != NULL && !ex->request_done && current_is_own_wait(conn);
+}
+
+__attribute__((cold)) void current_give_away(const struct conn *watched)
 {
 	struct current *me = self();
 
-	if (me->class == CLASS_READ && me->request != NULL && request_state(me->request) >= REQUEST_ENDED)
+	if (watched != NULL && is_half_read(watched))
+		current_give_up();
+	else if (me->class == CLASS_READ && me->request != NULL && request_state(me->request) >= REQUEST_ENDED)
 		clear_home();
 }
 

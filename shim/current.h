@@ -117,13 +117,11 @@ void current_read_channel(void);
 
 /*
  * This thread gives something away that another one may take up: a served connection (closed, or watched by an epoll set again),
- * or a word by a pipe or an eventfd. Behind its own response that is the end of its request.
+ * or a word by a pipe or an eventfd. Behind its own response that is the end of its request. `watched`: the connection, if it is watched;
+ * before that the thread leaves the rest of a request to whoever reads it, too.
  */
-void current_give_away(void);
-/*
- * The thread closes the connection of its unanswered request, or has it watched for the rest of that. A forked child that does so, does
- * so for the parent.
- */
+void current_give_away(const struct conn *watched);
+/* The thread closes the connection of its unanswered request. A forked child that does so, does so for the parent. */
 void current_give_up(void);
 
 /*

@@ -466,12 +466,12 @@ bool io_epoll_begin(int epoll, int64_t timeout_ns)
 }
 
 /* Is it a served connection that leaves the thread's hands? */
-static void note_given_away(uint64_t word)
+static void note_given_away(uint64_t word, bool watched)
 {
 	const struct conn *conn = fds_kind(word) == FD_CONN ? fds_conn(word) : NULL;
 
 	if (conn != NULL && conn_role(conn) != CONN_OUTGOING)
-		current_give_away();
+		current_give_away(watched ? conn : NULL);
 }
 
 void io_epoll_added(int epoll, int fd)
@@ -484,23 +484,11 @@ void io_epoll_added(int epoll, int fd)
 	fds_epoll_add(epoll, serves ? FDS_EPOLL_SERVED : FDS_EPOLL_OTHER);
 }
 
-/* Is there more to come of the request that the thread has read on it? */
-static CONN_UNLOCKED_LOOK bool is_half_read(const struct conn *conn)
-{
-	const struct exchange *ex = conn->first;
-
-	return ex != NULL && !ex->request_done && current_is_own_wait(conn);
-}
-
 void io_epoll_changed(int fd)
 {
 	int saved = errno;
-	uint64_t word = fds_word(fd);
 
-	if (fds_kind(word) == FD_CONN && fds_conn(word) != NULL && is_half_read(fds_conn(word)))
-		current_give_up(); /* the rest will be whose who reads it */
-	else
-		note_given_away(word);
+	note_given_away(fds_word(fd), true);
 	errno = saved;
 }
 
@@ -577,7 +565,7 @@ __attribute__((cold)) void io_closing(int fd)
 	else if (fds_kind(word) == FD_CONN && fds_conn(word) != NULL && current_is_own_wait(fds_conn(word)))
 		current_give_up();
 	else
-		note_given_away(word);
+		note_given_away(word, false);
 	errno = saved;
 }
 

@@ -299,7 +299,7 @@ enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *io
 			verdict = conn_role(conn) == CONN_SERVED ? begin_served(io, conn) : begin_call(io, conn);
 		}
 	} else if (fds_kind(word) == FD_CHANNEL) {
-		current_give_away();
+		current_give_away(NULL);
 	}
 	errno = saved;
 	return verdict;
