@@ -351,7 +351,7 @@ void io_send_commit(struct io_send *io, size_t offset, size_t len)
 	conn_unlock(conn);
 }
 
-static void inserted(const struct conn *conn)
+static inline __attribute__((always_inline)) void inserted(const struct conn *conn)
 {
 	if (conn_role(conn) == CONN_SERVED)
 		counters_count(response_headers);

@@ -14,6 +14,8 @@
  *
  * Memory: a page an exchange, one of which each thread keeps; 112 bytes a connection that had one. Callers: whoever has
  * the connection's lock, signal handlers included.
+ *
+ * long: one life, from the clock at its beginning to the entry that is left of it.
  */
 #include "span_internal.h"
 

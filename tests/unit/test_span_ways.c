@@ -4,6 +4,8 @@
  * connections of several peers, several at a time, between spans of other kinds that use the same blocks.
  *
  * With the real pools: blocks that come back as they were left are what the short way lives on.
+ *
+ * long: tables of requests, answers, calls and replies, and a driver for each.
  */
 #define CORE_REAL_POOLS
 #include <pthread.h>
@@ -492,6 +494,35 @@ static const struct {
 
 static unsigned short_calls;
 
+/* What is recorded of the call that this thread has made for `caller`, and whose head is in `w`; without what two of a kind differ in. */
+static struct ring_span *usual_call(const struct request *caller, const struct wire *w)
+{
+	const struct ring_span *span = pull();
+	struct ring_span *copy;
+	size_t texts = 0;
+	char id[33] = "";
+
+	CHECK(span != NULL && pull() == NULL);
+	CHECK_INT(span->span_kind, RING_SPAN_CLIENT);
+	CHECK(memcmp(span->trace_id, caller->ctx.trace_id, sizeof(span->trace_id)) == 0);
+	CHECK(memcmp(span->parent_id, caller->ctx.span_id, sizeof(span->parent_id)) == 0);
+	for (size_t i = 0; i < sizeof(span->span_id); i++)
+		sprintf(id + 2 * i, "%02x", span->span_id[i]);
+	CHECK(memmem(w->bytes, w->len, id, 16) != NULL); /* as its head says */
+	copy = malloc(span->entry.size + sizeof(uint64_t));
+	memcpy(copy, span, span->entry.size);
+	copy->end_ns = span->first_byte_ns != 0 && span->end_ns > span->first_byte_ns;
+	copy->first_byte_ns = span->first_byte_ns != 0;
+	copy->start_ns = 0;
+	memset(copy->trace_id, 0, sizeof(copy->trace_id));
+	memset(copy->span_id, 0, sizeof(copy->span_id));
+	memset(copy->parent_id, 0, sizeof(copy->parent_id));
+	for (int i = 0; i < RING_TEXT_COUNT; i++)
+		texts += span->text[i];
+	memset((char *)(copy + 1) + texts, 0, span->entry.size - sizeof(*span) - texts);
+	return copy;
+}
+
 /* Makes the call, in parts if `most` is not 0, hears the reply, and returns what is recorded without what two of a kind differ in. */
 static struct ring_span *call(int *fd, size_t number, size_t reply, bool may_be_short, int most)
 {
@@ -500,10 +531,8 @@ static struct ring_span *call(int *fd, size_t number, size_t reply, bool may_be_
 	const int script[] = { most, 0 };
 	struct wire w = { .script = most != 0 ? script : NULL };
 	struct iovec iov = { (char *)(uintptr_t)text, strlen(text) }, v[IO_ANSWER_VECTORS];
-	const struct ring_span *span;
 	struct ring_span *copy;
 	struct io_send io;
-	char id[33] = "";
 	size_t len;
 	ssize_t n;
 
@@ -533,27 +562,7 @@ static struct ring_span *call(int *fd, size_t number, size_t reply, bool may_be_
 		core_close(*fd);
 		*fd = core_connect();
 	}
-	span = pull();
-	CHECK(span != NULL && pull() == NULL);
-	CHECK_INT(span->span_kind, RING_SPAN_CLIENT);
-	CHECK(memcmp(span->trace_id, caller->ctx.trace_id, sizeof(span->trace_id)) == 0);
-	CHECK(memcmp(span->parent_id, caller->ctx.span_id, sizeof(span->parent_id)) == 0);
-	for (size_t i = 0; i < sizeof(span->span_id); i++)
-		sprintf(id + 2 * i, "%02x", span->span_id[i]);
-	CHECK(memmem(w.bytes, w.len, id, 16) != NULL); /* as its head says */
-	copy = malloc(span->entry.size + sizeof(uint64_t));
-	memcpy(copy, span, span->entry.size);
-	copy->end_ns = span->first_byte_ns != 0 && span->end_ns > span->first_byte_ns;
-	copy->first_byte_ns = span->first_byte_ns != 0;
-	copy->start_ns = 0;
-	memset(copy->trace_id, 0, sizeof(copy->trace_id));
-	memset(copy->span_id, 0, sizeof(copy->span_id));
-	memset(copy->parent_id, 0, sizeof(copy->parent_id));
-	for (size_t i = 0, texts = 0; i <= RING_TEXT_COUNT; i++)
-		if (i < RING_TEXT_COUNT)
-			texts += span->text[i];
-		else
-			memset((char *)(copy + 1) + texts, 0, span->entry.size - sizeof(*span) - texts);
+	copy = usual_call(caller, &w);
 	wire_free(&w);
 	return copy;
 }
