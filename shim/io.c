@@ -188,38 +188,6 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 	errno = saved;
 }
 
-__attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
-{
-	struct conn_handle handle;
-	int saved = errno;
-
-	if (received > 0 && (handle = conn_find(fd)).conn != NULL && !tls_passes(handle.conn, fd) &&
-	    conn_lock(handle)) {
-		struct exchange *ex = conn_role(handle.conn) == CONN_SERVED ? handle.conn->last : handle.conn->first;
-		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
-		enum http1_status status = HTTP1_MORE;
-		uint64_t used = 0;
-
-		/* Only the inside of a body may pass unseen; of a reply its end is seen at the next one. */
-		if (handle.conn->mode == CONN_FRESH || handle.conn->mode == CONN_UPGRADED)
-			conn_make_opaque(handle.conn, false);
-		else if (handle.conn->mode == CONN_PROTOCOL)
-			(void)handle.conn->protocol->received(handle.conn, NULL, (size_t)received);
-		else if (handle.conn->mode == CONN_HTTP1 && ex != NULL && ex->span != NULL)
-			(conn_role(handle.conn) == CONN_SERVED ? span_count_up : span_count_down)(ex, (size_t)received);
-		if (handle.conn->mode == CONN_HTTP1 &&
-		    (scanner == NULL || (status = http1_skip(scanner, (uint64_t)received, &used)) == HTTP1_ALIEN ||
-		     used != (uint64_t)received)) {
-			conn_make_opaque(handle.conn, true);
-		} else if (status == HTTP1_DONE && conn_role(handle.conn) == CONN_SERVED) {
-			ex->request_done = true;
-			conn_pop_done(handle.conn);
-		}
-		conn_unlock(handle.conn);
-	}
-	errno = saved;
-}
-
 /* ---- connections ---- */
 
 void io_accept_begin(void)

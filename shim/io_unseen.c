@@ -1,6 +1,6 @@
 /*
  * Sending by calls that are not taken apart (ancillary or urgent data, zero copy), or whose bytes nobody sees (sendfile, splice);
- * see io.h. What io_send.c left of an insertion goes out before them.
+ * see io.h. What io_send.c left of an insertion goes out before them. And what splice takes from a connection.
  *
  * Who may call: any thread, any signal handler. Memory: none.
  */
@@ -11,7 +11,9 @@
 #include "config.h"
 #include "current.h"
 #include "io_spans.h"
+#include "protocol.h"
 #include "ring.h"
+#include "span.h"
 #include "stream.h"
 #include "tls.h"
 
@@ -127,5 +129,39 @@ void io_send_unseen_end(int fd, ssize_t sent)
 	}
 	if (config.export_traces)
 		ring_drop_held();
+	errno = saved;
+}
+
+/* ---- what nobody sees come in ---- */
+
+__attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
+{
+	struct conn_handle handle;
+	int saved = errno;
+
+	if (received > 0 && (handle = conn_find(fd)).conn != NULL && !tls_passes(handle.conn, fd) &&
+	    conn_lock(handle)) {
+		struct exchange *ex = conn_role(handle.conn) == CONN_SERVED ? handle.conn->last : handle.conn->first;
+		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
+		enum http1_status status = HTTP1_MORE;
+		uint64_t used = 0;
+
+		/* Only the inside of a body may pass unseen; of a reply its end is seen at the next one. */
+		if (handle.conn->mode == CONN_FRESH || handle.conn->mode == CONN_UPGRADED)
+			conn_make_opaque(handle.conn, false);
+		else if (handle.conn->mode == CONN_PROTOCOL)
+			(void)handle.conn->protocol->received(handle.conn, NULL, (size_t)received);
+		else if (handle.conn->mode == CONN_HTTP1 && ex != NULL && ex->span != NULL)
+			(conn_role(handle.conn) == CONN_SERVED ? span_count_up : span_count_down)(ex, (size_t)received);
+		if (handle.conn->mode == CONN_HTTP1 &&
+		    (scanner == NULL || (status = http1_skip(scanner, (uint64_t)received, &used)) == HTTP1_ALIEN ||
+		     used != (uint64_t)received)) {
+			conn_make_opaque(handle.conn, true);
+		} else if (status == HTTP1_DONE && conn_role(handle.conn) == CONN_SERVED) {
+			ex->request_done = true;
+			conn_pop_done(handle.conn);
+		}
+		conn_unlock(handle.conn);
+	}
 	errno = saved;
 }
