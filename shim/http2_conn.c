@@ -119,21 +119,6 @@ static void count_answer_data(void *owner, uint32_t stream, size_t len)
 		span_count_down(&s->ex, len);
 }
 
-static void open_sinks(struct conn *conn, struct http2_conn *c, bool served)
-{
-	struct http2_sink *requests = &c->sinks[!served], *answers = &c->sinks[served];
-
-	bool whole = config.export_traces;
-
-	requests->owner = answers->owner = conn;
-	requests->wants = served ? http2_served_wants : http2_call_wants;
-	requests->field = served ? http2_served_field : http2_call_field;
-	requests->data = whole ? count_request_data : NULL;
-	answers->wants = http2_answer_wants;
-	answers->field = served && config.response_header.len > 0 ? http2_answer_field : NULL;
-	answers->data = whole ? count_answer_data : NULL;
-}
-
 /* What the scanner stopped at. */
 static void take_event(struct conn *conn, bool sending, enum http2_status status, const struct http2_half *half)
 {
@@ -530,6 +515,36 @@ static void open_upgraded(const struct conn *conn, struct http2_conn *c)
 	c->last = s;
 }
 
+static void begin_served(struct http2_conn *c)
+{
+	struct http2_sink *requests = &c->sinks[false], *answers = &c->sinks[true];
+
+	c->protocol.writes = writes_answers;
+	requests->wants = http2_served_wants;
+	requests->field = http2_served_field;
+	answers->wants = http2_answer_wants;
+	if (config.response_header.len > 0) {
+		answers->field = http2_answer_field;
+		c->inserts = true;
+	}
+	/* What is answered matters to spans, and where something is inserted. */
+	c->may_be_nameless = !config.export_traces && !c->inserts;
+	c->scanner.half[HTTP2_SERVER].undecoded = c->may_be_nameless;
+}
+
+static void begin_outgoing(struct http2_conn *c)
+{
+	struct http2_sink *requests = &c->sinks[true];
+
+	c->protocol.writes = writes_calls;
+	requests->wants = http2_call_wants;
+	requests->field = http2_call_field;
+	c->inserts = true;
+	c->walk.left = HTTP2_PREFACE_LEN;
+	c->walk.type = HTTP2_WALK_PREFACE;
+	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces;
+}
+
 bool http2_begin(struct conn *conn)
 {
 	struct http2_conn *c = pool_take(&http2_conns);
@@ -540,25 +555,24 @@ bool http2_begin(struct conn *conn)
 		return false;
 	}
 	memset(c, 0, sizeof(*c));
-	c->protocol = (struct protocol){ .received = received,
-		                         .sent = sent,
-		                         .writes = served ? writes_answers : writes_calls,
-		                         .reads = reads,
-		                         .find_spot = http2_find_spot,
-		                         .insert = http2_insert,
-		                         .ended = ended,
-		                         .drop = drop };
-	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
-	open_sinks(conn, c, served);
-	/* What is answered matters to spans, and where something is inserted. */
-	c->scanner.half[HTTP2_SERVER].undecoded = !config.export_traces && (!served || config.response_header.len == 0);
-	c->inserts = !served || config.response_header.len > 0;
-	c->may_be_nameless = served && !config.export_traces && !c->inserts;
-	c->ahead_hash = c->taken_hash = HASH_START;
-	if (!served) {
-		c->walk.left = HTTP2_PREFACE_LEN;
-		c->walk.type = HTTP2_WALK_PREFACE;
+	c->protocol.received = received;
+	c->protocol.sent = sent;
+	c->protocol.reads = reads;
+	c->protocol.find_spot = http2_find_spot;
+	c->protocol.insert = http2_insert;
+	c->protocol.ended = ended;
+	c->protocol.drop = drop;
+	c->sinks[0].owner = c->sinks[1].owner = conn;
+	if (config.export_traces) {
+		c->sinks[!served].data = count_request_data;
+		c->sinks[served].data = count_answer_data;
 	}
+	http2_init(&c->scanner, conn->mode == CONN_UPGRADED);
+	c->ahead_hash = c->taken_hash = HASH_START;
+	if (served)
+		begin_served(c);
+	else
+		begin_outgoing(c);
 	if (conn->mode == CONN_UPGRADED)
 		open_upgraded(conn, c);
 	conn->protocol = &c->protocol;
