@@ -458,6 +458,7 @@ static void malformed_requests_are_unsound(void **state)
 		GET "x: a\x7f\n",
 		GET "connection: close\n",
 		GET "transfer-encoding: chunked\n",
+		GET "proxy-connection: close\n",
 		GET "upgrade: h2c\n",
 		GET "keep-alive: 1\n",
 		GET "te: gzip\n",
