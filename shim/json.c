@@ -495,7 +495,8 @@ static const char *scan_escape(const char *p, const char *end)
 }
 
 /* What scan_string does, of any string. */
-static __attribute__((cold)) __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end, bool *escaped)
+static __attribute__((cold)) __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end,
+                                                                                   bool *escaped)
 {
 	while (p) {
 		size_t k;
