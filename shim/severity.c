@@ -442,6 +442,15 @@ static inline enum severity group_token(const char *p, const char *end, const ch
 	return any_group(p, end, next);
 }
 
+/* The end of a time, a date, a number. NULL: "12ms" and the like have begun the message. */
+static const char *number_token(const char *p, const char *end, const char **looked)
+{
+	const char *next = skip_time(p + 1, end);
+
+	note_look(looked, next + 7);
+	return next < end && is_letter(*next) ? NULL : next;
+}
+
 /* *looked: grows to what the answer hangs on. */
 static __attribute__((cold)) __attribute__((noinline)) enum severity read_tokens(const char *line, size_t len,
                                                                                  const char **looked)
@@ -471,10 +480,8 @@ static __attribute__((cold)) __attribute__((noinline)) enum severity read_tokens
 		case TOKEN_WORD: s = word_token(p, end, fields, separated, &next, looked); break;
 		case TOKEN_GROUP: break;
 		case TOKEN_NUMBER:
-			/* A time, a date, a number; "12ms" and the like have begun the message. */
-			next = skip_time(p + 1, end);
-			note_look(looked, next + 7);
-			if (next < end && is_letter(*next))
+			next = number_token(p, end, looked);
+			if (next == NULL)
 				return SEVERITY_NONE;
 			/* An access line's client, whom nobody identified: two fields and a group. */
 			if (end - next > 6 && memcmp(next, " - - [", 6) == 0) {
