@@ -6,7 +6,6 @@
 #include "real.h"
 
 #include <sched.h>
-#include <stdarg.h>
 
 struct clone_start {
 	int (*function)(void *arg);
@@ -27,18 +26,15 @@ static bool is_like_vfork(int flags)
 	return (flags & (CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_SETTLS)) == (CLONE_VM | CLONE_VFORK);
 }
 
-EXPORT int clone(int (*function)(void *arg), void *stack, int flags, void *arg, ...)
+EXPORT int hook_clone(int (*function)(void *arg), void *stack, int flags, void *arg, void *parent_tid, void *tls,
+                      void *child_tid) HOOK_OF(clone);
+
+int hook_clone(int (*function)(void *arg), void *stack, int flags, void *arg, void *parent_tid, void *tls,
+               void *child_tid)
 {
 	struct clone_start start = { function, arg };
-	void *parent_tid, *tls, *child_tid;
-	va_list args;
 	int pid;
 
-	va_start(args, arg);
-	parent_tid = va_arg(args, void *);
-	tls = va_arg(args, void *);
-	child_tid = va_arg(args, void *);
-	va_end(args);
 	if (!io_active() || function == NULL || ((flags & CLONE_VM) != 0 && !is_like_vfork(flags)))
 		return REAL(clone)(function, stack, flags, arg, parent_tid, tls, child_tid);
 	conn_note_child();

@@ -9,7 +9,6 @@
 #include "forks.h"
 
 #include <errno.h>
-#include <stdarg.h>
 
 /* ---- death ---- */
 
@@ -90,38 +89,28 @@ static int control_done(int fd, int command, void *arg, int result)
 	return result;
 }
 
-EXPORT int fcntl(int fd, int command, ...)
-{
-	va_list args;
-	void *arg;
+EXPORT int hook_fcntl(int fd, int command, void *arg) HOOK_OF(fcntl);
+EXPORT int hook_fcntl64(int fd, int command, void *arg) HOOK_OF(fcntl64);
+EXPORT int hook_ioctl(int fd, unsigned long request, void *arg) HOOK_OF(ioctl);
+EXPORT int hook_open(const char *path, int flags, mode_t mode) HOOK_OF(open);
+EXPORT int hook_open64(const char *path, int flags, mode_t mode) HOOK_OF(open64);
+EXPORT int hook_openat(int dir, const char *path, int flags, mode_t mode) HOOK_OF(openat);
+EXPORT int hook_openat64(int dir, const char *path, int flags, mode_t mode) HOOK_OF(openat64);
 
-	va_start(args, command);
-	arg = va_arg(args, void *);
-	va_end(args);
+int hook_fcntl(int fd, int command, void *arg)
+{
 	return control_done(fd, command, arg, REAL(fcntl)(fd, command, arg));
 }
 
-EXPORT int fcntl64(int fd, int command, ...)
+int hook_fcntl64(int fd, int command, void *arg)
 {
-	va_list args;
-	void *arg;
-
-	va_start(args, command);
-	arg = va_arg(args, void *);
-	va_end(args);
 	return control_done(fd, command, arg, REAL(fcntl64)(fd, command, arg));
 }
 
-EXPORT int ioctl(int fd, unsigned long request, ...)
+int hook_ioctl(int fd, unsigned long request, void *arg)
 {
-	va_list args;
-	void *arg;
-	int result;
+	int result = REAL(ioctl)(fd, request, arg);
 
-	va_start(args, request);
-	arg = va_arg(args, void *);
-	va_end(args);
-	result = REAL(ioctl)(fd, request, arg);
 	if (result >= 0 && request == FIONBIO && arg != NULL && io_active())
 		io_set_nonblocking(fd, *(const int *)arg != 0);
 	return result;
@@ -141,36 +130,24 @@ static int opened(int fd, int flags)
 	return born(fd, (flags & O_ACCMODE) == O_RDONLY ? FD_NOTHING : FD_UNKNOWN);
 }
 
-/* The mode argument is there only if the flags say so; reading one too many is harmless in the C ABIs of Linux. */
-#define MODE_ARGUMENT(flags)                                                                                           \
-	mode_t mode = 0;                                                                                               \
-	va_list args;                                                                                                  \
-	va_start(args, flags);                                                                                         \
-	if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE)                                                \
-		mode = va_arg(args, mode_t);                                                                           \
-	va_end(args)
-
-EXPORT int open(const char *path, int flags, ...)
+/* The mode is there only if the flags say so. */
+int hook_open(const char *path, int flags, mode_t mode)
 {
-	MODE_ARGUMENT(flags);
 	return opened(REAL(open)(path, flags, mode), flags);
 }
 
-EXPORT int open64(const char *path, int flags, ...)
+int hook_open64(const char *path, int flags, mode_t mode)
 {
-	MODE_ARGUMENT(flags);
 	return opened(REAL(open64)(path, flags, mode), flags);
 }
 
-EXPORT int openat(int dir, const char *path, int flags, ...)
+int hook_openat(int dir, const char *path, int flags, mode_t mode)
 {
-	MODE_ARGUMENT(flags);
 	return opened(REAL(openat)(dir, path, flags, mode), flags);
 }
 
-EXPORT int openat64(int dir, const char *path, int flags, ...)
+int hook_openat64(int dir, const char *path, int flags, mode_t mode)
 {
-	MODE_ARGUMENT(flags);
 	return opened(REAL(openat64)(dir, path, flags, mode), flags);
 }
 

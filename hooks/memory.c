@@ -8,7 +8,6 @@
  */
 #include "real.h"
 
-#include <stdarg.h>
 #include <sys/shm.h>
 
 #include "os.h"
@@ -42,15 +41,11 @@ EXPORT int mprotect(void *pages, size_t len, int access)
 }
 
 /* Variadic: where to is given with MREMAP_FIXED alone; else it is whatever that register holds, as in libc's own. */
-EXPORT void *mremap(void *pages, size_t len, size_t wanted, int flags, ...)
-{
-	void *to, *result;
-	va_list args;
+EXPORT void *hook_mremap(void *pages, size_t len, size_t wanted, int flags, void *to) HOOK_OF(mremap);
 
-	va_start(args, flags);
-	to = va_arg(args, void *);
-	va_end(args);
-	result = REAL(mremap)(pages, len, wanted, flags, to);
+void *hook_mremap(void *pages, size_t len, size_t wanted, int flags, void *to)
+{
+	void *result = REAL(mremap)(pages, len, wanted, flags, to);
 	os_forget_readable(pages, len);
 	return result;
 }

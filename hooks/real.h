@@ -44,6 +44,13 @@
 /* What is visible to other objects: the hooks, and nothing else. */
 #define EXPORT __attribute__((visibility("default")))
 
+/*
+ * Of a function with `...` behind which a few integers or pointers may come, the hook has those by name: in the C ABIs of Linux they come in the
+ * same places, and where one did not come it is nothing but read and passed on, while a `...` writes every register to the stack.
+ * Such a hook has a name of its own in C, and this one for the linker.
+ */
+#define HOOK_OF(name) __asm__(#name)
+
 /* Fortified variants, which no header declares. glibc, debug/ *_chk.c. */
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
 ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);

@@ -9,7 +9,6 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -168,16 +167,12 @@ static __attribute__((cold)) long call_that_copies(long number, const long arg[6
  * syscall(2) is variadic, but takes six register arguments whatever the number: the ones that a caller did not pass are
  * whatever those registers hold, as they are in libc's own.
  */
-EXPORT long syscall(long number, ...)
-{
-	long arg[6];
-	va_list args;
-	int i;
+EXPORT long hook_syscall(long number, long a, long b, long c, long d, long e, long f) HOOK_OF(syscall);
 
-	va_start(args, number);
-	for (i = 0; i < 6; i++)
-		arg[i] = va_arg(args, long);
-	va_end(args);
+long hook_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	const long arg[6] = { a, b, c, d, e, f };
+
 	if (io_active())
 		notice(number, arg);
 	switch (number) {
@@ -195,23 +190,17 @@ EXPORT long syscall(long number, ...)
 	case SYS_fcntl: return call_that_copies(number, arg);
 	case SYS_execve:
 	case SYS_execveat: return process_exec(number, arg);
-	default: return REAL(syscall)(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	default: return REAL(syscall)(number, a, b, c, d, e, f);
 	}
 }
 
 /* Variadic too; the kernel wants what an option does not use to be zero, or does not look. */
-EXPORT int prctl(int option, ...)
-{
-	enum confinement confinement;
-	long arg[4];
-	va_list args;
-	int i;
+EXPORT int hook_prctl(int option, long a, long b, long c, long d) HOOK_OF(prctl);
 
-	va_start(args, option);
-	for (i = 0; i < 4; i++)
-		arg[i] = va_arg(args, long);
-	va_end(args);
-	confinement = confinement_of_prctl(option, arg[0]);
+int hook_prctl(int option, long a, long b, long c, long d)
+{
+	enum confinement confinement = confinement_of_prctl(option, a);
+
 	confining(confinement);
-	return (int)confined(confinement, REAL(prctl)(option, arg[0], arg[1], arg[2], arg[3]));
+	return (int)confined(confinement, REAL(prctl)(option, a, b, c, d));
 }
