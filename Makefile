@@ -63,7 +63,7 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-reorder-blocks-and-partition --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/call.c shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
+OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/hpack% shim/http2% shim/io_spans% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
 	shim/managed% shim/propagate% shim/protocol% shim/record_parts% shim/run_files% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
 	hooks/clone% hooks/context.c hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \

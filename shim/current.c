@@ -265,10 +265,10 @@ static void set(struct request *request, enum current_class class)
 		return;
 	}
 	if (request != NULL) {
-		current_notice_thread();
-		own_increase(&bindings);
+		if (!me->noticed)
+			current_notice_thread();
+		own_increase_both(&bindings, &request->refs); /* as request_ref does */
 	}
-	request_ref(request);
 	me->class = CLASS_NONE; /* a handler that comes in between finds no usable class */
 	old = exchange(me, request);
 	if (request != NULL)

@@ -55,13 +55,13 @@ struct io_send {
 	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
 	bool looked;            /* `spot` is that of the bytes from `from` on, when conn->sends was `sends` */
 	bool found;
-	bool planned; /* the first piece begins with `insertion` (NULL: without one), at `spot` */
+	bool planned;      /* the first piece begins with `insertion` (NULL: without one), at `spot` */
+	bool was_injected; /* `injected`: of the head whose blank line comes next */
 	uint32_t sends;
 	size_t from, total; /* total: the program's bytes */
 	struct insertion *insertion;
 	struct stream_spot spot;
 	struct span *span; /* the usual call's, where spans are exported */
-	bool was_injected; /* `injected`: of the head whose blank line comes next */
 	struct span_ids injected;
 };
 

@@ -57,17 +57,22 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	return taken;
 }
 
-/* Has no request been taken up since the last write to this log file? Asked at each. */
+static uint32_t last_bindings[LOGLINE_FILES];
+
+/* At each write to this log file: what the next one asks for. */
+static inline void note_bindings(uint64_t word)
+{
+	__atomic_store_n(&last_bindings[fds_log_file(word)], current_bindings(), __ATOMIC_RELAXED);
+}
+
+/* Has no request been taken up since the last write to this log file? */
 static inline bool same_bindings(uint64_t word)
 {
-	static uint32_t last_bindings[LOGLINE_FILES];
-	uint32_t *last = &last_bindings[fds_log_file(word)];
-	uint32_t now = current_bindings(), before = __atomic_load_n(last, __ATOMIC_RELAXED);
-
 	/* Two threads may both find that a request was taken up: that only makes both careful. */
-	if (before != now)
-		__atomic_store_n(last, now, __ATOMIC_RELAXED);
-	return before == now;
+	uint32_t before = __atomic_load_n(&last_bindings[fds_log_file(word)], __ATOMIC_RELAXED);
+
+	note_bindings(word);
+	return before == current_bindings();
 }
 
 bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len)
@@ -82,7 +87,7 @@ bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key k
 	all.request = io_line_request();
 	if (!logline_one_begin(one, fds_log_file(word), fds_log_stream(word), fd, key, line, len, &all))
 		return false;
-	(void)same_bindings(word);
+	note_bindings(word);
 	return true;
 }
 

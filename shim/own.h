@@ -82,6 +82,20 @@ static LAYOUT_INLINE void own_increase(uint32_t *counter)
 	(void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
+/* Two of them, by one look at who there is. */
+static LAYOUT_INLINE void own_increase_both(uint32_t *one, uint32_t *other)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		__asm__ volatile("incl %0" : "+m"(*one) : : "cc");
+		__asm__ volatile("incl %0" : "+m"(*other) : : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(one, 1, __ATOMIC_RELAXED);
+	(void)__atomic_fetch_add(other, 1, __ATOMIC_RELAXED);
+}
+
 /* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
 static LAYOUT_INLINE bool own_decrease(uint32_t *counter)
 {

@@ -132,6 +132,11 @@ bool request_any_behind(void)
 	return __atomic_load_n(&behind, __ATOMIC_RELAXED) != 0;
 }
 
+LAYOUT_BUILT_IN void request_begin_life(struct request *r)
+{
+	__atomic_store_n(&r->state, REQUEST_LIVE, __ATOMIC_RELEASE);
+}
+
 void request_advance(struct request *r, enum request_state to)
 {
 	if (to >= REQUEST_RESPONDING)

@@ -56,6 +56,8 @@ static inline enum request_state request_state(const struct request *r)
 
 /* Move the state forward, never back. Only by its maker, or with the lock of the one connection that it came in on. */
 void request_advance(struct request *r, enum request_state to);
+/* Move a new one forward, to REQUEST_LIVE. */
+void request_begin_life(struct request *r);
 
 /*
  * Served requests that wait for their answer, over all threads. `begin_waiting` once a request, when its head is complete;

@@ -239,7 +239,7 @@ static struct request *take_known(struct conn *conn, struct http1_known *known, 
 	propagate_fresh_new(&ex->request->ctx);
 	ex->request_headed = ex->request_done = true;
 	ex->request->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
-	request_advance(ex->request, REQUEST_LIVE);
+	request_begin_life(ex->request);
 	request_begin_waiting(ex->request, false);
 	counters_count(requests);
 	return ex->request;
