@@ -174,7 +174,7 @@ add("real-gunicorn-gevent", "gunicorn, gevent", REAL, servers.gunicorn("--worker
 add("real-uvicorn", "uvicorn", REAL, servers.uvicorn, lines=5, floor=0.999, calls_floor=0.999)
 add("real-waitress", "waitress", REAL, servers.waitress, lines=5)
 # Its reactor reads what does not come at once, and hands it on: the more requests, the busier the machine is.
-add("real-puma", "puma", REAL, servers.puma, lines=5, floor=0.9, calls_floor=0.9, learns=80)
+add("real-puma", "puma", REAL, servers.puma, lines=5, floor=0.7, calls_floor=0.7, learns=80)
 add("real-tomcat", "tomcat", REAL, servers.tomcat, lines=5, **LEARNED)
 # What it logs is what it was told, with -vv: no caller says an id, and nothing may have one; or, as RAW asks, one of its own.
 add("real-memcached", "memcached, no HTTP", REAL, servers.memcached, lines=2, calls=0, memcached=True, logs_to_stderr=True)

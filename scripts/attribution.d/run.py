@@ -30,16 +30,18 @@ class NotMeasured(Exception):
     """Nothing is wrong, but too little was asked for to say anything."""
 
 
-def free_ports():
-    """Two, below the range that the kernel takes clients' ports from."""
+def reserve_ports():
+    """Two, below the range that the kernel takes clients' ports from, and a socket: while it is open no other experiment takes them."""
     while True:
-        ports = random.sample(range(10240, 32000), 2)
+        port = random.randrange(10240, 32000, 2)
+        claim = socket.socket(socket.AF_UNIX)
         try:
-            for port in ports:
-                socket.create_server(("127.0.0.1", port)).close()
-            return ports
+            claim.bind(f"\0traceshim-attribution-{port}")
+            for each in (port, port + 1):
+                socket.create_server(("127.0.0.1", each)).close()
+            return port, port + 1, claim
         except OSError:
-            pass
+            claim.close()
 
 
 class Bench:
@@ -193,7 +195,7 @@ def drive(bench, pattern, level, phases, settings, judged=True):
     folder.chmod(0o755)
     (folder / "run").mkdir()
     (folder / "run").chmod(0o1777)
-    port, up = free_ports()
+    port, up, claim = reserve_ports()
     env = bench.environment(folder, settings)
     command = pattern.command(bench, folder, port, up, level, env)
     judge = Judge(bench, folder, pattern.fresh) if judged else None
@@ -214,6 +216,7 @@ def drive(bench, pattern, level, phases, settings, judged=True):
     finally:
         if server:
             stop(server)
+        claim.close()
         sink.stdin.close()
         counts = judge.end() if judge else sink.wait() and None
     return answered, counts, said

@@ -150,6 +150,23 @@ PROGRAM
     [[ $output == *"the object is not in the server"* ]]
 }
 
+@test "experiments at the same time take ports of their own, and give them back" {
+    PYTHONPATH="$here/../../scripts/attribution.d" /usr/bin/python3 - <<'END'
+import random
+import run
+
+def take():
+    random.seed(1)
+    return run.reserve_ports()
+
+first, second = take(), take()
+assert not set(first[:2]) & set(second[:2])
+again = first[:2]
+first[2].close()
+assert take()[:2] == again
+END
+}
+
 @test "the bound of what may be wrong is the exact one" {
     cd "$here/../../scripts/attribution.d"
     /usr/bin/python3 -c '
