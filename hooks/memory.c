@@ -46,6 +46,7 @@ EXPORT void *hook_mremap(void *pages, size_t len, size_t wanted, int flags, void
 void *hook_mremap(void *pages, size_t len, size_t wanted, int flags, void *to)
 {
 	void *result = REAL(mremap)(pages, len, wanted, flags, to);
+
 	os_forget_readable(pages, len);
 	return result;
 }

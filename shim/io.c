@@ -1,7 +1,5 @@
 /*
  * Where descriptors, connections, logs and the current request meet; see io.h. Sending is in io_send.c.
- *
- * long: a function, or two, for each thing that a program does.
  */
 #include "io_spans.h"
 
