@@ -11,6 +11,9 @@
 
 #include "text.h"
 
+/* Of a service's name, which stands in the file once for many items: what is copied with each must not be as long as it likes. */
+enum { SERVICE_SIZE = 256 };
+
 static const char *string_of(const cJSON *object, const char *name)
 {
 	const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -63,7 +66,7 @@ static void read_ids(struct otlp_item *item, const cJSON *object)
 	read_id(item->parent, sizeof(item->parent), string_of(object, "parentSpanId"));
 }
 
-static void visit_span(const cJSON *span, const char *service, otlp_file_visit *visit, void *owner)
+static void visit_span(const cJSON *span, char *service, otlp_file_visit *visit, void *owner)
 {
 	const char *where = attribute_text(span, "url.path"), *error = attribute_text(span, "error.type");
 	struct otlp_item item = { .start_ns = number_of(span, "startTimeUnixNano"),
@@ -72,7 +75,7 @@ static void visit_span(const cJSON *span, const char *service, otlp_file_visit *
 		                  .error = number_of(cJSON_GetObjectItemCaseSensitive(span, "status"), "code") == 2,
 		                  .status =
 		                          (unsigned)number_of(attribute(span, "http.response.status_code"), "intValue"),
-		                  .service = (char *)service,
+		                  .service = service,
 		                  .text = (char *)string_of(span, "name") };
 	char detail[1200];
 
@@ -91,11 +94,11 @@ static void visit_span(const cJSON *span, const char *service, otlp_file_visit *
 	visit(owner, &item);
 }
 
-static void visit_line(const cJSON *line, const char *service, otlp_file_visit *visit, void *owner)
+static void visit_line(const cJSON *line, char *service, otlp_file_visit *visit, void *owner)
 {
 	const char *severity = string_of(line, "severityText");
 	uint64_t time = number_of(line, "timeUnixNano");
-	struct otlp_item item = { .service = (char *)service,
+	struct otlp_item item = { .service = service,
 		                  .text = (char *)string_of(cJSON_GetObjectItemCaseSensitive(line, "body"),
 		                                            "stringValue"),
 		                  .detail = (char *)"" };
@@ -108,10 +111,12 @@ static void visit_line(const cJSON *line, const char *service, otlp_file_visit *
 
 static void visit_resource(const cJSON *resource, bool spans, otlp_file_visit *visit, void *owner)
 {
-	const char *service = attribute_text(cJSON_GetObjectItemCaseSensitive(resource, "resource"), "service.name");
 	const cJSON *scopes = cJSON_GetObjectItemCaseSensitive(resource, spans ? "scopeSpans" : "scopeLogs"), *scope,
 		    *entry;
+	char service[SERVICE_SIZE];
 
+	snprintf(service, sizeof(service), "%.*s", SERVICE_SIZE - 1,
+	         attribute_text(cJSON_GetObjectItemCaseSensitive(resource, "resource"), "service.name"));
 	for (scope = scopes ? scopes->child : NULL; scope; scope = scope->next) {
 		const cJSON *entries = cJSON_GetObjectItemCaseSensitive(scope, spans ? "spans" : "logRecords");
 

@@ -237,11 +237,25 @@ static void tail_print(void *owner, const struct otlp_item *item)
 	waterfall_print_item(stdout, item, &v->style);
 }
 
+/* Print the lines of `bytes`, of which the first `looked` have no end of a line. Returns how many bytes these were. */
+static size_t tail_print_lines(struct view *v, const char *bytes, size_t len, size_t looked)
+{
+	size_t done = 0;
+	const char *end;
+
+	while ((end = memchr(bytes + looked, '\n', len - looked))) {
+		looked = (size_t)(end - bytes) + 1;
+		(void)otlp_file_read_line(bytes + done, looked - done, tail_print, v);
+		done = looked;
+	}
+	return done;
+}
+
 /* Follow what is appended; ends with the end of a pipe, never of a file. */
 static void tail_follow(struct view *v, int fd, bool is_pipe)
 {
-	char *bytes = NULL, *end, *grown;
-	size_t len = 0, room = 0;
+	char *bytes = NULL, *grown;
+	size_t len = 0, room = 0, done;
 	struct stat st;
 	ssize_t n;
 
@@ -267,12 +281,8 @@ static void tail_follow(struct view *v, int fd, bool is_pipe)
 			continue;
 		}
 		len += (size_t)n;
-		while ((end = memchr(bytes, '\n', len))) {
-			size_t line = (size_t)(end - bytes) + 1;
-
-			(void)otlp_file_read_line(bytes, line, tail_print, v);
-			memmove(bytes, bytes + line, len -= line);
-		}
+		done = tail_print_lines(v, bytes, len, len - (size_t)n);
+		memmove(bytes, bytes + done, len -= done);
 		if (fflush(stdout) != 0)
 			break;
 	}

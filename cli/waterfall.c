@@ -3,7 +3,7 @@
  * traced, or not in the file) stands at the margin. Its lines stand below it, before the children that begin later. A trace may
  * be wrong on purpose: a parent may be its own child, so each item is drawn once, and what was not reached in the end is drawn
  * at the margin too. Depth is bounded, time is that of the earliest start. What hangs on a span is found by search in sorted lists of
- * all: a trace of a batch job may have a hundred thousand.
+ * all: a trace of a batch job may have a hundred thousand. It is gone through once, however many spans say that they have that id.
  */
 #include "waterfall.h"
 
@@ -22,7 +22,8 @@ struct drawing {
 	size_t count;
 	bool *drawn;
 	size_t *below; /* all items, by what they hang on (a span's parent, a line's span), and for each in order of start */
-	size_t *spans; /* all spans, by their own id */
+	size_t *passed; /* at the first in `below` of what hangs on one id: how many of these were gone through */
+	size_t *spans;  /* all spans, by their own id */
 	size_t span_count;
 	uint64_t start_ns, length_ns;
 	const struct waterfall_style *style;
@@ -185,8 +186,9 @@ static bool sort_items(struct drawing *d)
 {
 	d->drawn = calloc(d->count, sizeof(*d->drawn));
 	d->below = calloc(d->count, sizeof(*d->below));
+	d->passed = calloc(d->count, sizeof(*d->passed));
 	d->spans = calloc(d->count, sizeof(*d->spans));
-	if (!d->drawn || !d->below || !d->spans)
+	if (!d->drawn || !d->below || !d->passed || !d->spans)
 		return false;
 	for (size_t i = 0; i < d->count; i++) {
 		d->below[i] = i;
@@ -202,22 +204,27 @@ static void free_items(struct drawing *d)
 {
 	free(d->drawn);
 	free(d->below);
+	free(d->passed);
 	free(d->spans);
 }
 
 static void draw_tree(struct drawing *d, size_t at, unsigned depth)
 {
 	const struct otlp_item *parent = &d->items[at];
+	size_t first;
 
 	d->drawn[at] = true;
 	draw_span(d, parent, depth);
 	if (depth >= DEPTH_MAX || !*parent->span)
 		return;
-	for (size_t n = first_not_less(d, d->below, d->count, hangs_on, parent->span); n < d->count; n++) {
-		size_t i = d->below[n];
+	first = first_not_less(d, d->below, d->count, hangs_on, parent->span);
+	/* A span of the same id may be among them, and then goes on with the rest. */
+	while (first < d->count && first + d->passed[first] < d->count) {
+		size_t i = d->below[first + d->passed[first]];
 
 		if (strcmp(hangs_on(&d->items[i]), parent->span) != 0)
 			break;
+		d->passed[first]++;
 		if (d->drawn[i])
 			continue;
 		if (d->items[i].kind == 0) {
