@@ -34,6 +34,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aside.h"
 #include "process.h"
 #include "../text.h"
 
@@ -354,6 +355,7 @@ static void rings_sweep(const struct rings *r, const char *name)
 void rings_find(struct rings *r, bool look)
 {
 	char events[4096] __attribute__((aligned(8)));
+	struct aside aside = { 0 };
 	struct dirent *entry;
 	DIR *dir;
 	int fd;
@@ -374,6 +376,8 @@ void rings_find(struct rings *r, bool look)
 			rings_add(r, entry->d_name);
 		else if (rings_has_suffix(entry->d_name, RING_SUFFIX ".new"))
 			rings_sweep(r, entry->d_name);
+		else if (rings_has_suffix(entry->d_name, ASIDE_SUFFIX))
+			aside_sweep(&aside, r->dir, entry->d_name);
 	}
 	closedir(dir);
 }
@@ -451,7 +455,8 @@ static void rings_set_aside(struct rings *r, struct ring *ring)
 {
 	char bad[80];
 
-	snprintf(bad, sizeof(bad), "%s.bad", ring->known.name);
+	snprintf(bad, sizeof(bad), "%.*s" ASIDE_SUFFIX, (int)(strlen(ring->known.name) - strlen(RING_SUFFIX)),
+	         ring->known.name);
 	text_error("agent: %s/%s is damaged (process %d); what was behind that is lost, and it is set aside as %s",
 	           r->folder, ring->known.name, ring->pid, bad);
 	(void)renameat(r->dir, ring->known.name, r->dir, bad);

@@ -198,6 +198,25 @@ teardown() {
     [ "$(grep -o '"spanId"' "$tmp/spans.jsonl" | wc -l)" -eq 9 ]
 }
 
+@test "of the damaged rings of dead processes the newest are kept, and none for longer than a week" {
+    local i lives
+    lives=$$-$(awk '{ sub(/.*\) /, ""); print $20 }' "/proc/$$/stat")
+    for i in {1..18}; do touch -d "$i minutes ago" "$run_dir/999999-7-$i.ring.bad"; done
+    touch -d '8 days ago' "$run_dir/999999-7-19.ring.bad"
+    # not ours to remove: of a process that has it mapped, and what is not named as a ring is
+    for i in {20..40}; do touch -d '8 days ago' "$run_dir/$lives-$i.ring.bad" "$run_dir/notes-$i.ring.bad"; done
+    agent --spans "$tmp/spans.jsonl"
+    kept() { find "$run_dir" -name '999999-*' -printf '%f\n' | sort -V | tr '\n' ' '; }
+    kept_newest() { [ "$(kept)" = "$(printf '999999-7-%d.ring.bad ' {1..16})" ]; }
+    eventually kept_newest
+    touch -d 'now' "$run_dir/999999-7-50.ring.bad"
+    eventually test ! -e "$run_dir/999999-7-16.ring.bad"
+    [ -e "$run_dir/999999-7-15.ring.bad" ]
+    stop_agent
+    [ "$(find "$run_dir" -name "$lives-*" | wc -l)" -eq 21 ]
+    [ "$(find "$run_dir" -name 'notes-*' | wc -l)" -eq 21 ]
+}
+
 @test "a ring that is shortened under the agent does not bring it down" {
     mkfifo "$tmp/stdin"
     "$writer" "$run_dir" spans=10 end=stay <"$tmp/stdin" >"$tmp/wrote" 3>&- &
