@@ -26,8 +26,8 @@ FUZZ_CC = clang-14
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 
-# `make test` alone uses every core; under a caller's -j its job server decides.
-JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+# `make test` alone uses every core; under a caller's -j its job server decides. (JOBS is the caller's, for scripts/transparency.)
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ifneq ($(V),1)
 Q = @
@@ -355,19 +355,19 @@ $(foreach level,0 3,$(eval $(call level_rule,$(level))))
 ## demo: three traced services, a burst of requests, their log lines joined
 demo:
 	$(Q)scripts/deps build demo
-	$(Q)$(MAKE) $(JOBS) all $(BUILD)/tests/demo_server
+	$(Q)$(MAKE) $(PARALLEL) all $(BUILD)/tests/demo_server
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo
 
 ## demo-next: a Next.js shop under load and the service it asks, both traced: right, missing and wrong ids counted
 demo-next:
 	$(Q)scripts/deps build node
-	$(Q)$(MAKE) $(JOBS) all
+	$(Q)$(MAKE) $(PARALLEL) all
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/demo-next
 
 ## test: everything: unit, fuzz corpora, contract, real servers (installs what is missing)
 test:
 	$(Q)scripts/deps build test node
-	$(Q)$(MAKE) $(JOBS) all units fuzzers programs
+	$(Q)$(MAKE) $(PARALLEL) all units fuzzers programs
 	$(Q)scripts/test --build '$(BUILD)' unit fuzz contract preload
 
 ## test-unit: the core without hooks, under ASan and UBSan
@@ -403,38 +403,38 @@ format:
 ## transparency: test suites of others and some 40 servers, bare and preloaded: the outcomes that differ (SUITES=…, JOBS=n, LIMIT=seconds a unit)
 transparency:
 	$(Q)scripts/deps build test transparency servers
-	$(Q)$(MAKE) $(JOBS) all
+	$(Q)$(MAKE) $(PARALLEL) all
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/transparency
 
 ## bench: bare against preloaded, as a table and as JSON
 bench:
 	$(Q)scripts/deps build bench node
-	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)$(MAKE) $(PARALLEL) all programs
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/bench
 
 ## attribution: log lines and calls with the id of their own request, with none, with another's; in every pattern (ONLY=glob, REQUESTS=n, PAIRS=n)
 attribution:
 	$(Q)scripts/deps build test attribution
-	$(Q)$(MAKE) $(JOBS) all programs $(LEVEL_PROGRAMS)
+	$(Q)$(MAKE) $(PARALLEL) all programs $(LEVEL_PROGRAMS)
 	$(Q)TRACESHIM_BUILD='$(abspath $(BUILD))' scripts/attribution $(if $(ONLY),--only '$(ONLY)') \
 		$(if $(REQUESTS),--requests $(REQUESTS)) $(if $(PAIRS),--pairs $(PAIRS))
 
 ## fuzz: fuzz each target for FUZZ_SECONDS (60)
 fuzz:
 	$(Q)scripts/deps build test
-	$(Q)$(MAKE) $(JOBS) fuzzers
+	$(Q)$(MAKE) $(PARALLEL) fuzzers
 	$(Q)scripts/fuzz --build '$(BUILD)' --seconds '$(FUZZ_SECONDS)'
 
 ## soak: servers under mixed load for SOAK_SECONDS (600): memory flat, answers as without the object
 soak:
 	$(Q)scripts/deps build test
-	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)$(MAKE) $(PARALLEL) all programs
 	$(Q)scripts/soak --build '$(BUILD)' --seconds '$(SOAK_SECONDS)'
 
 ## sanitize: preload suites with the object under ASan and UBSan, programs under valgrind
 sanitize:
 	$(Q)scripts/deps build test
-	$(Q)$(MAKE) $(JOBS) all programs
+	$(Q)$(MAKE) $(PARALLEL) all programs
 	$(Q)scripts/sanitize --build '$(BUILD)'
 
 ## install: under PREFIX (/usr/local), below DESTDIR

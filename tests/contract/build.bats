@@ -72,3 +72,11 @@ absent() {
     run make -C "$root" BUILD="$BATS_TEST_TMPDIR/build" help
     [ "$status" -ne 0 ]
 }
+
+@test "JOBS, which is for the suites of others, comes to them as the caller said, and is nothing to make" {
+    show='show: ; @echo "$$JOBS"'
+    [ "$(make -s -C "$root" BUILD="$BATS_TEST_TMPDIR/build" --eval="$show" show JOBS=2)" = 2 ]
+    [ "$(JOBS=3 make -s -C "$root" BUILD="$BATS_TEST_TMPDIR/build" --eval="$show" show)" = 3 ]
+    # -n: what make would do below itself, which it refuses with a target named 2.
+    make -n -C "$root" BUILD="$BATS_TEST_TMPDIR/build" transparency JOBS=2 >/dev/null
+}
