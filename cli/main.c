@@ -11,7 +11,7 @@
 #include "text.h"
 
 static const char help[] = "Usage: traceshim run [OPTION]... [--] PROGRAM [ARGUMENT]...\n"
-			   "       traceshim doctor [--json] PROGRAM|PID\n"
+			   "       traceshim doctor [--json] PROGRAM|PID|--self-test\n"
 			   "       traceshim status [--json] [PID]\n"
 			   "       traceshim agent [OPTION]...\n"
 			   "       traceshim view [--trace ID] [FILE]\n"

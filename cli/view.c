@@ -25,7 +25,7 @@
 #include "text.h"
 #include "waterfall.h"
 
-enum { LOCK_TRIES = 50, LOCK_PAUSE_US = 20000, TAIL_PAUSE_US = 100000, WIDTH_DEFAULT = 110 };
+enum { LOCK_TRIES = 50, LOCK_PAUSE_US = 20000, TAIL_PAUSE_US = 100000, WIDTH_DEFAULT = 110, WRONG_TOLD = 3 };
 
 static const char view_help[] = "Usage: traceshim view [OPTION]... [FILE]\n"
 				"\n"
@@ -201,7 +201,7 @@ int view_command(int argc, char **argv)
 {
 	struct view v;
 	enum view_result result = view_read_options(&v, argc, argv);
-	size_t room = 0, number = 0;
+	size_t room = 0, number = 0, wrong = 0;
 	char *line = NULL;
 	ssize_t len;
 	FILE *file;
@@ -213,9 +213,13 @@ int view_command(int argc, char **argv)
 		return EXIT_FAILURE;
 	while ((len = getline(&line, &room, file)) > 0) {
 		number++;
-		if (len > 1 && !otlp_file_read_line(line, (size_t)len, view_keep, &v))
+		if (len > 1 && !otlp_file_read_line(line, (size_t)len, view_keep, &v) && wrong++ < WRONG_TOLD)
 			text_error("view: line %zu is not OTLP JSON, and is left out", number);
 	}
+	if (wrong > WRONG_TOLD)
+		text_error(
+			"view: %zu of %zu lines are not OTLP JSON; what `traceshim run --spans FILE` writes is wanted",
+			wrong, number);
 	free(line);
 	if (file != stdin)
 		fclose(file);

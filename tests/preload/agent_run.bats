@@ -176,6 +176,14 @@ shop: GET /buy 200 /buy                                   100 ms |==============
     [[ $stderr == *"line 2 is not OTLP JSON"* ]]
 }
 
+@test "view of a file that is none of traces says so, and not once for each line" {
+    for ((i = 0; i < 200; i++)); do echo "line $i"; echo; done >"$spans"
+    run "$traceshim" view "$spans"
+    [ "$status" -eq 1 ]
+    [ "${#lines[@]}" -eq 5 ]
+    [[ ${lines[3]} == "traceshim: view: 200 of 400 lines are not OTLP JSON"* ]]
+}
+
 @test "view finds a trace by the begin of its id, and traces with errors" {
     write_trace "$spans"
     "$traceshim" run --spans "$tmp/more" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=2' "$writer" 3>&-
