@@ -36,6 +36,8 @@
 	X(SSL_set_fd)                                                                                                  \
 	X(SSL_set_rfd)                                                                                                 \
 	X(SSL_set_bio)                                                                                                 \
+	X(SSL_set0_rbio)                                                                                               \
+	X(SSL_dup)                                                                                                     \
 	X(SSL_accept)                                                                                                  \
 	X(SSL_connect)                                                                                                 \
 	X(SSL_do_handshake)                                                                                            \
@@ -277,6 +279,23 @@ EXPORT int SSL_up_ref(struct ssl_st *ssl)
 	return result;
 }
 
+/* The duplicate of a session at work is that session, once more. */
+EXPORT struct ssl_st *SSL_dup(struct ssl_st *ssl)
+{
+	const struct openssl *library = of(ssl);
+	struct ssl_st *copy;
+
+	if (library == NULL)
+		return NULL;
+	tls_share(ssl);
+	copy = OF(library, SSL_dup)(ssl);
+	if (copy != ssl) {
+		tls_release(ssl);
+		tls_forget(copy);
+	}
+	return copy;
+}
+
 EXPORT int SSL_clear(struct ssl_st *ssl)
 {
 	const struct openssl *library = of(ssl);
@@ -307,6 +326,12 @@ EXPORT int SSL_set_rfd(struct ssl_st *ssl, int fd)
 	return result;
 }
 
+static void rebound(struct ssl_st *ssl, const struct openssl *library)
+{
+	if (library->core.descriptor != NULL)
+		tls_rebound(ssl, descriptor(&library->core, ssl));
+}
+
 EXPORT void SSL_set_bio(struct ssl_st *ssl, struct bio_st *rbio, struct bio_st *wbio)
 {
 	const struct openssl *library = of(ssl);
@@ -314,8 +339,18 @@ EXPORT void SSL_set_bio(struct ssl_st *ssl, struct bio_st *rbio, struct bio_st *
 	if (library == NULL)
 		return;
 	OF(library, SSL_set_bio)(ssl, rbio, wbio);
-	if (library->core.descriptor != NULL)
-		tls_rebound(ssl, descriptor(&library->core, ssl));
+	rebound(ssl, library);
+}
+
+/* Which one it writes to is not asked. */
+EXPORT void SSL_set0_rbio(struct ssl_st *ssl, struct bio_st *rbio)
+{
+	const struct openssl *library = of(ssl);
+
+	if (library == NULL)
+		return;
+	OF(library, SSL_set0_rbio)(ssl, rbio);
+	rebound(ssl, library);
 }
 
 static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *),

@@ -285,6 +285,17 @@ in_state() {
     in_state 3 holders reuse
 }
 
+@test "a session that is its own duplicate, one holder of which lets go of it in the midst of a body" {
+    in_state 3 duplicate
+}
+
+@test "BIOs that are given one by one: what the next descriptor brings is no answer to the last one's request" {
+    settings+=(TRACESHIM_EXPORT=traces)
+    in_state 4 bios
+    /usr/bin/python3 "$here/rings.py" "$tmp/run" | jq -r 'select(.kind == "client") | "\(.target) \(.status) \(.error)"' | sort >"$tmp/spans"
+    printf '/%s\n' '1 200 ' '3 200 ' '4 200 ' 'leave 0 unanswered' | diff "$tmp/spans" -
+}
+
 @test "renegotiation by either side, and threads that take turns" {
     in_state 4 renegotiation
     in_state 8 threads

@@ -1,7 +1,7 @@
 /*
  * Sessions of OpenSSL in the states that few programs bring them into: two descriptors, memory below, several threads in turn,
- * several holders, renegotiation, early data (taken, and refused), one session for several connections, requests that go through a
- * BIO. A client, whose descriptors do not block, and a forked server. Printed is what the server got, without a line of ours,
+ * several holders, renegotiation, early data (taken, and refused), one session for several connections, BIOs that are given one by
+ * one, a session that is its own duplicate, requests that go through a BIO. A client, whose descriptors do not block, and a forked server. Printed is what the server got, without a line of ours,
  * and what the client got; on stderr how many such lines there were. Usage: tls_states CERTIFICATE STATE
  */
 #include <arpa/inet.h>
@@ -113,6 +113,8 @@ static void serve(SSL *ssl, char *bytes, size_t len, int *inserted)
 		if (!is_whole(bytes, len))
 			continue;
 		tell(bytes, len, inserted);
+		if (memmem(bytes, len, "/leave", 6) != NULL)
+			return;
 		/* The client goes on with a write, and reads the request to do it again in that. */
 		if (memmem(bytes, len, "/renegotiate", 12) != NULL && SSL_renegotiate(ssl) != 1)
 			die("renegotiate");
@@ -139,6 +141,7 @@ static size_t read_early(SSL *ssl, char *bytes)
 static void run_server(const char *certificate, const char *state)
 {
 	int connections = strcmp(state, "reuse") == 0                                  ? 3 :
+	                  strcmp(state, "bios") == 0                                   ? 2 :
 	                  strcmp(state, "early") == 0 || strcmp(state, "refused") == 0 ? 2 :
 	                                                                                 1;
 	char *bytes = malloc(REQUEST_MAX);
@@ -396,6 +399,64 @@ static void reuse(void)
 	close(fd);
 }
 
+/* SSL_dup of a session at work is that session, once more: who lets go of it in the midst of a body ends nothing. */
+static void duplicate(void)
+{
+	static const char first[] = "POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\nhalf";
+	static const char second[] = "GET /a HTTP/1.1\r\nHost: in a body\r\n\r\n";
+	int fd = connected();
+	SSL *ssl = session_on(fd);
+
+	shake_hands(ssl);
+	exchange(ssl, "/1", 1);
+	if (SSL_dup(ssl) != ssl)
+		die("another one");
+	while (SSL_write(ssl, first, sizeof(first) - 1) <= 0)
+		go_round(ssl);
+	SSL_free(ssl);
+	while (SSL_write(ssl, second, sizeof(second) - 1) <= 0)
+		go_round(ssl);
+	hear(ssl);
+	exchange(ssl, "/3", 1);
+	end(ssl, fd);
+}
+
+static void give_bios(SSL *ssl, int fd)
+{
+	BIO *bio = BIO_new_socket(fd, BIO_NOCLOSE);
+
+	BIO_up_ref(bio);
+	SSL_set0_rbio(ssl, bio);
+	SSL_set0_wbio(ssl, bio);
+}
+
+/* The first connection's answer never comes, and its descriptor stays open; the duplicate of a session that was not used is another one. */
+static void one_by_one(void)
+{
+	SSL *like = SSL_new(context), *ssl;
+	int fd = connected(), next;
+	char bytes[400];
+	int len = (int)make_request(bytes, "/leave", 1);
+
+	SSL_set_connect_state(like);
+	ssl = SSL_dup(like);
+	if (ssl == like)
+		die("the same one");
+	SSL_free(like);
+	give_bios(ssl, fd);
+	shake_hands(ssl);
+	exchange(ssl, "/1", 1);
+	while (SSL_write(ssl, bytes, len) <= 0)
+		go_round(ssl);
+	SSL_shutdown(ssl);
+	give_bios(ssl, next = connected());
+	SSL_set_connect_state(ssl);
+	exchange(ssl, "/3", 1);
+	exchange(ssl, "/4", 1);
+	end(ssl, next);
+	close(fd);
+}
+
 /* No call for the handshake: the first write and the first read do it. */
 static void implicit(void)
 {
@@ -475,6 +536,8 @@ static const struct {
 	{ "threads", threads },
 	{ "holders", holders },
 	{ "reuse", reuse },
+	{ "duplicate", duplicate },
+	{ "bios", one_by_one },
 	{ "renegotiation", renegotiation },
 	{ "early", early },
 	{ "refused", early },
