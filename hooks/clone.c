@@ -40,8 +40,8 @@ int hook_clone(int (*function)(void *arg), void *stack, int flags, void *arg, vo
 	conn_note_child();
 	if ((flags & CLONE_VM) == 0)
 		return REAL(clone)(run_as_fork, stack, flags, &start, parent_tid, tls, child_tid);
-	io_vfork_child = true;
+	io_step_aside(true);
 	pid = REAL(clone)(function, stack, flags, arg, parent_tid, tls, child_tid);
-	io_vfork_child = false;
+	io_step_aside(false);
 	return pid;
 }

@@ -1,7 +1,7 @@
 /*
  * The start: what happens before the program's main, once, on one thread; and the end.
  *
- * Order matters: until io_ready is set every hook passes through. Whatever goes wrong leaves it unset: the object is then
+ * Order matters: until io_set_ready every hook passes through. Whatever goes wrong leaves it unset: the object is then
  * inert, and the program runs as if it were not there.
  */
 #include "real.h"
@@ -258,11 +258,11 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 			forks_watch();
 		if (config_reads_logs())
 			stdio_hook();
-		io_ready = true;
+		io_set_ready(true);
 	}
 	if (counters_noted)
 		counters_publish();
-	if (io_ready && napi_create_function != NULL)
+	if (io_ready() && napi_create_function != NULL)
 		node_invite(argc, argv); /* what it notes alone is no reason to publish */
 	errno = saved;
 }

@@ -99,10 +99,10 @@ struct extension {
 
 static struct extension plan_extension(char *const envp[])
 {
-	struct extension plan = { .request = io_ready ? current_known() : NULL };
+	struct extension plan = { .request = io_ready() ? current_known() : NULL };
 	size_t entries;
 
-	if (!io_ready || !is_environment(envp) || (entries = count_entries(envp)) > ENTRIES_MAX)
+	if (!io_ready() || !is_environment(envp) || (entries = count_entries(envp)) > ENTRIES_MAX)
 		return (struct extension){ .size = 0 };
 	if (plan.request != NULL && speaks_for_itself(envp))
 		plan.request = NULL;

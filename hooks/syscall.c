@@ -53,9 +53,9 @@ static void confining(enum confinement confinement)
 static long confined(enum confinement confinement, long result)
 {
 	if (confinement == CONFINES_PROCESS && result >= 0)
-		io_ready = false;
+		io_set_ready(false);
 	if (confinement == CONFINES_THREAD && result == 0)
-		io_vfork_child = true;
+		io_step_aside(true);
 	return result;
 }
 

@@ -25,6 +25,7 @@ vfork:
 	.cfi_register %rip, %rdi
 	movq	io_vfork_child@gottpoff(%rip), %rdx
 	movzbl	%fs:(%rdx), %esi
+	lock addl $2, io_state(%rip) /* IO_ONE_ASIDE */
 	movb	$1, %fs:(%rdx)
 	lock incw conn_children(%rip)
 	movl	$__NR_vfork, %eax
@@ -34,6 +35,7 @@ vfork:
 	testl	%eax, %eax
 	jz	1f
 	movb	%sil, %fs:(%rdx)
+	lock subl $2, io_state(%rip)
 	cmpl	$-4095, %eax
 	jae	2f
 1:	ret

@@ -24,9 +24,31 @@
 #include "stream.h"
 #include "tls.h"
 
-bool io_ready;
+uint32_t io_state;
 bool io_ending;
 __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
+
+bool io_active_here(void)
+{
+	return io_ready() && !io_vfork_child;
+}
+
+__attribute__((cold)) void io_set_ready(bool ready)
+{
+	if (ready)
+		(void)__atomic_fetch_or(&io_state, IO_READY, __ATOMIC_RELAXED);
+	else
+		(void)__atomic_fetch_and(&io_state, ~IO_READY, __ATOMIC_RELAXED);
+}
+
+__attribute__((cold)) void io_step_aside(bool aside)
+{
+	if (aside)
+		(void)__atomic_fetch_add(&io_state, IO_ONE_ASIDE, __ATOMIC_RELAXED);
+	io_vfork_child = aside;
+	if (!aside)
+		(void)__atomic_fetch_sub(&io_state, IO_ONE_ASIDE, __ATOMIC_RELAXED);
+}
 
 /* ---- receiving ---- */
 
@@ -550,6 +572,8 @@ __attribute__((cold)) void io_after_fork(void)
 {
 	int saved = errno;
 
+	/* Other threads that were aside are not here. */
+	io_state = (io_state & IO_READY) | (io_vfork_child ? IO_ONE_ASIDE : 0);
 	os_after_fork();
 	conn_after_fork();
 	ids_after_fork();

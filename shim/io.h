@@ -22,15 +22,32 @@
 #include "stream.h"
 
 /*
- * False until the constructor is through, in inert processes and in those that confined themselves, and on a thread inside a
- * vfork child or in strict seccomp: pass through.
+ * Bit 0: is this process a guest? Not until the constructor is through, in inert processes and in those that confined themselves.
+ * Above it, how many threads are, or may be, inside a vfork child or in strict seccomp, which their own flag then says. As a rule
+ * none: so one look tells what a hook wants to know. Atomic; counted before the flag is set (hooks/vfork.S too).
  */
-extern bool io_ready;
+#define IO_READY 1u
+#define IO_ONE_ASIDE 2u
+extern uint32_t io_state;
 extern __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
+static inline bool io_ready(void)
+{
+	return (__atomic_load_n(&io_state, __ATOMIC_RELAXED) & IO_READY) != 0;
+}
+
+/* The process is a guest, or is none any more. */
+void io_set_ready(bool ready);
+/* What this thread does from now on is not the process's, or is again. */
+void io_step_aside(bool aside);
+
+/* io_active, where it takes a second look. */
+bool io_active_here(void) __attribute__((cold));
+
+/* False: pass through. */
 static inline __attribute__((always_inline)) bool io_active(void)
 {
-	return __builtin_expect(io_ready, 1) && !io_vfork_child;
+	return __builtin_expect(__atomic_load_n(&io_state, __ATOMIC_RELAXED) == IO_READY, 1) || io_active_here();
 }
 
 /* Is there nothing to do for reads and writes of this descriptor? The fast path of every hook. */

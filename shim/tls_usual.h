@@ -14,7 +14,8 @@ static inline __attribute__((always_inline)) struct tls *tls_find_usual(const vo
 {
 	struct tls *t = tls_find(session);
 
-	return t != NULL && t->tie != TLS_UNTIED && tls_mark.session == NULL && tls_is_alive(t) && io_ready ? t : NULL;
+	return t != NULL && t->tie != TLS_UNTIED && tls_mark.session == NULL && tls_is_alive(t) && io_ready() ? t :
+	                                                                                                        NULL;
 }
 
 /* What else the mark holds is asked only of sessions that are not tied. */

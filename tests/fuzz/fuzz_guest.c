@@ -677,7 +677,7 @@ static void begin_program(void)
 	record_init();
 	current_init("program", no_symbol);
 	current_serve();
-	io_ready = true;
+	io_set_ready(true);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

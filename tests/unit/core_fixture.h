@@ -163,7 +163,7 @@ static inline void core_start(const char *program)
 	config.propagator_order[0] = PROPAGATE_TRACECONTEXT;
 	os.fcntl = core_fcntl;
 	current_init(program, core_no_symbol);
-	io_ready = true;
+	io_set_ready(true);
 }
 
 #ifndef CORE_FUZZ
