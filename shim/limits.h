@@ -60,4 +60,7 @@
 /* After this long an unfinished line goes out as it is, with the next write of anything to the same log file. */
 #define LIMIT_PARTIAL_AGE_MS 1000
 
+/* So long it is known that a line has parts that are records already. Meanwhile lines of that file take no short way. */
+#define LIMIT_CUT_AGE_MS 10000
+
 #endif

@@ -243,13 +243,13 @@ static void keep_line(struct logline_writer *w, struct logline_line *line)
 }
 
 /* A line of which only the fact is left that parts of it are out. */
-static void keep_cut(struct logline_writer *w, enum logline_who who, struct request *request)
+static void keep_cut(struct logline_writer *w, logline_key key, enum logline_who who, struct request *request)
 {
 	struct logline_line *line = logline_line_new(true);
 
 	if (!line)
 		return;
-	line->key = w->key;
+	line->key = key;
 	line->stream = (uint8_t)w->source.stream;
 	line->cut = true;
 	line->who = (uint8_t)who;
@@ -275,7 +275,7 @@ static void finish(struct logline_writer *w)
 		request_unref(before);
 		keep_line(w, line);
 	} else if (w->cut) {
-		keep_cut(w, w->who, w->request);
+		keep_cut(w, w->key, w->who, w->request);
 	}
 	if (done)
 		release(done);
@@ -300,7 +300,7 @@ static void roll_back(struct logline_writer *w)
 	}
 	/* The rest of the line comes again, and says again whose it is. */
 	if (w->mid_line)
-		keep_cut(w, WHO_NOT_SAID, NULL);
+		keep_cut(w, w->key, WHO_NOT_SAID, NULL);
 	if (kept)
 		release(kept);
 }
@@ -316,6 +316,9 @@ static bool send_aged(struct logline_writer *w)
 		return true;
 	while (ok && (line = logline_take_aged(w->file, w->key, os_monotonic_ms())) != NULL) {
 		ok = send_line(w, line);
+		/* Its rest may be anybody's. */
+		if (!line->stub)
+			keep_cut(w, line->key, WHO_NOT_SAID, NULL);
 		release(line);
 	}
 	w->source.stream = stream;

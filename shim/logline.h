@@ -52,7 +52,8 @@ void logline_open(unsigned file, bool regular);
  * Returns the program's bytes taken (1..total), or -1 with errno from the write; -1 means that none was taken.
  *
  * A line is kept until its newline comes (with any later write of the same key), until LIMIT_PARTIAL_AGE_MS have passed
- * and another key writes to the file, or until a flush; then it goes out as a partial record. Lines over LIMIT_LOG_LINE
+ * and another key writes to the file, or until a flush; then it goes out as a partial record. What comes of it within
+ * LIMIT_CUT_AGE_MS behind its age says that it is a rest. Lines over LIMIT_LOG_LINE
  * are cut into partial records at a UTF-8 boundary; a line that begins with '{' is given LOGLINE_OBJECT_MAX bytes first
  * to prove a JSON object, which is then spliced whole.
  *

@@ -278,7 +278,7 @@ static struct line_origin origin_of(const struct record_source *source, unsigned
 		                     .time_ns = source->time_ns,
 		                     .tid = source->tid,
 		                     .stream = (uint8_t)source->stream,
-		                     .part = source->partial || source->partial_last,
+		                     .part = source->partial || source->rest,
 		                     .says_id = source->ctx == NULL && (how & RECORD_HAS_ID) != 0 };
 }
 
@@ -546,7 +546,7 @@ bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len,
 	w->source.time_ns = w->print.time_ns ? w->print.time_ns : w->now.time_ns;
 	w->source.tid = w->print.tid ? w->print.tid : w->now.tid;
 	w->source.partial = !whole;
-	w->source.partial_last = whole && w->cut;
+	w->source.rest = w->cut;
 	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
 	m = &w->scratch->marks[w->marks++];
 	m->in_end = in_end;

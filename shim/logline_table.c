@@ -143,6 +143,12 @@ static bool has_more(const struct logline_line *line)
 	return logline_has_more && logline_has_more(line->key);
 }
 
+static bool is_aged(const struct logline_line *line, uint64_t now_ms)
+{
+	return now_ms > line->born_ms &&
+	       now_ms - line->born_ms > (line->stub ? LIMIT_CUT_AGE_MS : LIMIT_PARTIAL_AGE_MS);
+}
+
 static bool is_meant(const struct logline_line *line, logline_key key, enum logline_which which)
 {
 	switch (which) {
@@ -176,8 +182,7 @@ struct logline_line *logline_take_aged(struct logline_file *f, logline_key excep
 	if (is_empty(f) || !lock(f))
 		return NULL;
 	for (at = &f->lines; *at; at = &(*at)->next) {
-		if ((*at)->key != except && now_ms - (*at)->born_ms > LIMIT_PARTIAL_AGE_MS && now_ms > (*at)->born_ms &&
-		    !has_more(*at))
+		if ((*at)->key != except && is_aged(*at, now_ms) && !has_more(*at))
 			oldest = at;
 	}
 	if (oldest)

@@ -342,7 +342,7 @@ size_t managed_stamp(enum record_stream stream, int32_t slot, const char *lines,
 		if (used + (part > LIMIT_LOG_LINE ? RECORD_OBJECT_BOUND(part) : RECORD_BOUND(part)) > room)
 			break;
 		source.partial = part < rest;
-		source.partial_last = cut && part == rest;
+		source.rest = cut;
 		used += record_format(&source, line, part, out + used, &how);
 		cut = part < rest;
 		at += part + (part == rest && eol != NULL);

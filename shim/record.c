@@ -296,8 +296,8 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 		if (!src->plain)
 			p = put_fields(p, src->ctx, 0);
 	}
-	if (src->partial || src->partial_last)
-		p = put_partial(p, src->partial_last);
+	if (src->partial || src->rest)
+		p = put_partial(p, !src->partial);
 	memcpy(p, "}\n", 2);
 	return (size_t)(p + 2 - out);
 }
@@ -380,7 +380,8 @@ size_t record_format(const struct record_source *src, const char *line, size_t l
 	size_t n;
 
 	*how = 0;
-	if (config.log_mode != LOG_OFF) {
+	/* The rest of a line is a part of its text, whatever it looks like. */
+	if (config.log_mode != LOG_OFF && !src->rest) {
 		n = splice(src, line, len, out, how);
 		if (n)
 			return n;

@@ -40,7 +40,7 @@ struct record_source {
 	int32_t pid, tid;
 	uint64_t time_ns;         /* CLOCK_REALTIME when the line was printed */
 	bool partial;             /* the program's line goes on behind this part, or never got its newline */
-	bool partial_last;        /* the last part of a line of which earlier parts were records of their own */
+	bool rest;                /* earlier parts of the line were records of their own */
 	bool plain;               /* the request is known to have no fields; set by record_bound */
 	struct record_memo *memo; /* used and kept up to date; NULL: none */
 };
@@ -76,8 +76,8 @@ size_t record_bound(struct record_source *src, size_t len);
  * out   RECORD_BOUND(len) bytes, or RECORD_OBJECT_BOUND(len), or record_bound(src, len); all of it may be written to; gets the record and its '\n'
  * how   out: RECORD_* flags
  * config.log_mode LOG_JSON: text becomes an object in config.log_format; bytes that are not UTF-8 become \u0080 to \u00ff
- * (see json_escape); a source that is `partial` adds "partial":true, `partial_last` "partial":true,"partial_last":true.
- * A line that is one whole JSON object is spliced, in LOG_TEXT too: its bytes stay, and the ids and mapped fields that it
+ * (see json_escape); a source that is `partial` adds "partial":true, a `rest` that is not "partial":true,"partial_last":true.
+ * A line (no `rest`) that is one whole JSON object is spliced, in LOG_TEXT too: its bytes stay, and the ids and mapped fields that it
  * does not have already are added before its last '}'; when it brings a trace id under any well-known name, no id of ours.
  * LOG_TEXT: the line as it is, with " trace_id=… span_id=…" (names of the format) appended when there are ids and the
  * line is not empty. LOG_OFF: the line as it is.

@@ -519,6 +519,63 @@ static void an_aged_line_goes_out_with_the_next_write_of_another_key(void **stat
 	assert_int_equal(records_arrived(), 3);
 }
 
+static void the_rest_of_an_aged_line_says_so_object_or_not(void **state)
+{
+	const char *last = ",\"partial\":true,\"partial_last\":true}\n";
+	static const char *const rests[] = { " on\n", "{\"a\":1}\n", "\n" };
+	struct request *r = request_new();
+	size_t i, len;
+	char *undone;
+
+	(void)state;
+	r->ctx.trace_id[15] = 1;
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(put(1, "begin "), 6);
+		logline_files[0].lines->born_ms -= 2 * LIMIT_PARTIAL_AGE_MS;
+		arrived_len = 0;
+		assert_int_equal(put(2, "y\n"), 2);
+		/* No matter how many lines of others come in between. */
+		logline_files[0].lines->born_ms -= 2 * LIMIT_PARTIAL_AGE_MS;
+		assert_int_equal(put(2, "z\n"), 2);
+		expect_messages("begin y\nz\n");
+		arrived_len = 0;
+		/* It is whose it is, whoever began the line. */
+		assert_int_equal(put_n(1, rests[i], strlen(rests[i]), r), strlen(rests[i]));
+		assert_int_equal(records_arrived(), 1);
+		assert_string_equal(arrived + arrived_len - strlen(last), last);
+		assert_non_null(strstr(arrived, "\"trace_id\":\"0"));
+		undone = undo(arrived, arrived_len, &len);
+		assert_string_equal(undone, rests[i]);
+		free(undone);
+		arrived_len = 0;
+		assert_int_equal(put(1, "{\"a\":1}\n"), 8);
+		assert_string_equal(arrived, "{\"a\":1}\n");
+	}
+	/* What came in three parts: the one in between is none that ends the line. */
+	assert_int_equal(put(1, "begin "), 6);
+	logline_files[0].lines->born_ms -= 2 * LIMIT_PARTIAL_AGE_MS;
+	assert_int_equal(put(2, "y\n"), 2);
+	assert_int_equal(put(1, "{}"), 2);
+	logline_files[0].lines->born_ms -= 2 * LIMIT_PARTIAL_AGE_MS;
+	arrived_len = 0;
+	assert_int_equal(put(2, "y\n"), 2);
+	expect_messages("{}y\n");
+	assert_null(strstr(arrived, "partial_last"));
+	arrived_len = 0;
+	assert_int_equal(put(1, " end\n"), 5);
+	expect_messages(" end\n");
+	assert_non_null(strstr(arrived, last));
+	/* After a while nothing is known of it any more. */
+	assert_int_equal(put(1, "begin "), 6);
+	logline_files[0].lines->born_ms -= 2 * LIMIT_PARTIAL_AGE_MS;
+	assert_int_equal(put(2, "y\n"), 2);
+	logline_files[0].lines->born_ms -= 2 * LIMIT_CUT_AGE_MS;
+	assert_int_equal(put(2, "z\n"), 2);
+	assert_null(logline_files[0].lines);
+	assert_int_equal(r->refs, 1);
+	request_unref(r);
+}
+
 static void too_many_unfinished_lines_go_out_as_parts(void **state)
 {
 	unsigned i;
@@ -1053,6 +1110,7 @@ int main(void)
 		TEST(a_long_object_is_spliced_whole_in_any_pieces),
 		TEST(an_object_beyond_all_limits_is_cut_but_not_lost),
 		TEST(an_aged_line_goes_out_with_the_next_write_of_another_key),
+		TEST(the_rest_of_an_aged_line_says_so_object_or_not),
 		TEST(too_many_unfinished_lines_go_out_as_parts),
 		TEST(the_rest_of_a_line_that_there_was_no_room_for_says_so),
 		TEST(a_handler_inside_list_work_neither_waits_nor_loses),

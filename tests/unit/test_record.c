@@ -253,7 +253,7 @@ static void what_is_remembered_of_a_record_is_never_in_another_ones(void **state
 		src.tid -= (int32_t)next_random(&seed, 2);
 		src.time_ns = times[next_random(&seed, sizeof(times) / sizeof(times[0]))];
 		src.partial = next_random(&seed, 5) == 0;
-		src.partial_last = !src.partial && next_random(&seed, 5) == 0;
+		src.rest = next_random(&seed, 5) == 0;
 		ctx.field[0].len = config.field_count && next_random(&seed, 2) ? 4 : 0;
 		if (next_random(&seed, 50) == 0) {
 			config.service = (struct config_name){ long_name, (uint16_t)next_random(&seed, 200) };
@@ -329,10 +329,14 @@ static void parts_say_that_they_are_parts(void **state)
 	(void)state;
 	src.partial = true;
 	expect_from(&src, "x\r", "{\"timestamp\":" T ",\"message\":\"x\\r\"" OTEL_TAIL ",\"partial\":true}\n", 0);
+	src.rest = true;
+	expect_from(&src, "{}", "{\"timestamp\":" T ",\"message\":\"{}\"" OTEL_TAIL ",\"partial\":true}\n", 0);
 	src.partial = false;
-	src.partial_last = true;
 	expect_from(&src, "x\r",
 	            "{\"timestamp\":" T ",\"message\":\"x\"" OTEL_TAIL ",\"partial\":true,\"partial_last\":true}\n", 0);
+	expect_from(&src, "{}",
+	            "{\"timestamp\":" T ",\"message\":\"{}\"" OTEL_TAIL ",\"partial\":true,\"partial_last\":true}\n",
+	            0);
 }
 
 static void carriage_return_belongs_to_the_line_ending(void **state)
