@@ -42,34 +42,55 @@ POOL(streams, sizeof(struct stream), 2);
 POOL(takings, sizeof(struct marks_taken), 2);
 static struct entry table[MARKS_STREAMS] LAYOUT_LATER;
 
-static struct stream *find(uintptr_t key, bool make)
+static struct stream *find(uintptr_t key)
 {
 	size_t i;
 
 	for (i = 0; i < MARKS_STREAMS; i++)
 		if (__atomic_load_n(&table[i].key, __ATOMIC_ACQUIRE) == key)
 			return __atomic_load_n(&table[i].stream, __ATOMIC_ACQUIRE);
-	/* Not before every place was looked at: a stream that was forgotten leaves a hole in front of others. */
-	for (i = 0; make && i < MARKS_STREAMS; i++) {
-		uintptr_t seen = 0;
-		struct stream *s;
-
-		/* Claim the place first; until its stream is there, others of the same key say nothing. */
-		if (!__atomic_compare_exchange_n(&table[i].key, &seen, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			continue;
-		s = pool_take(&streams);
-		if (s == NULL) {
-			__atomic_store_n(&table[i].key, 0, __ATOMIC_RELEASE);
-			return NULL;
-		}
-		s->busy = 0;
-		s->lost = 0;
-		s->count = 0;
-		s->flushed = 0;
-		__atomic_store_n(&table[i].stream, s, __ATOMIC_RELEASE);
-		return s;
-	}
 	return NULL;
+}
+
+/* Has this key no other place? */
+static bool is_only_place(const struct entry *mine, uintptr_t key)
+{
+	const struct entry *entry;
+
+	for (entry = table; entry < table + MARKS_STREAMS; entry++)
+		if (entry != mine && __atomic_load_n(&entry->key, __ATOMIC_SEQ_CST) == key)
+			return false;
+	return true;
+}
+
+/*
+ * A place for a stream that has none. Two threads that print unlocked may both be here, and a stream with two places would have
+ * what was said of it before it was closed in the second one: so a place is claimed first, and is given back where another one is
+ * seen. One of two sees the other's; if both do, the next print makes it. Until its stream is there, a place says nothing.
+ */
+static __attribute__((cold)) struct stream *make_place(uintptr_t key)
+{
+	struct entry *entry = table;
+	struct stream *s = NULL;
+	uintptr_t seen = 0;
+
+	while (!__atomic_compare_exchange_n(&entry->key, &seen, key, 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)) {
+		if (++entry == table + MARKS_STREAMS)
+			return NULL;
+		seen = 0;
+	}
+	if (is_only_place(entry, key))
+		s = pool_take(&streams);
+	if (s == NULL) {
+		__atomic_store_n(&entry->key, 0, __ATOMIC_RELEASE);
+		return NULL;
+	}
+	s->busy = 0;
+	s->lost = 0;
+	s->count = 0;
+	s->flushed = 0;
+	__atomic_store_n(&entry->stream, s, __ATOMIC_RELEASE);
+	return s;
 }
 
 static void drop_marks(struct stream *s)
@@ -130,10 +151,12 @@ __attribute__((noinline)) bool marks_go_on(uintptr_t key, size_t buffered, size_
 
 void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
 {
-	struct stream *s = find(key, true);
+	struct stream *s = find(key);
 	struct mark *last;
 	uint64_t start;
 
+	if (s == NULL)
+		s = make_place(key);
 	if (len == 0 || !enter(s))
 		return;
 	start = s->flushed + buffered;
@@ -213,7 +236,7 @@ static void take_ranges(struct stream *s, struct marks_taken *t, size_t len)
 struct marks_taken *marks_take(uintptr_t key, size_t len)
 {
 	struct marks_taken *t = pool_take(&takings);
-	struct stream *s = find(key, false);
+	struct stream *s = find(key);
 
 	if (t == NULL) {
 		if (s != NULL)

@@ -314,6 +314,41 @@ CORE_TEST(streams_may_be_printed_to_by_all)
 	run_threads(print);
 }
 
+/* All print to a stream that is new to all of them, and one closes it. Whatever they were in the midst of, nothing is known of it then. */
+#define NEW_STREAM 7
+#define NEW_STREAMS 4000
+
+static pthread_barrier_t at_once;
+
+static void *print_to_new_streams(void *arg)
+{
+	struct request *request = request_new();
+	struct marks_taken *t;
+	int i;
+
+	for (i = 0; i < NEW_STREAMS; i++) {
+		pthread_barrier_wait(&at_once);
+		marks_note(NEW_STREAM, 0, 10, request, false);
+		if (pthread_barrier_wait(&at_once) != PTHREAD_BARRIER_SERIAL_THREAD)
+			continue;
+		marks_forget(NEW_STREAM);
+		t = marks_take(NEW_STREAM, 10);
+		CHECK(t != NULL && t->segment[0].request == NULL);
+		marks_give(t);
+	}
+	pthread_barrier_wait(&at_once);
+	CHECK_INT(request->refs, 1);
+	request_unref(request);
+	return arg;
+}
+
+CORE_TEST(a_stream_that_is_new_to_many_threads_has_one_place)
+{
+	CHECK_INT(pthread_barrier_init(&at_once, NULL, THREADS), 0);
+	run_threads(print_to_new_streams);
+	pthread_barrier_destroy(&at_once);
+}
+
 /* In the child of a fork nobody is there who was in the midst of a stream's ranges. */
 #ifndef __SANITIZE_THREAD__
 #define BUFFERED 100
@@ -386,6 +421,7 @@ int main(void)
 		TEST(loops_in_many_threads_know_their_own_requests),
 		TEST(no_count_of_any_thread_is_lost),
 		TEST(streams_may_be_printed_to_by_all),
+		TEST(a_stream_that_is_new_to_many_threads_has_one_place),
 #ifndef __SANITIZE_THREAD__
 		TEST(a_forked_child_can_print_to_what_another_thread_was_printing_to),
 #endif
