@@ -141,6 +141,8 @@ watched() {
     local name=$1 tries=1200
     shift
     echo 'console.log("first");' >"$tmp/watched.js"
+    # What the version before left is not this one's: the program may begin later than we look.
+    : >"$tmp/$name.out"
     "$@" >"$tmp/$name.out" 2>"$tmp/$name.err" 3>&- </dev/null &
     until grep -q 'Completed running' "$tmp/$name.out" || [ $((tries--)) -le 0 ]; do sleep 0.05; done
     echo 'console.log("second");' >"$tmp/watched.js"
