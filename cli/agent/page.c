@@ -250,14 +250,16 @@ static int page_listen(struct page *p, const char *address)
 	}
 	p->loopback = page_is_loopback(&where);
 	if (!p->loopback && !p->s.token) {
-		text_error("agent: %s can be reached by others, so it needs a --token", address);
+		text_error("agent: %s can be reached by others, so it needs a token (TRACESHIM_TOKEN, or --token)",
+		           address);
 		return -1;
 	}
 	fd = socket(where.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd < 0 || bind(fd, (struct sockaddr *)&where, len) != 0 || listen(fd, CONNECTIONS) != 0) {
-		text_error("agent: %s cannot be served: %s", address, strerror(errno));
+		text_error("agent: %s cannot be served: %s%s", address, strerror(errno),
+		           errno == EADDRINUSE ? " (another port: --ui=ADDR:PORT)" : "");
 		if (fd >= 0)
 			close(fd);
 		return -1;

@@ -419,10 +419,19 @@ PY
     stop_agent
 }
 
+@test "a port that is taken is told, and how to have another" {
+    agent --ui 127.0.0.1:0
+    page=$(grep -o 'http://[^ ?]*' "$tmp/agent.err")
+    run "$traceshim" agent --run-dir "$tmp/other" --ui "$(cut -d/ -f3 <<<"$page")"
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot be served: Address already in use (another port: --ui=ADDR:PORT)"* ]]
+    stop_agent
+}
+
 @test "a page that others can reach needs a token, and nothing is told without it" {
     run "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0
     [ "$status" -eq 1 ]
-    [[ $output == *"needs a --token"* ]]
+    [[ $output == *"needs a token (TRACESHIM_TOKEN, or --token)"* ]]
     agent --ui 0.0.0.0:0 --token secret
     page=$(grep -o 'http://[^ ?]*' "$tmp/agent.err" | sed 's/0\.0\.0\.0/127.0.0.1/')
     [ "$(curl -s -o /dev/null -w '%{http_code}' "$page"api/requests)" = 401 ]
