@@ -70,8 +70,11 @@ struct insertion {
 	uint32_t swallow;
 	struct span_ids ids;            /* a call's, where spans are exported */
 	char before[INSERTION_GATHERS]; /* room for a copy of the head, up to `text` */
-	char text[LIMIT_INJECTION + INSERTION_GATHERS];
+	char text[LIMIT_INJECTION + INSERTION_GATHERS + LIMIT_HEAD_FRAME];
 };
+
+/* So much of it is filled with what else goes out behind the insertion. */
+#define INSERTION_STRETCH ((size_t)LIMIT_INJECTION + INSERTION_GATHERS)
 
 struct conn {
 	uint32_t pool_word;

@@ -254,7 +254,7 @@ size_t http2_put_field(char *out, size_t room, const char *name, size_t name_len
  * frame itself, longer, if that is within max_frame; else the frame without END_HEADERS, and CONTINUATION behind it.
  *
  * frame      the whole of it: 9 bytes and its payload, HEADERS or CONTINUATION with END_HEADERS, of a block that was
- *            sound
+ *            sound; where `out` is, or elsewhere
  * room       at most frame_len + fields_len + 9 for each max_frame bytes begun of the fields are needed
  * Returns the bytes written; 0, with `out` perhaps written to, if there is no room or if it is no such frame. Pure.
  */

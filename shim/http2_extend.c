@@ -52,11 +52,16 @@ size_t http2_put_field(char *out, size_t room, const char *name, size_t name_len
 	return at + value_len;
 }
 
-static void put_header(char *out, size_t len, enum http2_type type, unsigned flags, const char *stream)
+static void put_frame_length(char *out, size_t len)
 {
 	out[0] = (char)(len >> 16);
 	out[1] = (char)(len >> 8);
 	out[2] = (char)len;
+}
+
+static void put_header(char *out, size_t len, enum http2_type type, unsigned flags, const char *stream)
+{
+	put_frame_length(out, len);
 	out[3] = (char)type;
 	out[4] = (char)flags;
 	memcpy(out + 5, stream, 4);
@@ -71,7 +76,7 @@ static size_t put_behind(char *out, size_t room, const char *frame, size_t frame
 
 	if (room < frame_len || room - frame_len < fields_len || room - frame_len - fields_len < more * FRAME_HEADER)
 		return 0;
-	memcpy(out, frame, frame_len);
+	memmove(out, frame, frame_len);
 	out[4] = (char)((unsigned char)frame[4] & ~FLAG_END_HEADERS);
 	while (fields_len > 0) {
 		size_t n = fields_len < max_frame ? fields_len : max_frame;
@@ -105,9 +110,9 @@ size_t http2_extend_frame(char *out, size_t room, const char *frame, size_t fram
 		return put_behind(out, room, frame, frame_len, fields, fields_len, max_frame);
 	if (room < frame_len || room - frame_len < fields_len)
 		return 0;
-	put_header(out, len + fields_len, head[3], head[4], frame + 5);
-	memcpy(out + FRAME_HEADER, frame + FRAME_HEADER, len - pad);
-	memcpy(out + FRAME_HEADER + len - pad, fields, fields_len);
-	memcpy(out + FRAME_HEADER + len - pad + fields_len, frame + frame_len - pad, pad);
+	memmove(out + frame_len - pad + fields_len, frame + frame_len - pad, pad);
+	memmove(out, frame, frame_len - pad);
+	memcpy(out + frame_len - pad, fields, fields_len);
+	put_frame_length(out, len + fields_len);
 	return frame_len + fields_len;
 }

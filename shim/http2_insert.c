@@ -7,7 +7,8 @@
  * in one call (h2load sends a hundred), one insertion stands for all of them and what is between, as far as there is room: each
  * insertion is a call of its own.
  *
- * Only a frame that lies whole in a call can be replaced; another one goes as it is, and is counted (heads_skipped).
+ * Only a frame that lies whole in a call, of a length that every peer takes, can be replaced; another one goes as it is, and is
+ * counted (heads_skipped).
  *
  * Memory: the insertion's block; two more of those to write the fields in, given back at once. Callers: whoever has the
  * connection's lock.
@@ -125,17 +126,18 @@ static bool extend(struct writer *w, struct http2_stream *s, size_t at, size_t r
 	enum http2_side side = http2_side_of(w->conn, true);
 	const struct http2 *scanner = &http2_of(w->conn)->scanner;
 	size_t frame_len = HTTP2_FRAME_HEAD + s->frame_len, lines_len, fields_len, n;
-	char *frame = w->lines->before;
+	char *frame = w->ins->text + w->ins->len;
 
-	if (frame_len > sizeof(w->lines->before))
+	room -= w->ins->len;
+	if (frame_len > room)
 		return false;
 	lines_len = conn_role(w->conn) == CONN_SERVED ? put_answer_lines(w, s) : put_call_lines(w, s);
 	fields_len = encode(w->lines->text, lines_len, w->fields->text, sizeof(w->fields->text));
 	if (fields_len == 0 || s->list_bytes + list_bytes(w->lines->text, lines_len) > http2_max_list(scanner, side))
 		return false;
 	copy_bytes(w->call, at, at + frame_len, frame);
-	n = http2_extend_frame(w->ins->text + w->ins->len, room - w->ins->len, frame, frame_len, w->fields->text,
-	                       fields_len, http2_max_frame(scanner, side));
+	n = http2_extend_frame(frame, room, frame, frame_len, w->fields->text, fields_len,
+	                       http2_max_frame(scanner, side));
 	w->ins->len += (uint32_t)n;
 	return n > 0;
 }

@@ -42,6 +42,9 @@
 /* All that may be inserted into one head (traceparent, tracestate, baggage, b3, jaeger, correlation headers). */
 #define LIMIT_INJECTION 12288
 
+/* The last frame of a head of HTTP/2 that gets something: as long as every peer takes (RFC 9113 4.2), with its own head. */
+#define LIMIT_HEAD_FRAME (16384 + 9)
+
 /* Sessions of TLS at a time whose plain text is read; the others pass through. What an nginx worker may have connections. */
 #define LIMIT_TLS_SESSIONS 65536u
 

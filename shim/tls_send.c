@@ -51,13 +51,13 @@ static bool gather(struct tls *t, const struct io_plan *plan, const char *bytes,
 	size_t before = plan->at - done, behind = plan->at + ins->swallow, after = plan->end - behind, room;
 	char *to = ins->text + ins->len;
 
-	if (before == 0 && 2 * (size_t)ins->len + 2 > sizeof(ins->text)) {
+	if (before == 0 && 2 * (size_t)ins->len + 2 > INSERTION_STRETCH) {
 		after = 0; /* by itself: it lies there already */
 		t->start = ins->text;
-	} else if (2 * (size_t)ins->len + before > sizeof(ins->text) - 2) {
+	} else if (2 * (size_t)ins->len + before > INSERTION_STRETCH - 2) {
 		return false;
 	} else {
-		room = sizeof(ins->text) - 2 * (size_t)ins->len - before;
+		room = INSERTION_STRETCH - 2 * (size_t)ins->len - before;
 		after = after < room ? after : room;
 		memcpy(to, bytes + done, before);
 		memcpy(to + before, ins->text, ins->len);
@@ -89,7 +89,7 @@ static void plan_next(struct tls *t, struct io_send *io, size_t done)
 	}
 	/* Up to near the insertion, which is made again from there. */
 	t->piece = plan.at - done;
-	if (2 * (size_t)plan.insertion->len + 2 < sizeof(plan.insertion->text) && t->piece > 1)
+	if (2 * (size_t)plan.insertion->len + 2 < INSERTION_STRETCH && t->piece > 1)
 		t->piece /= 2;
 	insertion_free(plan.insertion);
 }

@@ -61,6 +61,14 @@ until_spans() {
     until_spans 10 '.kind == "client" and .grpc and .grpc_status == 0'
 }
 
+@test "metadata of many kilobytes: the call carries one trace header, Python's and C++" {
+    shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off LONG=6000 /usr/bin/python3 "$here/grpc_peer.py" call "$port" Echo 5 >"$tmp/answers"
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off LONG=6000 "$cxx" call "$port" Echo 5 >>"$tmp/answers"
+    cat "$tmp/answers"
+    [ "$(sed -n 's/^message [0-9] 00-\([0-9a-f]\{32\}\)-[0-9a-f]\{16\}-03$/\1/p' "$tmp/answers" | sort -u | wc -l)" -eq 10 ]
+}
+
 @test "a client's span ends with the trailers, which say how the call went, not with the head of the answer" {
     shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
     env "${settings[@]}" TRACESHIM_LOG=off LD_PRELOAD="$object" /usr/bin/python3 "$here/grpc_peer.py" call "$port" Talk 3 >"$tmp/answers"

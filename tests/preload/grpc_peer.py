@@ -4,8 +4,9 @@
     grpc_peer.py serve PORT [NEXT]      Demo/Echo answers what it gets, and the traceparent that came with it; Demo/Fail fails with
                                         NOT_FOUND, Demo/Broken with INTERNAL; Demo/Ask asks Demo/Echo of the server at NEXT;
                                         Demo/Talk sends its head at once, and the rest when it was told everything
-    grpc_peer.py call PORT METHOD COUNT [TRACEPARENT]
+    grpc_peer.py call PORT METHOD COUNT [TRACEPARENT]      LONG=n: with so many bytes of metadata
 """
+import os
 import sys
 import threading
 from concurrent import futures
@@ -75,9 +76,12 @@ def call(port, method, count, parent):
             talk(channel, count)
             return
         stub = channel.unary_unary(f"/{SERVICE}/{method}")
+        metadata = [("traceparent", parent)] if parent else []
+        if "LONG" in os.environ:
+            metadata.append(("x-long", "v" * int(os.environ["LONG"])))
         for n in range(count):
             try:
-                print(stub(b"message %d" % n, timeout=20, metadata=[("traceparent", parent)] if parent else None).decode())
+                print(stub(b"message %d" % n, timeout=20, metadata=metadata).decode())
             except grpc.RpcError as error:
                 print(error.code().name)
 

@@ -212,6 +212,30 @@ with httpx.Client(http1=False, http2=True) as client:
     [ "$(received | cut -d- -f2 | sort -u)" = "$trace" ]
 }
 
+@test "heads of many kilobytes, plain and inside TLS, in one frame and in several: one traceparent in each, and answers as they were" {
+    local long url how n=0
+    next_server
+    shim='' serve secure "$secure" nghttpd -v -d "$tmp/www" "$secure" "$tmp/both.pem" "$tmp/both.pem"
+    settings+=(TRACESHIM_LOG=off)
+    for size in 3000 9000 20000 40000; do
+        long=$(head -c "$size" /dev/urandom | base64 -w0 | head -c "$size")
+        for url in "http://127.0.0.1:$up/small.txt" "https://127.0.0.1:$secure/small.txt"; do
+            how=--http2-prior-knowledge
+            if [[ $url = https:* ]]; then how=--http2; fi
+            env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" curl -sSk "$how" -H "cookie: $long" "$url" | cmp - "$tmp/www/small.txt"
+            env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" nghttp -H "cookie: $long" "$url" | cmp - "$tmp/www/small.txt"
+            env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" /usr/bin/python3 -c '
+import sys, httpx
+with httpx.Client(http1=sys.argv[1].startswith("https"), http2=True, verify=False) as client:
+    assert client.get(sys.argv[1], headers={"x-long": sys.argv[2]}).text == "small\n"' "$url" "$long"
+            n=$((n + 3))
+        done
+    done
+    cat "$tmp/secure.log" >>"$tmp/next.log"
+    until_received "$n"
+    [ "$(received | cut -d- -f2 | sort -u)" = "$trace" ]
+}
+
 @test "an answer's head gets the header with the trace id" {
     settings+=(TRACESHIM_RESPONSE_HEADER=x-trace-id)
     nginx_serves

@@ -368,6 +368,61 @@ CORE_TEST(a_head_that_is_not_whole_in_a_call_goes_as_it_is)
 	core_close(served);
 }
 
+/* The last frame is longer, as far as the peer takes it; else there is one more. `kernel`: how many bytes it takes at a time, 0: all. */
+static void expect_long_head(size_t value_len, size_t kernel, size_t frames)
+{
+	static struct bytes b;
+	static char value[20000];
+	const char *fields[] = { REQUEST, "cookie", value, NULL };
+	int script[4096] = { 0 }, i, fd = core_connect();
+	struct wire w = { 0 };
+	struct heard heard;
+	size_t done, at, n;
+
+	for (i = 0; i < 4095 && kernel > 0; i++)
+		script[i] = i % 2 != 0 ? (int)kernel : -EAGAIN;
+	memset(value, 'v', value_len);
+	value[value_len] = '\0';
+	b.len = 0;
+	add_preface(&b);
+	at = b.len;
+	CHECK_INT(send_bytes(&w, fd, &b), b.len);
+	w.script = script;
+	add_block(&b, END_STREAM, 1, fields);
+	for (done = at; done < b.len;) {
+		ssize_t taken = wire_send(&w, fd, b.at + done, b.len - done);
+
+		done += taken > 0 ? (size_t)taken : 0;
+	}
+	hear(&heard, HTTP2_CLIENT, w.bytes, w.len);
+	CHECK_INT(heard.fields, 6);
+	CHECK(heard.times[1] == 1 && memcmp(heard.traces[1], "00-" CORE_TRACE, 35) == 0);
+	for (n = 0; at < w.len; n++)
+		at += 9 + ((size_t)(unsigned char)w.bytes[at] << 16 | (size_t)(unsigned char)w.bytes[at + 1] << 8 |
+		           (unsigned char)w.bytes[at + 2]);
+	CHECK_INT(n, frames);
+	if (kernel == 0)
+		CHECK_INT(w.calls, 2); /* the preface, and the head */
+	wire_free(&w);
+	core_close(fd);
+}
+
+CORE_TEST(a_head_of_many_kilobytes_carries_the_trace_on)
+{
+	work_for(CORE_PARENT);
+	expect_long_head(2100, 0, 1);
+	expect_long_head(9000, 0, 1);
+	expect_long_head(16200, 0, 1);
+	expect_long_head(16300, 0, 2);
+	expect_long_head(16200, 700, 1);
+	expect_long_head(16300, 1, 2);
+	expect_long_head(16300, 16000, 2);
+	CHECK_INT(counters_get(calls_injected), 7);
+	CHECK_INT(counters_get(heads_skipped), 0);
+	CHECK_INT(counters_get(http_poisoned), 0);
+	core_close(served);
+}
+
 /* ---- whatever the kernel takes ---- */
 
 static unsigned long seed;
@@ -384,17 +439,19 @@ static uint64_t sent_data;
 /* A head as long, and in such frames, as it pleases: padded, with a priority, with CONTINUATION. */
 static void add_any_request(struct bytes *b, uint32_t id, unsigned flags)
 {
-	static char block[8000], frame[9000], value[4000];
+	static char block[20000], frame[21000], value[16300];
 	size_t len, first, at = 0, pad = next_random() % 2 != 0 ? next_random() % 200 : 0;
 	bool priority = next_random() % 2 != 0;
 
 	memset(value, 'v', sizeof(value));
-	value[next_random() % 4 == 0 ? next_random() % 3999 : next_random() % 40] = '\0';
+	value[next_random() % 16 == 0 ? next_random() % (sizeof(value) - 1) :
+	      next_random() % 4 == 0  ? next_random() % 3999 :
+	                                next_random() % 40] = '\0';
 	len = put(block, 0, ":method", "GET");
 	len = put(block, len, ":scheme", "http");
 	len = put(block, len, ":path", "/");
 	len = put(block, len, "x-value", value);
-	first = next_random() % 3 == 0 ? next_random() % (len + 1) : len;
+	first = next_random() % 3 == 0 || len > 16000 ? next_random() % (len < 16000 ? len + 1 : 16000) : len;
 	if (pad > 0)
 		frame[at++] = (char)pad;
 	if (priority) {
@@ -1044,6 +1101,7 @@ int main(void)
 		cmocka_unit_test(a_call_without_a_request_is_a_trace_of_its_own_each),
 		cmocka_unit_test(a_head_of_a_trace_or_a_host_of_its_own_is_left_alone),
 		cmocka_unit_test(a_head_that_is_not_whole_in_a_call_goes_as_it_is),
+		cmocka_unit_test(a_head_of_many_kilobytes_carries_the_trace_on),
 		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_the_kernel_takes),
 		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses),
 		cmocka_unit_test(a_program_that_sends_something_else_after_a_refusal_is_left_alone),

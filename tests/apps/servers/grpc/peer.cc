@@ -54,6 +54,8 @@ static std::string call(grpc::GenericStub &stub, const std::string &method, cons
 
 	if (parent != nullptr)
 		context.AddMetadata("traceparent", parent);
+	if (const char *bytes = std::getenv("LONG"))
+		context.AddMetadata("x-long", std::string(std::stoul(bytes), 'v'));
 	context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
 	auto reader = stub.PrepareUnaryCall(&context, "/demo.v1.Demo/" + method, buffer_of(text), &queue);
 	reader->StartCall();
