@@ -3,8 +3,9 @@
  *
  * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So both directions are a loop
  * over 16 bytes at a time (SSE2; 8 in a machine word elsewhere) that asks one question, 'is any of these special?', and
- * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first two
- * are one comparison. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, that
+ * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first three are
+ * one comparison. The last bytes, which are fewer, are shifted to where the first of 16 are: a copy with blanks behind it had
+ * to wait for its stores, at the end of each line. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, that
  * no processor could foresee: comparisons give one bit a byte for 'first of two, three, four' and for 'goes on', and where
  * the first ones say that a character goes on must be exactly where bytes do. The object scanner is a loop over tokens
  * with one bit per level for 'object or array': no recursion, because hosts run on small stacks, and because a depth
@@ -65,12 +66,15 @@ static unsigned find_bad_utf8(__m128i v, unsigned *expected, unsigned *leads)
 	return (bad | (*expected ^ next)) & 0xffff;
 }
 
-/* All ones where a byte is below 0x20, from 0x80, '"' or '\\'. */
-static inline __m128i find_special(__m128i v)
+/*
+ * All ones where a byte is from 0x20 to 0x7f, and neither '"' nor '\\'. With one bit turned over, the quote is next to what is below
+ * 0x20 (and nothing else comes there).
+ */
+static inline __m128i find_plain(__m128i v)
 {
-	return _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
-	                    _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-	                                 _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	__m128i turned = _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20));
+
+	return _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')), _mm_cmpgt_epi8(turned, _mm_set1_epi8(0x20)));
 }
 
 /* How many of 16 bytes, which begin with a character and of which one is special, are whole characters without escape? */
@@ -129,7 +133,7 @@ static inline void store(char *out, __m128i v)
 /* A bit for each of 16 bytes that is special. */
 static inline unsigned find_stop(__m128i v)
 {
-	return (unsigned)_mm_movemask_epi8(find_special(v));
+	return (unsigned)_mm_movemask_epi8(find_plain(v)) ^ 0xffff;
 }
 
 /*
@@ -288,7 +292,7 @@ static inline size_t copy_plain(char *out, const char *in, size_t len)
 
 		store(out + n, a);
 		store(out + n + STEP, b);
-		if (_mm_movemask_epi8(_mm_or_si128(find_special(a), find_special(b))))
+		if (_mm_movemask_epi8(_mm_and_si128(find_plain(a), find_plain(b))) != 0xffff)
 			break;
 	}
 	return n;
@@ -334,74 +338,114 @@ static inline unsigned find_quotes(__m128i v)
 		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
 }
 
-/* The last `left` bytes, at most 31, of `len`, with 32 blanks behind. Returns where they begin in `rest`. */
-static inline const char *copy_rest(char *rest, const char *end, size_t left, size_t len)
+/* n bytes; 16 can be written, and 7 more be read in front of them. */
+static inline void copy_last(char *out, const char *in, size_t n)
 {
-	const char *in = end - left;
+	uint64_t word;
 
-	if (__builtin_expect(len >= 2 * STEP, 1)) { /* whole vectors, with bytes that are through already in front */
-		store(rest, load(end - 2 * STEP));
-		store(rest + STEP, load(end - STEP));
-		in = rest + 2 * STEP - left;
-		rest += 2 * STEP - left;
-	} else if (left < STEP) {
-		store(rest, load_some(in, left));
-		in = rest;
+	if (n >= STEP) {
+		store(out, load(in));
+	} else if (n >= 8) {
+		memcpy(out, in, 8);
+		memcpy(out + n - 8, in + n - 8, 8);
 	} else {
-		store(rest, load(in));
-		store(rest + left - STEP, load(in + left - STEP));
-		in = rest;
+		memcpy(&word, in + n - 8, 8);
+		word >>= 64 - 8 * n;
+		memcpy(out, &word, 8);
 	}
-	store(rest + left, _mm_set1_epi8(' '));
-	store(rest + left + STEP, _mm_set1_epi8(' '));
-	return in;
 }
 
-/*
- * `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway.
- *
- * 16 bytes at a time, for which 31 must be there: the last ones come from a copy, with blanks behind.
- */
+/* The same as put_backslashes, where the line ends, at `end`, before that many bytes. */
+static __attribute__((noinline)) size_t put_last_backslashes(char *out, const char *in, const char *end, unsigned stop)
+{
+	size_t count = 0;
+
+	do {
+		size_t k = first_bit(stop);
+
+		out[k + count] = '\\';
+		count++;
+		copy_last(out + k + count, in + k, (size_t)(end - in) - k);
+		stop &= stop - 1;
+	} while (stop);
+	return count;
+}
+
+/* The last `left` bytes, fewer than 16, of 8 or more; zeros behind them. */
+static inline __m128i load_last(const char *end, size_t left)
+{
+	uint64_t low, high = 0;
+
+	memcpy(&low, end - 8, 8);
+	if (left > 8) {
+		high = low >> (128 - 8 * left);
+		memcpy(&low, end - left, 8);
+	} else {
+		low >>= 64 - 8 * left;
+	}
+	return _mm_set_epi64x((long long)high, (long long)low);
+}
+
+/* A few bytes. */
+static __attribute__((cold)) __attribute__((noinline)) char *escape_few(char *out, const char *in, size_t len,
+                                                                        bool line)
+{
+	const char *end = in + len;
+
+	while (in < end) {
+		if (line && *in == '\n')
+			return NULL;
+		if ((unsigned char)*in < 0x20 || (unsigned char)*in >= 0x80 || *in == '"' || *in == '\\')
+			out = escape_one(out, &in, (size_t)(end - in));
+		else
+			*out++ = *in++;
+	}
+	return out;
+}
+
+/* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
 static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
 {
-	const char *end = in + len, *last; /* last: the last place at which enough bytes are there */
-	char rest[4 * STEP];
-	bool at_rest = false;
+	const char *end = in + len, *next;
 	size_t plain = len >= 8 * STEP ? copy_plain(out, in, len) : 0; /* pays from there on */
 
+	if (__builtin_expect(len < 8, 0))
+		return escape_few(out, in, len, line);
 	in += plain;
 	out += plain;
-	last = len - plain >= 2 * STEP ? end - 2 * STEP : in - 1;
 	for (;;) {
+		size_t left, k = STEP;
 		unsigned stop, quotes, others;
 		__m128i v;
-		size_t k;
 
-		if (__builtin_expect(in > last, 0)) {
-			size_t left = (size_t)(end - in);
-
-			if (in >= end)
-				return out - (in - end); /* so many of the blanks were copied, too */
-			if (!at_rest) {
-				in = copy_rest(rest, end, left, len);
-				end = in + left;
-				last = end - 1;
-				at_rest = true;
+		next = in + STEP;
+		if (next <= end) {
+			v = load(in);
+			store(out, v);
+			stop = find_stop(v);
+			if (!stop) {
+				in = next;
+				out += STEP;
+				continue;
 			}
-		}
-		v = load(in);
-		store(out, v);
-		stop = find_stop(v);
-		if (!stop) {
-			in += STEP;
-			out += STEP;
-			continue;
+			left = (size_t)(end - in);
+		} else {
+			left = (size_t)(end - in);
+			if (!left)
+				return out;
+			v = load_last(end, left);
+			store(out, v);
+			stop = find_stop(v) & ((1u << left) - 1);
+			if (!stop)
+				return out + left;
+			k = left;
 		}
 		others = stop & ~find_quotes(v);
 		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
 		if (quotes) {                           /* access logs are full of them */
-			k = first_bit(others | 1u << STEP);
-			out += put_backslashes(out, in, quotes) + k;
+			k = others ? first_bit(others) : k;
+			out += k + (left >= 2 * STEP - 1 ? put_backslashes(out, in, quotes) :
+			                                   put_last_backslashes(out, in, end, quotes));
 			in += k;
 			continue;
 		}
@@ -409,13 +453,13 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		if (line && in[k] == '\n')
 			return NULL;
 		k = step_text(v, stop);
-		k = k < (size_t)(end - in) ? k : (size_t)(end - in);
+		k = k < left ? k : left;
 		in += k;
 		out += k;
 		if (!k) {
 			const char *at = in; /* whose address is not taken stays in a register */
 
-			out = escape_one(out, &at, (size_t)(end - at));
+			out = escape_one(out, &at, left);
 			in = at;
 		}
 	}

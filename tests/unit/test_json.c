@@ -1,5 +1,5 @@
 /*
- * JSON strings and objects, against vectors and against an unreadable page behind the input.
+ * JSON strings and objects, against vectors and against an unreadable page behind the input, or in front of it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,8 @@
 
 #include "json.h"
 
-static char *page_end; /* one past the last readable byte */
+static char *page_start; /* the first readable byte */
+static char *page_end;   /* one past the last */
 
 static const char *at_page_end(const char *bytes, size_t len)
 {
@@ -23,12 +24,14 @@ static const char *at_page_end(const char *bytes, size_t len)
 
 static int map_page(void **state)
 {
-	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *pages = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)state;
-	if (pages == MAP_FAILED || mprotect(pages + 2 * 4096, 4096, PROT_NONE) != 0)
+	if (pages == MAP_FAILED || mprotect(pages, 4096, PROT_NONE) != 0 ||
+	    mprotect(pages + 3 * 4096, 4096, PROT_NONE) != 0)
 		return -1;
-	page_end = pages + 2 * 4096;
+	page_start = pages + 4096;
+	page_end = page_start + 2 * 4096;
 	return 0;
 }
 
@@ -37,6 +40,11 @@ static void expect_escape_n(const char *in, size_t len, const char *expected)
 	char *out = malloc(JSON_ESCAPE_BOUND(len)), *end;
 
 	end = json_escape(out, at_page_end(in, len), len);
+	assert_int_equal(end - out, strlen(expected));
+	assert_memory_equal(out, expected, strlen(expected));
+	memset(out, 0, strlen(expected));
+	memcpy(page_start, in, len);
+	end = json_escape(out, page_start, len);
 	assert_int_equal(end - out, strlen(expected));
 	assert_memory_equal(out, expected, strlen(expected));
 	memset(out, 0, strlen(expected));
