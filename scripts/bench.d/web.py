@@ -193,14 +193,20 @@ def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, mor
         report("  bare against bare", "bare", "again")
 
 
-def measure_tls(bench):
-    """What is inside TLS costs more to begin with, so that what we add is less of it: hence a goal of its own."""
+def make_certificate(bench):
+    """The path of one for localhost, in one file with its key."""
     certificate = bench.dir / "certificate.pem"
     subprocess.run([bench.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                     "-keyout", certificate, "-out", bench.dir / "public.pem", "-days", "3", "-subj", "/CN=localhost"],
                    check=True, stderr=subprocess.DEVNULL)
     with open(certificate, "a", encoding="ascii") as both:
         both.write((bench.dir / "public.pem").read_text(encoding="ascii"))
+    return certificate
+
+
+def measure_tls(bench):
+    """What is inside TLS costs more to begin with, so that what we add is less of it: hence a goal of its own."""
+    certificate = make_certificate(bench)
     measure_variant(bench, "nginx: TLS, log as it is", "file", again=True, certificate=certificate)
     measure_variant(bench, "nginx: TLS, everything on", "/dev/stdout", certificate=certificate)
 
