@@ -18,7 +18,8 @@
  *              Once a thread has answered another request while the one it read last was not answered by it (stages of work in
  *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
  *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
- *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing.
+ *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing. To a thread that
+ *              has never waited for others it proves nothing while another request waits: it may have looked into a queue without a call.
  *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
@@ -399,16 +400,17 @@ static bool loop_proven(struct current *me)
 
 static __attribute__((noinline)) bool read_proven_otherwise(const struct current *me)
 {
-	bool ended = request_state(me->request) >= REQUEST_ENDED;
+	bool ended = request_state(me->request) >= REQUEST_ENDED, others = request_others_wait(me->request);
 
 	/* A child has the connection too: is it the request that follows which the program has in hand by now? */
 	if (request_any_behind() && conn_child_since(me->request))
 		return false;
 	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
 		return false;
-	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && me->pooled && !answer_own)
+	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own &&
+	    (me->pooled || others || (ended && !me->answers)))
 		return me->answers && !ended;
-	if (!request_others_wait(me->request))
+	if (!others)
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;

@@ -158,3 +158,8 @@ never_wrong() {
     # The last few notes stay unwritten.
     counted=0 never_wrong server_handoff tail 1
 }
+
+@test "threads that go on to what others have read, without a call that waits, are never wrong" {
+    # Whoever asks first is alone, so that a thread that has read is seen not to answer.
+    never_wrong server_handoff spin 1
+}

@@ -10,10 +10,13 @@
  *   after PORT    the same, and what is left to do for an answered request is a task too
  *   rest PORT     as wander, and what is left to do for an answered request is a task of the same pool
  *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
+ *   spin PORT     threads accept and read, push what they have read to a queue without a call, take from it whatever comes next, log for
+ *                 that, and leave it to others to answer
  */
 #include "server_kit.h"
 
 #include <poll.h>
+#include <stdatomic.h>
 
 #define WORKERS 4
 #define QUEUE 4096
@@ -45,6 +48,85 @@ static struct peer *pop(void)
 	peer = jobs[head++ % QUEUE];
 	pthread_mutex_unlock(&lock);
 	return peer;
+}
+
+/* A queue of which nobody is told, and for which nobody waits. */
+struct ring {
+	atomic_flag taken;
+	struct peer *peers[QUEUE];
+	unsigned head, tail;
+};
+static struct ring read_ones, done_ones;
+
+static void leave_at(struct ring *ring, struct peer *peer)
+{
+	while (atomic_flag_test_and_set(&ring->taken))
+		;
+	ring->peers[ring->tail++ % QUEUE] = peer;
+	atomic_flag_clear(&ring->taken);
+}
+
+static struct peer *find_at(struct ring *ring)
+{
+	struct peer *peer = NULL;
+
+	while (atomic_flag_test_and_set(&ring->taken))
+		;
+	if (ring->head != ring->tail)
+		peer = ring->peers[ring->head++ % QUEUE];
+	atomic_flag_clear(&ring->taken);
+	return peer;
+}
+
+static void *answer_others(void *arg)
+{
+	struct peer *peer;
+
+	(void)arg;
+	for (;;) {
+		if ((peer = find_at(&done_ones)) == NULL) {
+			work_us(50);
+			continue;
+		}
+		peer->close = true;
+		peer_answer(peer);
+		peer_end(peer);
+	}
+	return NULL;
+}
+
+static void *read_and_work(void *arg)
+{
+	int listener = (int)(intptr_t)arg, fd;
+
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		struct peer *peer = peer_new(fd);
+
+		if (peer_read(peer) <= 0) {
+			peer_end(peer);
+			continue;
+		}
+		leave_at(&read_ones, peer);
+		work_us(peer->n % 7 * 50);
+		while ((peer = find_at(&read_ones)) != NULL) {
+			say("work", peer->n);
+			work_us(100);
+			leave_at(&done_ones, peer);
+		}
+	}
+	return NULL;
+}
+
+static void without_waits(int listener)
+{
+	pthread_t thread;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		pthread_create(&thread, NULL, answer_others, NULL);
+	for (i = 0; i < 7; i++)
+		pthread_create(&thread, NULL, read_and_work, (void *)(intptr_t)listener);
+	read_and_work((void *)(intptr_t)listener);
 }
 
 static void watch_again(struct peer *peer, int operation)
@@ -233,6 +315,8 @@ int main(int argc, char **argv)
 		thread_per_connection(listener, read_lazily);
 	else if (strcmp(mode, "tail") == 0)
 		thread_per_connection(listener, answer_and_tail);
+	else if (strcmp(mode, "spin") == 0)
+		without_waits(listener);
 	cleaning = strcmp(mode, "after") == 0 || strcmp(mode, "rest") == 0;
 	staged = strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
 	wandering = staged || cleaning || strcmp(mode, "wander") == 0;
