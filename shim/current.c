@@ -100,6 +100,12 @@
 /* A pool that works in stages answers what it reads by chance, seven times in ten when it has little to do: 1 in 10^9. */
 #define READ_PROOFS 64
 
+/*
+ * CPython's streams keep up to 8,192 bytes back, and write what they have when the next piece has no room: so what they write has more
+ * than this many, unless lines are longer.
+ */
+#define BLOCK_BYTES 4096
+
 enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED, CLASS_VALIDATED, CLASS_CONTEXT };
 
 struct current {
@@ -334,9 +340,12 @@ uint32_t current_bindings(void)
 	return __atomic_load_n(&bindings, __ATOMIC_RELAXED);
 }
 
-bool current_writes_events(void)
+/* A Python program that has put a stream of its own around its standard output keeps lines back all the same, whatever we have asked for. */
+bool current_writes_event(size_t len)
 {
-	return writes_events;
+	if (len >= BLOCK_BYTES && !java)
+		__atomic_store_n(&writes_events, false, __ATOMIC_RELAXED);
+	return __atomic_load_n(&writes_events, __ATOMIC_RELAXED);
 }
 
 bool current_wakes_by_pipe(void)

@@ -49,10 +49,11 @@ uint32_t current_bindings(void);
 uint32_t current_threads(void);
 
 /*
- * Does one write of this program hold one event, however many lines? True for runtimes that keep no lines back: a JVM, and
- * CPython with unbuffered output. False for what we do not know: it may fill blocks with the lines of several requests.
+ * Does a write of this program that has several lines, of `len` bytes, hold one event? True for runtimes that keep no lines back: a JVM,
+ * and CPython with unbuffered output, as long as it writes no blocks after all. False for what we do not know: it may fill blocks with the
+ * lines of several requests.
  */
-bool current_writes_events(void);
+bool current_writes_event(size_t len);
 
 /* Does this runtime put a pipe of its own beside the one descriptor that a thread waits for? Ruby does. */
 bool current_wakes_by_pipe(void);

@@ -163,3 +163,13 @@ never_wrong() {
     # Whoever asks first is alone, so that a thread that has read is seen not to answer.
     never_wrong server_handoff spin 1
 }
+
+@test "lines that threads print into one buffer of the program's own are never wrong" {
+    serve guest "$port" "$programs/server_blocking" buffer "$port"
+    burst "$url" --requests 400 --connections 2 --per-connection 1 --numbered
+    burst "$url" --first 401 --requests 800 --connections 5 --per-connection 1 --numbered
+    burst "$url" --first 1201 --requests 800 --connections 40 --per-connection 1 --numbered
+    until_lines 4000 "$tmp/guest.log"
+    count "$tmp/guest.log" --requests 2000 --lines 2 --none any
+    undegraded
+}

@@ -32,6 +32,16 @@ gunicorn_serves() {
     undegraded
 }
 
+@test "what a program keeps back in a stream of its own around standard output has nobody's id" {
+    serve guest "$port" /usr/bin/python3 "$python/own_stream.py" "$port"
+    burst "$url" --requests 600 --connections 1 --numbered
+    burst "$url" --first 601 --requests 600 --connections 24 --numbered
+    undegraded
+    # What is left in the stream is lost with its process.
+    [ "$(grep -c '"message":"\(begin\|end\) n=' "$tmp/guest.log")" -gt 1000 ]
+    count "$tmp/guest.log" --requests 1200 --none any
+}
+
 @test "ThreadingHTTPServer: urllib and http.client send the trace on" {
     start_upstream
     serve guest "$port" /usr/bin/python3 "$python/http_server.py" "$port" "$up"

@@ -7,6 +7,8 @@
  *   workers PORT   threads accept, each serves its connection; requests start helper threads that outlive the response
  *   exec PORT      opens the listener, and becomes another program that serves it (inherit FD)
  *   handed PORT    connections come from another process over a socket (SCM_RIGHTS)
+ *   buffer PORT    a thread a connection; all print into one buffer of the program's own, which goes out when it has four lines
+ *   pair PORT      a thread and a process a connection: the process answers each third request
  */
 #include "server_kit.h"
 
@@ -87,6 +89,87 @@ static void *accept_with_helpers(void *arg)
 	return NULL;
 }
 
+static pthread_mutex_t lines_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* As C++'s streams do that are not synchronized with stdio, but sooner. */
+static void collect(const char *what, long n)
+{
+	static char lines[1024];
+	static size_t len;
+	static unsigned count;
+
+	pthread_mutex_lock(&lines_lock);
+	len += (size_t)snprintf(lines + len, sizeof(lines) - len, "%s n=%ld\n", what, n);
+	if (++count % 4 == 0) {
+		if (write(STDOUT_FILENO, lines, len) != (ssize_t)len)
+			die("write");
+		len = 0;
+	}
+	pthread_mutex_unlock(&lines_lock);
+}
+
+static void *serve_and_collect(void *arg)
+{
+	struct peer *peer = arg;
+
+	while (peer_read(peer) > 0) {
+		collect("begin", peer->n);
+		work_us(peer->n % 5 * 100);
+		collect("middle", peer->n);
+		peer_answer(peer);
+		if (peer->close)
+			break;
+	}
+	peer_end(peer);
+	return NULL;
+}
+
+struct order {
+	long n;
+	bool close;
+};
+
+static void answer_orders(struct peer *peer, int orders)
+{
+	struct order order;
+
+	while (read(orders, &order, sizeof(order)) == (ssize_t)sizeof(order)) {
+		peer->n = order.n;
+		peer->close = order.close;
+		peer_answer(peer);
+	}
+}
+
+static void *serve_in_pair(void *arg)
+{
+	struct peer *peer = arg;
+	int orders[2], pid;
+
+	if (pipe(orders) != 0 || (pid = fork()) < 0)
+		die("pair");
+	if (pid == 0) {
+		close(orders[1]);
+		answer_orders(peer, orders[0]);
+		_exit(0);
+	}
+	close(orders[0]);
+	while (peer_read(peer) > 0) {
+		struct order order = { peer->n, peer->close };
+
+		say("begin", peer->n);
+		if (peer->n % 3 != 0)
+			peer_answer(peer);
+		else if (write(orders[1], &order, sizeof(order)) != (ssize_t)sizeof(order))
+			die("order");
+		if (order.close)
+			break;
+	}
+	close(orders[1]);
+	waitpid(pid, NULL, 0);
+	peer_end(peer);
+	return NULL;
+}
+
 static void in_threads(int listener, void *(*routine)(void *))
 {
 	pthread_t thread;
@@ -97,13 +180,13 @@ static void in_threads(int listener, void *(*routine)(void *))
 	pause();
 }
 
-static void thread_per_connection(int listener)
+static void thread_per_connection(int listener, void *(*routine)(void *))
 {
 	pthread_t thread;
 	int fd;
 
 	while ((fd = accept(listener, NULL, NULL)) >= 0) {
-		pthread_create(&thread, NULL, serve, peer_new(fd));
+		pthread_create(&thread, NULL, routine, peer_new(fd));
 		pthread_detach(thread);
 	}
 }
@@ -205,7 +288,11 @@ int main(int argc, char **argv)
 		die("execl");
 	}
 	if (strcmp(mode, "thread") == 0)
-		thread_per_connection(listener);
+		thread_per_connection(listener, serve);
+	else if (strcmp(mode, "buffer") == 0)
+		thread_per_connection(listener, serve_and_collect);
+	else if (strcmp(mode, "pair") == 0)
+		thread_per_connection(listener, serve_in_pair);
 	else if (strcmp(mode, "workers") == 0)
 		in_threads(listener, accept_with_helpers);
 	else if (strcmp(mode, "prefork") == 0)
