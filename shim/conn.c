@@ -58,6 +58,7 @@ __attribute__((cold)) struct conn *conn_new(enum conn_role role)
 	conn->raw_in = false;
 	conn->sends = 0;
 	conn->opener = 0;
+	conn->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->blocking, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->missed, false, __ATOMIC_RELAXED);
 	conn_decide_role(conn, role);

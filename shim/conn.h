@@ -92,6 +92,7 @@ struct conn {
 	bool raw_in;    /* TRACESHIM_RAW: the last bytes came in */
 	uint16_t depth; /* exchanges in the queue */
 	int32_t opener; /* outgoing: the thread that connected, while no request was sent yet */
+	uint16_t children; /* conn_children when it was born: whoever was made since then may have it, too */
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
@@ -139,7 +140,7 @@ static inline void conn_note_child(void)
 	__atomic_fetch_add(&conn_children, 1, __ATOMIC_RELAXED);
 }
 
-/* Was a child made since this request was read? Then that may have answered it. */
+/* Was a child made since the connection of this request was born? Then that may have answered it. */
 static inline bool conn_child_since(const struct request *served)
 {
 	return served->children != __atomic_load_n(&conn_children, __ATOMIC_RELAXED);

@@ -80,7 +80,7 @@ static void request_complete_head(const struct conn *conn, struct exchange *ex)
 {
 	propagate_end(&ex->in, &ex->request->ctx);
 	ex->request_headed = true;
-	ex->request->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
+	ex->request->children = conn->children;
 	request_advance(ex->request, REQUEST_LIVE);
 	request_begin_waiting(ex->request, conn->first != ex);
 	counters_count(requests);
@@ -238,7 +238,7 @@ static struct request *take_known(struct conn *conn, struct http1_known *known, 
 	http1_use_known(&ex->up, known);
 	propagate_fresh_new(&ex->request->ctx);
 	ex->request_headed = ex->request_done = true;
-	ex->request->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
+	ex->request->children = conn->children;
 	request_begin_life(ex->request);
 	request_begin_waiting(ex->request, false);
 	counters_count(requests);

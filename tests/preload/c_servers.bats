@@ -173,3 +173,14 @@ never_wrong() {
     count "$tmp/guest.log" --requests 2000 --lines 2 --none any
     undegraded
 }
+
+@test "where a process was made with its connection, and answers some of its requests, no answer gets another's header" {
+    settings+=(TRACESHIM_RESPONSE_HEADER=x-trace)
+    serve guest "$port" "$programs/server_blocking" pair "$port"
+    burst "$url" --requests 400 --connections 5 --numbered --save "$tmp/answers" --keep-header x-trace
+    # Of those up to the first one that the process answers, each has its own.
+    awk 'match($0, /"x-trace": "[0-9a-f]+/) {
+            if (substr($0, RSTART + RLENGTH - 16, 16) != sprintf("%016x", $1)) { wrong++ } else right++
+        } END { print right + 0, "right", wrong + 0, "wrong"; exit right < 20 || wrong > 0 }' "$tmp/answers"
+    count "$tmp/guest.log" --requests 400 --lines 1 --none any
+}
