@@ -12,13 +12,14 @@
  *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
  *              the program takes the next one out of its own buffer, by no call that we see.
  *              A thread that has waited for other threads may be one of a pool that works in stages: read here, handled
- *              there. Unless it is just answering what it read, that proves something only while no other request waits,
+ *              there. That proves something only while no other request waits,
  *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for
  *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time.
  *              Once a thread has answered another request while the one it read last was not answered by it (stages of work in
  *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
- *              thread than the one that read it, reading proves nothing to a thread of a pool before it answers, nor after: it
- *              may have given the request away, and taken a job of one that was answered long ago and waits for nothing. To a thread that
+ *              thread than the one that read it, reading proves nothing to a thread of a pool: it
+ *              may have given the request away, or the rest of its answer, and taken a job of one that was answered long ago and waits for
+ *              nothing. To a thread that
  *              has never waited for others it proves nothing while another request waits: it may have looked into a queue without a call.
  *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
@@ -418,13 +419,11 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own &&
 	    (me->pooled || others || (ended && !me->answers)))
-		return me->answers && !ended;
+		return !me->pooled && me->answers && !ended;
 	if (!others)
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
-	if (me->answers && !ended)
-		return true;
 	return answer_own || !me->pooled ||
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }

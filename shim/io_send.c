@@ -172,6 +172,25 @@ static __attribute__((cold)) enum io_verdict begin_protocol(struct io_send *io, 
 	return is_special(io, conn, config.response_header.len > 0) ? IO_SPECIAL : IO_WATCH;
 }
 
+/*
+ * Is it nothing but an interim answer (1xx)? Whoever reads a request may invite its body, and leave the rest of it and the answer to others.
+ * Locked.
+ */
+static __attribute__((cold)) __attribute__((noinline)) bool is_interim(struct io_send *io, struct conn *conn)
+{
+	const struct http1 *after = &io->spot.after;
+
+	return !find_spot(io, conn, 0) && !io->spot.done &&
+	       (http1_untouched(after) || (http1_in_head(after) && after->status / 100 == 1));
+}
+
+/* May it be? `ex` is what is answered. */
+static inline bool looks_interim(const struct io_send *io, const struct exchange *ex)
+{
+	return io->iov->iov_len > 9 && ((const char *)io->iov->iov_base)[9] == '1' &&
+	       (!ex->response_begun || http1_untouched(&ex->down));
+}
+
 static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 {
 	struct request *answered;
@@ -197,7 +216,8 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 		(void)find_spot(io, conn, 0);
 		served_hold_span(conn, &io->spot);
 	}
-	current_begin_response(answered, conn_is_blocking(conn, io->fd));
+	if (ex == NULL || !looks_interim(io, ex) || !is_interim(io, conn))
+		current_begin_response(answered, conn_is_blocking(conn, io->fd));
 	conn_unlock(conn);
 	return special ? IO_SPECIAL : IO_WATCH;
 }

@@ -146,6 +146,18 @@ never_wrong() {
     never_wrong server_handoff stages 2
 }
 
+@test "a pool whose readers invite bodies, or send heads, and leave the rest to others, is never wrong" {
+    serve guest "$port" "$programs/server_handoff" invite "$port"
+    burst "$url" --requests 1000 --connections 40 --method POST --body 16 --header 'Expect: 100-continue' --interim --numbered
+    until_lines 2000 "$tmp/guest.log"
+    count "$tmp/guest.log" --requests 1000 --lines 2 --none any
+    counted requests 1000
+    undegraded
+    stop "$pid"
+    rm "$tmp/guest.log"
+    never_wrong server_handoff heads 2
+}
+
 @test "a pool that reads, answers and cleans up in different tasks is never wrong" {
     never_wrong server_handoff after 3
 }

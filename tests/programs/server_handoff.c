@@ -7,7 +7,9 @@
  *   wander PORT   keep-alive connections: a poller hands each readable connection to any worker, which reads, answers and
  *                 gives it back
  *   stages PORT   one pool of threads reads requests and, as another task, answers them; no thread keeps what it read
- *   after PORT    the same, and what is left to do for an answered request is a task too
+ *   invite PORT   the same; whoever reads a request sends 100 Continue, and reads its body (16 bytes)
+ *   heads PORT    the same; whoever reads a request sends the head of its answer
+ *   after PORT    the same as stages, and what is left to do for an answered request is a task too
  *   rest PORT     as wander, and what is left to do for an answered request is a task of the same pool
  *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
  *   spin PORT     threads accept and read, push what they have read to a queue without a call, take from it whatever comes next, log for
@@ -26,7 +28,7 @@ static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INI
 static struct peer *jobs[QUEUE];
 static unsigned head, tail;
 static int idle, threads;
-static int epoll_fd, wandering, looping, staged, cleaning;
+static int epoll_fd, wandering, looping, staged, cleaning, inviting, heading;
 static long notes[QUEUE];
 static unsigned noted;
 
@@ -147,6 +149,35 @@ static void push_rest(long n)
 	push(rest);
 }
 
+/* What its reader has to say to the client before somebody else works for it. */
+static void begin(struct peer *peer)
+{
+	static const char invitation[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	char out[128];
+	int len;
+
+	if (inviting && (send(peer->fd, invitation, sizeof(invitation) - 1, MSG_NOSIGNAL) < 0 ||
+	                 recv(peer->fd, out, 16, MSG_WAITALL) != 16))
+		peer->close = true;
+	if (!heading)
+		return;
+	len = snprintf(out, sizeof(out), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n",
+	               snprintf(NULL, 0, "hello n=%ld\n", peer->n));
+	if (send(peer->fd, out, (size_t)len, MSG_NOSIGNAL) != len)
+		peer->close = true;
+}
+
+static void answer(struct peer *peer)
+{
+	char body[64];
+	int len = snprintf(body, sizeof(body), "hello n=%ld\n", peer->n);
+
+	if (!heading)
+		peer_answer(peer);
+	else if (send(peer->fd, body, (size_t)len, MSG_NOSIGNAL) != len)
+		peer->close = true;
+}
+
 static void *worker(void *arg)
 {
 	(void)arg;
@@ -165,6 +196,7 @@ static void *worker(void *arg)
 			continue;
 		}
 		if (staged && !peer->queued) {
+			begin(peer);
 			pthread_mutex_lock(&lock);
 			peer->queued = true;
 			push(peer);
@@ -176,7 +208,7 @@ static void *worker(void *arg)
 		say("answer", peer->n);
 		close_it = peer->close;
 		n = peer->n;
-		peer_answer(peer);
+		answer(peer);
 		pthread_mutex_lock(&lock);
 		if (cleaning)
 			push_rest(n);
@@ -318,7 +350,9 @@ int main(int argc, char **argv)
 	else if (strcmp(mode, "spin") == 0)
 		without_waits(listener);
 	cleaning = strcmp(mode, "after") == 0 || strcmp(mode, "rest") == 0;
-	staged = strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
+	inviting = strcmp(mode, "invite") == 0;
+	heading = strcmp(mode, "heads") == 0;
+	staged = inviting || heading || strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
 	wandering = staged || cleaning || strcmp(mode, "wander") == 0;
 	looping = 1;
 	loop(listener);

@@ -55,7 +55,8 @@ CORE_TEST(a_pools_thread_is_believed_among_others_once_readers_have_answered)
 		core_receive_text(fd, GET1);
 		CHECK_NOTHING_KNOWN();
 		core_send_text(fd, HALF_OK);
-		CHECK_KNOWN(CORE_TRACE); /* it answers what it read: the access log */
+		if (i < 63)
+			CHECK_NOTHING_KNOWN(); /* it may leave the rest of the answer to others, and take the next job */
 		core_send_text(fd, "k");
 	}
 	core_receive_text(fd, GET1);
@@ -131,7 +132,7 @@ static void *answer_for_it(void *arg)
 	return NULL;
 }
 
-CORE_TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader)
+CORE_TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_reader)
 {
 	int fd = core_accept(BLOCKING);
 	pthread_t thread;
@@ -144,7 +145,7 @@ CORE_TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_h
 	core_receive_text(fd, GET1);
 	CHECK_NOTHING_KNOWN(); /* it may have given it away, and be at a job of the one that was answered */
 	core_send_text(fd, HALF_OK);
-	CHECK_KNOWN(CORE_TRACE);
+	CHECK_NOTHING_KNOWN(); /* the rest of the answer, too */
 	core_send_text(fd, "k");
 	CHECK_NOTHING_KNOWN();
 	core_close(fd);
@@ -1196,7 +1197,7 @@ int main(void)
 		TEST(who_is_done_with_what_it_read_and_answers_another_is_no_pool_in_stages),
 		TEST(who_has_answered_what_it_did_not_read_may_be_at_such_a_job_behind_each_answer),
 		TEST(a_pools_thread_alone_is_believed),
-		TEST(a_pools_thread_is_believed_only_while_it_answers_once_another_thread_has_answered_for_a_reader),
+		TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_reader),
 		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
 		TEST(whoever_has_a_connection_watched_for_the_rest_of_a_request_has_given_it_away),
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
