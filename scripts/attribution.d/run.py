@@ -31,9 +31,12 @@ class NotMeasured(Exception):
 
 
 def reserve_ports():
-    """Two, below the range that the kernel takes clients' ports from, and a socket: while it is open no other experiment takes them."""
+    """
+    Two, and a socket: while it is open no other experiment takes them. Below the range that the kernel takes clients' ports from, and
+    below the ports of the tests (tests/preload/free_port.py).
+    """
     while True:
-        port = random.randrange(10240, 32000, 2)
+        port = random.randrange(10240, 21000, 2)
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0traceshim-attribution-{port}")

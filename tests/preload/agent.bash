@@ -34,18 +34,9 @@ agent_teardown() {
     done
 }
 
-free_port() { # below the range that the kernel takes clients' ports from
-    /usr/bin/python3 - <<'PY'
-import random, socket
-while True:
-    port = random.randrange(10240, 32000)
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-        print(port)
-        break
-    except OSError:
-        pass
-PY
+# free_port: one where nobody listens, and that no other test is told while this one runs
+free_port() {
+    "$here/free_port.py" "$$"
 }
 
 # eventually COMMAND...: until it succeeds

@@ -38,19 +38,9 @@ servers_teardown() {
     for pid in "${started[@]}"; do stop "$pid"; done
 }
 
-# Below the range that the kernel takes clients' ports from, so that no client of another test sits on it.
+# free_port: one where nobody listens, and that no other test is told while this one runs
 free_port() {
-    /usr/bin/python3 - <<'PY'
-import random, socket
-while True:
-    port = random.randrange(10240, 32000)
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-        print(port)
-        break
-    except OSError:
-        pass
-PY
+    "$here/../preload/free_port.py" "$$"
 }
 
 # start NAME COMMAND...: in a process group of its own; output to $tmp/NAME.log and $tmp/NAME.err; its pid in $pid.
@@ -70,10 +60,14 @@ start() {
     started+=("$pid")
 }
 
-# serve NAME PORT COMMAND...: start, and wait until the port is open
+# serve NAME PORT COMMAND...: start, and wait until the port is open. Whoever has it already would be taken for the server.
 serve() {
     local name=$1 at=$2 tries=$WAIT_TRIES
     shift 2
+    if (exec 3<>"/dev/tcp/127.0.0.1/$at") 2>/dev/null; then
+        echo "$name: port $at is another program's"
+        return 1
+    fi
     start "$name" "$@"
     until (exec 3<>"/dev/tcp/127.0.0.1/$at") 2>/dev/null; do
         if ! kill -0 "$pid" 2>/dev/null || [ $((tries--)) -le 0 ]; then
