@@ -35,11 +35,12 @@ POOL(lines, LIMIT_HEAD_LINE, 4);
 POOL(insertions, sizeof(struct insertion), 4);
 
 uint32_t conn_epoch;
-uint16_t conn_children;
+uint16_t conn_children, conn_children_before;
 
 void conn_after_fork(void)
 {
 	conn_epoch += 1u << CONN_TID_BITS;
+	conn_children_before = conn_children;
 }
 
 /*
@@ -58,10 +59,11 @@ __attribute__((cold)) struct conn *conn_new(enum conn_role role)
 	conn->raw_in = false;
 	conn->sends = 0;
 	conn->opener = 0;
-	conn->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->blocking, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->missed, false, __ATOMIC_RELAXED);
-	conn_decide_role(conn, role);
+	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);
+	if (role == CONN_SERVED)
+		conn->children = __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->refs, 1, __ATOMIC_RELEASE);
 	return conn;
 }

@@ -91,8 +91,10 @@ struct conn {
 	bool missed;    /* somebody who could not wait for the lock missed bytes: hands off at the next look; atomic */
 	bool raw_in;    /* TRACESHIM_RAW: the last bytes came in */
 	uint16_t depth; /* exchanges in the queue */
-	int32_t opener; /* outgoing: the thread that connected, while no request was sent yet */
-	uint16_t children; /* conn_children when it was born: whoever was made since then may have it, too */
+	union {
+		int32_t opener;    /* outgoing: the thread that connected, while no request was sent yet */
+		uint16_t children; /* served: conn_children when it came, or, where it was inherited, of before */
+	};
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
 	struct exchange *first, *last;
 	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
@@ -124,26 +126,39 @@ static LAYOUT_INLINE enum conn_role conn_role(const struct conn *conn)
 	return (enum conn_role)__atomic_load_n(&conn->role, __ATOMIC_RELAXED);
 }
 
-static inline void conn_decide_role(struct conn *conn, enum conn_role role)
-{
-	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);
-}
-
 /*
  * Children that this process has made, or in a child its parent, modulo 2^16: each may write on the connections that it has inherited, which
- * nobody else sees. Atomic.
+ * nobody else sees. Atomic. conn_children_before: those of before it began, which have made room for it by now.
  */
-extern uint16_t conn_children;
+extern uint16_t conn_children, conn_children_before;
 
 static inline void conn_note_child(void)
 {
 	__atomic_fetch_add(&conn_children, 1, __ATOMIC_RELAXED);
 }
 
-/* Was a child made since the connection of this request was born? Then that may have answered it. */
+/*
+ * By conn_children: since when may a child have what comes on this connection? A child that has inherited it takes it for its own: its
+ * parent goes on to others.
+ */
+static inline uint16_t conn_shared_since(const struct conn *conn)
+{
+	uint16_t now = __atomic_load_n(&conn_children, __ATOMIC_RELAXED), before = conn_children_before;
+
+	return (uint16_t)(now - conn->children) < (uint16_t)(now - before) ? conn->children : before;
+}
+
+/* Was a child made since then? Then that may have answered this request. */
 static inline bool conn_child_since(const struct request *served)
 {
 	return served->children != __atomic_load_n(&conn_children, __ATOMIC_RELAXED);
+}
+
+static inline void conn_decide_role(struct conn *conn, enum conn_role role)
+{
+	if (role == CONN_SERVED && conn->role == CONN_UNDECIDED)
+		conn->children = conn_children_before;
+	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);
 }
 
 /* A connection with one reference. NULL: no memory (counted). */

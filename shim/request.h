@@ -35,7 +35,7 @@ struct request {
 	bool multiplexed;  /* by a connection that carries several at a time (HTTP/2) */
 	uint8_t taken;     /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
 	int32_t reader;    /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
-	uint16_t children; /* its connection's */
+	uint16_t children; /* conn_shared_since when its head was read */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };

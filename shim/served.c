@@ -53,7 +53,7 @@ static struct exchange *receiving(struct conn *conn)
 	struct exchange *ex = conn->last;
 
 	if (ex == NULL || ex->request_done) {
-		/* Was the one before it answered by a child? Then the next answer would be taken for that. */
+		/* Was the one before it answered by a child, made before it came or since? Then the next answer would be taken for that. */
 		if (conn->first != NULL && conn_child_since(conn->first->request)) {
 			conn_make_opaque(conn, true);
 			return NULL;
@@ -80,7 +80,7 @@ static void request_complete_head(const struct conn *conn, struct exchange *ex)
 {
 	propagate_end(&ex->in, &ex->request->ctx);
 	ex->request_headed = true;
-	ex->request->children = conn->children;
+	ex->request->children = conn_shared_since(conn);
 	request_advance(ex->request, REQUEST_LIVE);
 	request_begin_waiting(ex->request, conn->first != ex);
 	counters_count(requests);
@@ -238,7 +238,7 @@ static struct request *take_known(struct conn *conn, struct http1_known *known, 
 	http1_use_known(&ex->up, known);
 	propagate_fresh_new(&ex->request->ctx);
 	ex->request_headed = ex->request_done = true;
-	ex->request->children = conn->children;
+	ex->request->children = conn_shared_since(conn);
 	request_begin_life(ex->request);
 	request_begin_waiting(ex->request, false);
 	counters_count(requests);

@@ -274,6 +274,101 @@ END
     done
 }
 
+@test "a child that had the connection before the request came answers it, and gives its id to no answer of the parent" {
+    cat >"$tmp/server.py" <<'END'
+import os, socket, sys
+answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
+how, port = sys.argv[1:]
+here, there = socket.socketpair()
+
+def help(conn):
+    here.close()
+    while there.recv(1):
+        conn = socket.recv_fds(there, 1, 1)[1][0] if conn is None else conn
+        os.write(conn, answer)
+        there.send(b".")
+    os._exit(0)
+
+def ask(conn):
+    here.send(b".")
+    if how == "sent" and ask not in told:
+        told.append(ask)
+        socket.send_fds(here, [b"."], [conn])
+    here.recv(1)
+
+told = []
+if how == "sent" and os.fork() == 0:
+    help(None)
+if how != "inherited":
+    listener = socket.create_server(("127.0.0.1", 0))
+    with open(port, "w") as file:
+        print(listener.getsockname()[1], file=file)
+    conn = listener.accept()[0]
+else:
+    conn = socket.socket(fileno=0)
+if how == "sent":
+    ask(conn.fileno())
+elif os.fork() == 0:
+    help(conn.fileno())
+there.close()
+number = 0
+while head := conn.recv(4096):
+    number += 1
+    print("begin", number, flush=True)
+    if head.startswith(b"GET /own"):
+        conn.send(answer)
+    else:
+        ask(conn.fileno())
+    print("end", number, flush=True)
+END
+    cat >"$tmp/client.py" <<'END'
+import os, socket, subprocess, sys
+how, port, log, *server = sys.argv[1:]
+if how == "inherited":
+    listener = socket.create_server(("127.0.0.1", 0))
+    conn = socket.create_connection(listener.getsockname(), timeout=20)
+    peer = listener.accept()[0]
+    run = subprocess.Popen(["env", *server], stdin=peer, stdout=open(log, "w"))
+    peer.close()
+else:
+    conn = socket.create_connection(("127.0.0.1", int(open(port).read())), timeout=20)
+answers = 0
+def answer():
+    got = b""
+    while not got.endswith(b"ok\n"):
+        more = conn.recv(1000)
+        assert more, got
+        got += more
+    sys.stdout.write(got.decode())
+if how == "sent":
+    answer() # the helper has the connection
+    print("HTTP")
+for n, path in enumerate(["own", "child", "own", "child", "own"], 1):
+    conn.sendall(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%016x-01\r\n\r\n" % (path.encode(), n, n))
+    answer()
+conn.close()
+if how == "inherited":
+    run.wait()
+END
+    for how in forked sent inherited; do
+        rm -f "$tmp/port"
+        local -a server=(TRACESHIM_RESPONSE_HEADER=x-trace "LD_PRELOAD=$so" /usr/bin/python3 "$tmp/server.py" "$how" "$tmp/port")
+        if [ "$how" != inherited ]; then
+            env "${server[@]}" >"$tmp/log" 2>&1 3>&- &
+            for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+        fi
+        /usr/bin/python3 "$tmp/client.py" "$how" "$tmp/port" "$tmp/log" "${server[@]}" | tr -d '\r' >"$tmp/answers"
+        wait
+        [ "$how" != sent ] || sed -i '1,/^HTTP$/d' "$tmp/answers"
+        [ "$(grep -c '^HTTP/1.1 200' "$tmp/answers")" -eq 5 ]
+        # What an answer or a line says is its own request's id, or nothing; the first one's is known.
+        awk '/^HTTP/ { n++ } /^x-trace: / && $2 + 0 != n { exit 1 }' "$tmp/answers"
+        [ "$(grep -m 1 '^x-trace' "$tmp/answers")" = "x-trace: $(printf %032x 1)" ]
+        jq -e -s 'all(.[]; .trace_id == null or (.trace_id | tonumber) == (.message[-1:] | tonumber))' "$tmp/log"
+        [ "$(jq -r 'select(.message == "begin 1") | .trace_id' "$tmp/log")" = "$(printf %032x 1)" ]
+    done
+}
+
 @test "of requests read at once, one that is answered unseen gives its id to none behind it" {
     cat >"$tmp/server.py" <<'END'
 import ctypes, os, socket, subprocess, sys

@@ -384,14 +384,42 @@ CORE_TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_an
 	core_receive_text(fd, GET2);
 	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
 	core_close(fd);
+	/* As long as it is told what to answer, it does not matter how long it has been there. */
 	fd = core_accept(false);
 	conn_note_child();
+	core_receive_text(fd, GET1);
+	core_send_text(fd, OK);
+	core_receive_text(fd, GET2);
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	core_receive_text(fd, GET3);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	core_close(fd);
+	/* Children of before have no connection that came behind them. */
+	fd = core_accept(false);
 	core_receive_text(fd, GET1 GET2);
 	core_send_text(fd, OK);
 	conn_note_child();
 	core_send_text(fd, OK);
 	core_receive_text(fd, GET3);
 	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	core_close(fd);
+}
+
+/* Its parent has the connection, too, but goes on to others. Its own children count for it. */
+CORE_TEST(a_child_takes_what_comes_on_its_connection_for_its_own)
+{
+	int fd = core_accept(false);
+
+	conn_note_child();
+	io_after_fork();
+	core_receive_text(fd, GET1 GET2);
+	core_send_text(fd, OK);
+	core_send_text(fd, OK);
+	CHECK_INT(core_conn(fd)->mode, CONN_HTTP1);
+	conn_note_child();
+	core_receive_text(fd, GET3 GET1);
+	core_send_text(fd, OK);
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
 	core_close(fd);
 }
 
@@ -476,6 +504,7 @@ int main(void)
 		TEST(a_request_ends_when_its_connection_dies),
 		TEST(a_queue_at_its_limit_is_followed_and_one_beyond_passes_through),
 		TEST(a_request_that_a_child_may_have_answered_gives_its_name_to_no_other_answer),
+		TEST(a_child_takes_what_comes_on_its_connection_for_its_own),
 		TEST(of_requests_read_together_none_has_a_name_once_a_child_may_have_answered_one),
 		TEST(a_request_that_is_read_with_the_end_of_one_answered_early_is_not_the_threads_yet),
 		TEST(a_connection_between_two_requests_holds_nothing_but_itself),
