@@ -8,7 +8,12 @@ load guest
 load node
 
 setup_file() {
+    local root
     node_setup_file
+    # Before setup takes away what npm may need to reach its registry (NODE_EXTRA_CA_CERTS).
+    root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    node_old=$("$root/scripts/npm-app" --build "${node_apps%/npm/*}" nodes-old)/node_modules
+    export node_old
 }
 
 setup() {
@@ -92,10 +97,9 @@ bare_enough() {
 }
 
 @test "Node 14 and 16 run as if bare" {
-    local old version
-    old=$("$root/scripts/npm-app" --build "$build" nodes-old)/node_modules
+    local version
     for version in 14 16; do
-        node=$old/node$version/bin/node
+        node=$node_old/node$version/bin/node
         [ -x "$node" ]
         same "$node" --version
         same "$node" -e 'console.log(process.execArgv, process.env.NODE_OPTIONS)'
