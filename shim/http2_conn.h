@@ -79,6 +79,8 @@ struct http2_conn {
 	uint64_t taken_hash;    /* of those of them that the kernel took */
 	struct http2_stream *due_first, *due_last;
 	bool several_due; /* more than one since the list was empty last */
+	uint32_t
+		grown; /* what the program's call at hand got so far, with the heads of its records: where that is of interest */
 };
 
 static inline struct http2_conn *http2_of(const struct conn *conn)

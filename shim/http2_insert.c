@@ -25,11 +25,21 @@
 /* So much of an insertion is filled with further heads: with it twice and what is around it one block of TLS is made (tls_send.c). */
 #define FURTHER_MAX 6000u
 
+/*
+ * A session of TLS that works in memory mostly writes into a buffer without end, or has its record refused, and comes again. But gRPC gives
+ * it a pair of BIOs of libssl's own size, writes no more than what that takes, and gives the connection up for a refusal. So what a call
+ * of up to that size gets has to fit as well, with the heads of more records than the program's own.
+ */
+#define PAIR_MAX (17 * 1024u - 256u)
+#define RECORD_MAX 64u /* what a record's head and tag take, twice: of the ciphers that HTTP/2 may have */
+
 struct writer {
 	struct conn *conn;
 	const struct protocol_call *call;
 	struct insertion *ins;
 	struct insertion *lines, *fields; /* blocks to write in */
+	size_t total;                     /* bytes of the call */
+	size_t most;                      /* by so many bytes may it grow yet */
 };
 
 /* Copy the call's bytes [from, to). */
@@ -176,17 +186,17 @@ bool http2_find_spot(struct conn *conn, const struct iovec *iov, int count, size
  */
 static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream_spot *spot, size_t *next)
 {
-	size_t total = stream_total(w->call->iov, w->call->count), end = spot->at, at;
+	size_t end = spot->at, at;
 	uint64_t base = s->frame_at - spot->at;
 
-	*next = total;
+	*next = w->total;
 	for (; s != NULL; s = s->next_due) {
 		uint32_t was = w->ins->len;
 		bool first = end == spot->at;
 		size_t room = first ? sizeof(w->ins->text) : FURTHER_MAX;
 
 		at = (size_t)(s->frame_at - base);
-		if (at + HTTP2_FRAME_HEAD + s->frame_len > total)
+		if (at + HTTP2_FRAME_HEAD + s->frame_len > w->total)
 			break;
 		if (!is_wanted(w, s))
 			continue;
@@ -198,9 +208,11 @@ static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream
 		}
 		copy_bytes(w->call, end, at, w->ins->text + was);
 		w->ins->len += (uint32_t)(at - end);
+		if (w->most != SIZE_MAX && room > at + HTTP2_FRAME_HEAD + s->frame_len - spot->at + w->most)
+			room = at + HTTP2_FRAME_HEAD + s->frame_len - spot->at + w->most;
 		if (!extend(w, s, at, room)) {
 			w->ins->len = was;
-			*next = first ? at + HTTP2_FRAME_HEAD + s->frame_len : end;
+			*next = !first ? end : w->most != SIZE_MAX ? w->total : at + HTTP2_FRAME_HEAD + s->frame_len;
 			if (first && s->claimed)
 				counters_count(heads_skipped);
 			break;
@@ -215,17 +227,24 @@ static size_t extend_all(struct writer *w, struct http2_stream *s, struct stream
 void http2_insert(struct conn *conn, const struct protocol_call *call, struct stream_spot *spot, struct insertion *ins)
 {
 	struct http2_conn *c = http2_of(conn);
-	struct writer w = { conn, call, ins, insertion_new(), insertion_new() };
+	struct writer w = { conn,    call, ins, insertion_new(), insertion_new(), stream_total(call->iov, call->count),
+		            SIZE_MAX };
 	struct http2_stream *s;
 	size_t end, next;
 
 	for (s = c->due_first; s != NULL && s->frame_at < c->sent; s = s->next_due)
 		;
 	ins->len = 0;
+	if (call->fd < 0 && w.total <= PAIR_MAX && s != NULL) {
+		if (s->frame_at - c->sent == spot->at)
+			c->grown = 0; /* nothing of the call is out */
+		w.most = w.total + c->grown < PAIR_MAX ? PAIR_MAX - w.total - c->grown : 0;
+	}
 	if (s != NULL && w.lines != NULL && w.fields != NULL) {
 		end = extend_all(&w, s, spot, &next);
 		if (ins->len > 0)
 			ins->swallow = (uint32_t)(end - spot->at);
+		c->grown += ins->len - ins->swallow + RECORD_MAX;
 		spot->end = next;
 	}
 	if (w.lines != NULL)

@@ -130,7 +130,8 @@ static struct insertion *make_insertion(struct io_send *io, struct conn *conn)
 	if (ins == NULL)
 		return NULL;
 	if (__builtin_expect(conn->mode == CONN_PROTOCOL, 0))
-		conn->protocol->insert(conn, &(struct protocol_call){ io->iov, io->count, io->caller }, &io->spot, ins);
+		conn->protocol->insert(conn, &(struct protocol_call){ io->iov, io->count, io->caller, io->fd },
+		                       &io->spot, ins);
 	else if (conn_role(conn) == CONN_SERVED)
 		ins->len = (uint32_t)format_response_insertion(served_answering(conn), &io->spot, ins->text);
 	else

@@ -29,6 +29,7 @@ struct protocol_call {
 	const struct iovec *iov;
 	int count;
 	struct request *caller;
+	int fd; /* where it goes; -1: into a library of TLS that works in memory */
 };
 
 struct protocol {

@@ -69,6 +69,18 @@ until_spans() {
     [ "$(sed -n 's/^message [0-9] 00-\([0-9a-f]\{32\}\)-[0-9a-f]\{16\}-03$/\1/p' "$tmp/answers" | sort -u | wc -l)" -eq 10 ]
 }
 
+@test "many calls at once inside TLS, which works in memory that takes no more than a record: all of them are answered" {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$tmp/both.pem" -out "$tmp/cert.pem" -days 3 \
+        -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>"$tmp/openssl.err"
+    cat "$tmp/cert.pem" >>"$tmp/both.pem"
+    export CERT=$tmp/both.pem
+    shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
+    env "${settings[@]}" LD_PRELOAD="$object" TRACESHIM_LOG=off /usr/bin/python3 "$here/grpc_peer.py" burst "$port" 60 >"$tmp/answers" 2>&1
+    sort "$tmp/answers" | uniq -c
+    [ "$(grep -cx OK "$tmp/answers")" -eq 60 ]
+    [ "$(grep -c in=00- "$tmp/grpc.log")" -ge 8 ]
+}
+
 @test "a client's span ends with the trailers, which say how the call went, not with the head of the answer" {
     shim='' serve grpc "$port" /usr/bin/python3 "$here/grpc_peer.py" serve "$port"
     env "${settings[@]}" TRACESHIM_LOG=off LD_PRELOAD="$object" /usr/bin/python3 "$here/grpc_peer.py" call "$port" Talk 3 >"$tmp/answers"

@@ -4,6 +4,7 @@
     grpc_peer.py serve PORT [NEXT]      Demo/Echo answers what it gets, and the traceparent that came with it; Demo/Fail fails with
                                         NOT_FOUND, Demo/Broken with INTERNAL; Demo/Ask asks Demo/Echo of the server at NEXT;
                                         Demo/Talk sends its head at once, and the rest when it was told everything
+    grpc_peer.py burst PORT COUNT       so many calls of Echo at once, each with metadata that no other one has: how each of them went
     grpc_peer.py call PORT METHOD COUNT [TRACEPARENT]      LONG=n: with so many bytes of metadata
 """
 import os
@@ -14,6 +15,7 @@ from concurrent import futures
 import grpc
 
 SERVICE = "demo.v1.Demo"
+CERTIFICATE = open(os.environ["CERT"], "rb").read() if "CERT" in os.environ else None  # then it is all inside of TLS
 
 
 def traceparent(context):
@@ -49,7 +51,9 @@ def serve(port, next_port):
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
         SERVICE, handlers),))
-    if not server.add_insecure_port(f"127.0.0.1:{port}"):
+    address = f"127.0.0.1:{port}"
+    inside = CERTIFICATE and grpc.ssl_server_credentials([(CERTIFICATE, CERTIFICATE)])
+    if not (server.add_secure_port(address, inside) if inside else server.add_insecure_port(address)):
         sys.exit(1)
     server.start()
     server.wait_for_termination()
@@ -70,6 +74,14 @@ def talk(channel, count):
         print(b" ".join(answers).decode())
 
 
+def burst(port, count):
+    with grpc.secure_channel(f"localhost:{port}", grpc.ssl_channel_credentials(CERTIFICATE)) as channel:
+        stub = channel.unary_unary(f"/{SERVICE}/Echo")
+        calls = [stub.future(b"message", timeout=20, metadata=[("x-random", os.urandom(250).hex())]) for _ in range(count)]
+        for one in calls:
+            print(one.code().name, flush=True)
+
+
 def call(port, method, count, parent):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         if method == "Talk":
@@ -88,5 +100,7 @@ def call(port, method, count, parent):
 
 if sys.argv[1] == "serve":
     serve(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else None)
+elif sys.argv[1] == "burst":
+    burst(sys.argv[2], int(sys.argv[3]))
 else:
     call(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5] if len(sys.argv) > 5 else None)

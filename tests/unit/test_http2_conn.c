@@ -581,6 +581,58 @@ CORE_TEST(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses)
 	core_close(served);
 }
 
+/* So many heads of so many bytes, and DATA up to what gRPC writes at most; returns how many got a trace. */
+static size_t write_into_pair(unsigned heads, size_t value_len)
+{
+	static struct bytes b;
+	static char value[8000];
+	const char *fields[] = { REQUEST, "x-value", value, NULL };
+	struct fake f = { .fd = -1, .role = CONN_OUTGOING, .pair = 17408 };
+	size_t most = 16284, injected = 0;
+	struct heard heard;
+	unsigned i;
+
+	memset(value, 'v', value_len);
+	value[value_len] = '\0';
+	b.len = 0;
+	add_preface(&b);
+	CHECK_INT(fake_write(&f, b.at, b.len), b.len);
+	b.len = 0;
+	for (i = 0; i < heads; i++)
+		add_block(&b, 0, 1 + 2 * i, fields);
+	if (b.len + 9 < most)
+		add_frame(&b, HTTP2_FRAME_DATA, END_STREAM, 1, (const char[20000]){ 0 }, most - 9 - b.len);
+	CHECK(b.len <= most);
+	f.pending = 0;
+	CHECK_INT(fake_write(&f, b.at, b.len), b.len);
+	hear(&heard, HTTP2_CLIENT, f.got, f.got_len);
+	CHECK_INT(heard.heads, heads);
+	for (i = 0; i < heads; i++) {
+		CHECK(heard.times[1 + 2 * i] == 0 || memcmp(heard.traces[1 + 2 * i], "00-" CORE_TRACE, 35) == 0);
+		injected += heard.times[1 + 2 * i];
+	}
+	fake_free(&f);
+	return injected;
+}
+
+/* gRPC: a pair of BIOs of libssl's own size, which it empties behind each write; that one is refused is an error. */
+CORE_TEST(what_is_written_into_memory_takes_no_more_room_than_it_may_have)
+{
+	unsigned heads, before;
+
+	work_for(CORE_PARENT);
+	CHECK_INT(write_into_pair(1, 10), 1);
+	CHECK_INT(write_into_pair(1, 7000), 1);
+	CHECK_INT(write_into_pair(2, 7000), 2);
+	for (heads = 3; heads < 100; heads++)
+		CHECK(write_into_pair(heads, 10) >= 3);
+	before = (unsigned)counters_get(heads_skipped);
+	CHECK(write_into_pair(25, 500) >= 3);
+	CHECK(counters_get(heads_skipped) > before);
+	CHECK_INT(counters_get(http_poisoned), 0);
+	core_close(served);
+}
+
 /* A program that makes up its mind otherwise after it was refused: hands off, and nothing but its own bytes goes out. */
 CORE_TEST(a_program_that_sends_something_else_after_a_refusal_is_left_alone)
 {
@@ -1104,6 +1156,7 @@ int main(void)
 		cmocka_unit_test(a_head_of_many_kilobytes_carries_the_trace_on),
 		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_the_kernel_takes),
 		cmocka_unit_test(what_the_peer_reads_is_sound_whatever_a_library_of_tls_refuses),
+		cmocka_unit_test(what_is_written_into_memory_takes_no_more_room_than_it_may_have),
 		cmocka_unit_test(a_program_that_sends_something_else_after_a_refusal_is_left_alone),
 		cmocka_unit_test(a_call_that_was_refused_stays_whose_it_was),
 		cmocka_unit_test(a_server_that_speaks_first_is_followed_too),

@@ -9,7 +9,8 @@
 #include "tls.h"
 #include "tls_usual.h"
 
-#define FAKE_RECORD 700u /* what a partial write takes at most */
+#define FAKE_RECORD_HEAD 29u /* of TLS 1.2's AES-GCM, and its tag */
+#define FAKE_RECORD 700u     /* what a partial write takes at most */
 
 struct fake {
 	int fd; /* -1: it was given functions */
@@ -17,6 +18,8 @@ struct fake {
 	bool partial, moving, wants;
 	bool keeps;  /* GnuTLS: what was refused may be asked for by no bytes */
 	bool seldom; /* its functions are none of those that have ways of their own (tls_usual.h) */
+	size_t pair,
+		pending; /* what is below takes no more of records at a time (BIO_new_bio_pair), and what lies there; 0: all */
 	unsigned (*random)(void);
 	void (*inside)(struct fake *); /* what the program does in a callback of the library, in the midst of a write */
 	bool broken;                   /* the connection is gone: nothing is taken any more */
@@ -80,6 +83,10 @@ static long fake_emit(struct tls_emitter *emitter, const void *bytes, size_t len
 		CHECK(f->moving || bytes == f->refused_at);
 	}
 	f->wants = f->random != NULL && f->random() % 3 == 0;
+	if (f->pair > 0) {
+		f->wants = f->pending + record + FAKE_RECORD_HEAD > f->pair;
+		f->pending += record + FAKE_RECORD_HEAD;
+	}
 	if (f->wants) {
 		if (f->refused == NULL) {
 			f->refused = malloc(record);
