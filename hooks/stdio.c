@@ -98,17 +98,22 @@ static size_t buffered_in(const FILE *stream)
 	return (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
 }
 
-static __attribute__((noinline)) void note_print(const FILE *stream, const char *data, size_t len)
+/* Whatever it is. */
+static __attribute__((noinline)) void note_print(const FILE *stream, size_t len, bool in_line)
 {
-	marks_note((uintptr_t)stream, buffered_in(stream), len, current_known(), is_in_line(stream, data, len));
+	struct request *request = current_known();
+
+	if (in_line || !marks_go_on((uintptr_t)stream, buffered_in(stream), len, request, false))
+		marks_note((uintptr_t)stream, buffered_in(stream), len, request, in_line);
 }
 
 /* A printf comes with each of its pieces. All but the first go on with a line; in one of them another line may begin. */
 static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
 {
-	if (!is_in_line(stream, data, len) ||
-	    !marks_go_on((uintptr_t)stream, buffered_in(stream), len, current_known()))
-		note_print(stream, data, len);
+	bool in_line = is_in_line(stream, data, len);
+
+	if (!in_line || !marks_go_on((uintptr_t)stream, buffered_in(stream), len, current_known(), true))
+		note_print(stream, len, in_line);
 	return _IO_file_xsputn(stream, data, len);
 }
 

@@ -5,6 +5,13 @@
  * the same request, in the same line or within a tick of the coarse clock, and with at most one byte in between: puts() prints
  * its newline by a path that we do not see, and one byte cannot hide a line. Bytes in no range say nothing (inlined putc),
  * and a line of which no byte is in a range has no request.
+ *
+ * A printf comes in pieces, each of which grows the last range, and for each of them an exclusive access to memory would be most of what
+ * it costs. So how far the last range has grown is a word of its own, which says which one it means: a number that changes with
+ * each change of the list. Whoever changes the list holds `busy`, and takes that word over first. stdio's lock keeps prints of a stream apart as
+ * a rule; where it does not (exit(3) flushes without it, a signal handler has it already), the word of whoever came late means a range that
+ * is none any more, and its bytes say nothing.
+ *
  * Memory: a block a stream that was ever used as a log while block-buffered, at most MARKS_STREAMS.
  */
 #include "marks.h"
@@ -29,7 +36,10 @@ struct stream {
 	uint8_t busy;
 	uint8_t lost; /* a flush could not be told here: the marks are of bytes that may be gone */
 	uint32_t count;
-	uint64_t flushed; /* bytes of the stream that have left its buffer */
+	uint64_t flushed;  /* bytes of the stream that have left its buffer */
+	uint64_t turn;     /* grows by TURN with each change of the list */
+	uint64_t grown;    /* atomic: `turn`, and where the last range ends, if that is still the turn */
+	struct mark *last; /* atomic: which one that is */
 	struct mark mark[MARKS_PER_STREAM];
 };
 
@@ -41,6 +51,9 @@ struct entry {
 POOL(streams, sizeof(struct stream), 2);
 POOL(takings, sizeof(struct marks_taken), 2);
 static struct entry table[MARKS_STREAMS] LAYOUT_LATER;
+
+/* No stream gets that far, so `grown` of another turn is no place in it. */
+#define TURN ((uint64_t)1 << 48)
 
 static struct stream *find(uintptr_t key)
 {
@@ -89,6 +102,7 @@ static __attribute__((cold)) struct stream *make_place(uintptr_t key)
 	s->lost = 0;
 	s->count = 0;
 	s->flushed = 0;
+	__atomic_store_n(&s->turn, s->turn + TURN, __ATOMIC_RELAXED);
 	__atomic_store_n(&entry->stream, s, __ATOMIC_RELEASE);
 	return s;
 }
@@ -101,8 +115,14 @@ static void drop_marks(struct stream *s)
 
 static LAYOUT_INLINE bool enter(struct stream *s)
 {
+	uint64_t end;
+
 	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
 		return false;
+	end = __atomic_load_n(&s->grown, __ATOMIC_RELAXED) - s->turn;
+	if (s->count > 0 && end < TURN)
+		s->mark[s->count - 1].end = end;
+	__atomic_store_n(&s->turn, s->turn + TURN, __ATOMIC_RELEASE);
 	if (__builtin_expect(__atomic_load_n(&s->lost, __ATOMIC_RELAXED), 0) &&
 	    __atomic_exchange_n(&s->lost, 0, __ATOMIC_RELAXED))
 		drop_marks(s);
@@ -111,6 +131,12 @@ static LAYOUT_INLINE bool enter(struct stream *s)
 
 static void leave(struct stream *s)
 {
+	if (s->count > 0) {
+		struct mark *last = &s->mark[s->count - 1];
+
+		__atomic_store_n(&s->last, last, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->grown, s->turn + last->end, __ATOMIC_RELEASE);
+	}
 	__atomic_store_n(&s->busy, 0, __ATOMIC_RELEASE);
 }
 
@@ -124,29 +150,29 @@ static bool goes_on(const struct mark *last, uint64_t start, const struct reques
 	       (in_line || request == NULL || last->tick_ms == os_monotonic_ms());
 }
 
-/* Calls nothing, so that it keeps no register. */
-__attribute__((noinline)) bool marks_go_on(uintptr_t key, size_t buffered, size_t len, struct request *request)
+LAYOUT_BUILT_IN bool marks_go_on(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
 {
 	const struct entry *entry = table;
+	const struct mark *last;
+	uint64_t turn, start;
 	struct stream *s;
-	bool same = false;
 
 	while (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != key)
 		if (++entry == table + MARKS_STREAMS)
 			return false;
 	s = __atomic_load_n(&entry->stream, __ATOMIC_ACQUIRE);
-	if (s == NULL || __atomic_exchange_n(&s->busy, 1, __ATOMIC_ACQUIRE) != 0)
+	if (s == NULL)
 		return false;
-	if (__builtin_expect(s->count > 0 && !__atomic_load_n(&s->lost, __ATOMIC_RELAXED), 1)) {
-		struct mark *last = &s->mark[s->count - 1];
-		uint64_t start = s->flushed + buffered;
-
-		same = start - last->end <= 1 && last->request == request && last->tid == os_cached_tid;
-		if (same)
-			last->end = start + len;
-	}
-	leave(s);
-	return same;
+	turn = __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
+	start = s->flushed + buffered;
+	if (start + turn - __atomic_load_n(&s->grown, __ATOMIC_ACQUIRE) > 1)
+		return false;
+	last = __atomic_load_n(&s->last, __ATOMIC_RELAXED);
+	if (last->request != request || last->tid != os_cached_tid ||
+	    !(in_line || request == NULL || last->tick_ms == os_monotonic_ms()))
+		return false;
+	__atomic_store_n(&s->grown, turn + start + len, __ATOMIC_RELEASE);
+	return true;
 }
 
 void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *request, bool in_line)
@@ -178,7 +204,7 @@ void marks_note(uintptr_t key, size_t buffered, size_t len, struct request *requ
 	leave(s);
 }
 
-/* The next `len` bytes are of this range; NULL: of none. */
+/* The next `len` bytes are of this range; NULL: of none. Its reference is not taken. */
 static void push(struct marks_taken *t, size_t len, const struct mark *m)
 {
 	struct logline_segment *segment = &t->segment[t->count];
@@ -191,7 +217,7 @@ static void push(struct marks_taken *t, size_t len, const struct mark *m)
 		segment->time_ns = m->time_ns;
 		segment->tid = m->tid;
 	}
-	t->held[t->count++] = request_ref(segment->request);
+	t->held[t->count++] = segment->request;
 	t->len += len;
 }
 
@@ -219,11 +245,15 @@ static void take_ranges(struct stream *s, struct marks_taken *t, size_t len)
 
 		if (m->start > at)
 			push_gap(t, (size_t)(m->start - at));
-		if (to > s->flushed + t->len)
-			push(t, (size_t)(to - s->flushed - t->len), m);
+		at = s->flushed + t->len;
 		if (m->end > end)
-			break; /* the rest of it is still in the buffer */
-		request_unref(m->request);
+			(void)request_ref(m->request); /* the rest of it is still in the buffer */
+		if (to > at)
+			push(t, (size_t)(to - at), m);
+		else
+			request_unref(m->request);
+		if (m->end > end)
+			break;
 		used = i + 1;
 	}
 	if (i == s->count || s->mark[i].start >= end)
@@ -295,6 +325,7 @@ __attribute__((cold)) void marks_after_fork(void)
 			table[i].key = 0; /* whoever was about to make it is not here */
 		} else if (s->busy) {
 			s->count = 0; /* it may have let go of some already; the others are lost to the pool */
+			s->turn += TURN;
 			s->busy = 0;
 		}
 	}

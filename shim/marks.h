@@ -3,8 +3,8 @@
  * which bytes into a stream's buffer.
  *
  * A stream's bytes are numbered from its first one. stdio's own lock on the FILE keeps calls for one stream apart, unless
- * the program uses the unlocked functions; a try-flag covers those, and what cannot get it says nothing: the line then
- * takes the request of its other parts, or none.
+ * the program uses the unlocked functions; a try-flag covers those (marks_go_on has a way of its own), and what cannot get it says
+ * nothing: the line then takes the request of its other parts, or none.
  */
 #ifndef TRACESHIM_MARKS_H
 #define TRACESHIM_MARKS_H
@@ -29,10 +29,10 @@ struct request;
 void marks_note(uintptr_t stream, size_t buffered, size_t len, struct request *request, bool in_line);
 
 /*
- * The same in few steps, where a line just goes on: behind the last range or a byte further, by the same thread and for the same
- * request. false: it does not, or it cannot be told now; nothing was done.
+ * The same in few steps, where the last range goes on: right behind it or a byte further, by the same thread and for the same
+ * request, in the same line or within a tick of the coarse clock. false: it does not, or it cannot be told now; nothing was done.
  */
-bool marks_go_on(uintptr_t stream, size_t buffered, size_t len, struct request *request);
+bool marks_go_on(uintptr_t stream, size_t buffered, size_t len, struct request *request, bool in_line);
 
 /* Who printed the bytes of one flush. Too big for a host's stack: from a pool. */
 #define MARKS_SEGMENTS (MARKS_PER_STREAM + 6)

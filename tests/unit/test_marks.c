@@ -90,23 +90,54 @@ CORE_TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline
 CORE_TEST(a_line_goes_on_only_behind_its_own_last_piece)
 {
 	two_requests();
-	CHECK(!marks_go_on(1, 0, 5, a)); /* no such stream */
+	CHECK(!marks_go_on(1, 0, 5, a, true)); /* no such stream */
 	marks_note(1, 0, 5, a, false);
-	CHECK(!marks_go_on(2, 5, 5, a));
-	CHECK(!marks_go_on(1, 5, 5, b));
-	CHECK(!marks_go_on(1, 5, 5, NULL));
-	CHECK(!marks_go_on(1, 4, 5, a)); /* some of it was lost */
-	CHECK(!marks_go_on(1, 7, 5, a)); /* two bytes that nobody saw */
-	CHECK(marks_go_on(1, 5, 5, a));
-	CHECK(marks_go_on(1, 11, 1, a));
+	CHECK(!marks_go_on(2, 5, 5, a, true));
+	CHECK(!marks_go_on(1, 5, 5, b, true));
+	CHECK(!marks_go_on(1, 5, 5, NULL, true));
+	CHECK(!marks_go_on(1, 4, 5, a, true)); /* some of it was lost */
+	CHECK(!marks_go_on(1, 7, 5, a, true)); /* two bytes that nobody saw */
+	CHECK(marks_go_on(1, 5, 5, a, true));
+	CHECK(marks_go_on(1, 11, 1, a, true));
 	os_cached_tid++;
-	CHECK(!marks_go_on(1, 12, 1, a));
+	CHECK(!marks_go_on(1, 12, 1, a, true));
 	os_cached_tid--;
 	CHECK_TAKEN(1, 14, "a12 ?2");
-	CHECK(!marks_go_on(1, 0, 4, a)); /* it was flushed */
+	CHECK(!marks_go_on(1, 0, 4, a, true)); /* it was flushed */
 	marks_note(1, 0, 4, NULL, false);
-	CHECK(marks_go_on(1, 4, 4, NULL));
-	CHECK_TAKEN(1, 8, "-8");
+	CHECK(marks_go_on(1, 4, 4, NULL, true));
+	CHECK(marks_go_on(1, 8, 4, NULL, false)); /* what is nobody's is not timed */
+	CHECK_TAKEN(1, 12, "-12");
+	marks_forget(1);
+	let_go();
+}
+
+/* So that the next line of a request has a time of its own. */
+CORE_TEST(another_line_goes_on_within_a_tick_of_the_clock_only)
+{
+	bool same = true;
+	uint64_t tick;
+	size_t at;
+
+	two_requests();
+	do {
+		marks_forget(1);
+		marks_note(1, 0, 5, a, false);
+		tick = os_monotonic_ms();
+		same = marks_go_on(1, 5, 5, a, false);
+	} while (os_monotonic_ms() != tick);
+	CHECK(same);
+	while (os_monotonic_ms() == tick)
+		;
+	CHECK(!marks_go_on(1, 10, 5, a, false));
+	CHECK(marks_go_on(1, 10, 5, a, true));
+	CHECK_TAKEN(1, 15, "a15");
+	for (at = 0; at < 12; at += 4)
+		marks_note(1, at, 4, b, at > 0);
+	CHECK(marks_go_on(1, 12, 4, b, true));
+	CHECK_TAKEN(1, 6, "b6"); /* the rest stays in the buffer, and goes on there */
+	CHECK(marks_go_on(1, 10, 2, b, true));
+	CHECK_TAKEN(1, 12, "b12");
 	marks_forget(1);
 	let_go();
 }
@@ -298,6 +329,7 @@ int main(void)
 		TEST(each_range_is_its_printers),
 		TEST(a_request_that_goes_on_is_one_range_and_one_unseen_byte_is_its_newline),
 		TEST(a_line_goes_on_only_behind_its_own_last_piece),
+		TEST(another_line_goes_on_within_a_tick_of_the_clock_only),
 		TEST(a_gap_says_nothing),
 		TEST(a_stream_that_was_never_marked_is_nobodys),
 		TEST(a_flush_of_a_part_leaves_the_rest),

@@ -349,8 +349,65 @@ CORE_TEST(a_stream_that_is_new_to_many_threads_has_one_place)
 	pthread_barrier_destroy(&at_once);
 }
 
-/* In the child of a fork nobody is there who was in the midst of a stream's ranges. */
 #ifndef __SANITIZE_THREAD__
+/*
+ * A range that goes on is told without a lock: stdio has one. Where it is flushed without (exit(3) does that), whoever comes late
+ * must not add to a range of somebody else.
+ */
+static struct request *slow, *quick;
+static int32_t slow_tid;    /* atomic */
+static bool went_on_enough; /* atomic */
+
+static void *keep_going_on(void *arg)
+{
+	uint32_t *went_on = arg;
+
+	__atomic_store_n(&slow_tid, os_tid(), __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&went_on_enough, __ATOMIC_ACQUIRE))
+		if (marks_go_on(1, 2, 1000, slow, true))
+			__atomic_fetch_add(went_on, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+CORE_TEST(whoever_goes_on_too_late_adds_to_nobody_elses_range)
+{
+	uint32_t went_on = 0, i, k;
+	struct marks_taken *t;
+	pthread_t thread;
+
+	slow = request_new();
+	quick = request_new();
+	CHECK_INT(pthread_create(&thread, NULL, keep_going_on, &went_on), 0);
+	while (__atomic_load_n(&slow_tid, __ATOMIC_ACQUIRE) == 0)
+		;
+	for (i = 0; i < 100000 || __atomic_load_n(&went_on, __ATOMIC_RELAXED) < 100; i++) {
+		int32_t tid = os_tid();
+
+		/* As if by the other thread. */
+		os_cached_tid = slow_tid;
+		marks_note(1, 0, 2, slow, false);
+		os_cached_tid = tid;
+		marks_note(1, 10, 2, quick, false);
+		t = marks_take(1, 12);
+		CHECK(t != NULL);
+		for (k = 0; k < t->count; k++)
+			if (t->segment[k].request == quick)
+				CHECK(t->segment[k].len <= 3);
+		marks_give(t);
+		t = marks_take(1, 2000);
+		CHECK(t != NULL);
+		for (k = 0; k < t->count; k++)
+			CHECK(t->segment[k].request != quick);
+		marks_give(t);
+	}
+	__atomic_store_n(&went_on_enough, true, __ATOMIC_RELEASE);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	marks_forget(1);
+	request_unref(slow);
+	request_unref(quick);
+}
+
+/* In the child of a fork nobody is there who was in the midst of a stream's ranges. */
 #define BUFFERED 100
 #define FORKS 100
 
@@ -423,6 +480,7 @@ int main(void)
 		TEST(streams_may_be_printed_to_by_all),
 		TEST(a_stream_that_is_new_to_many_threads_has_one_place),
 #ifndef __SANITIZE_THREAD__
+		TEST(whoever_goes_on_too_late_adds_to_nobody_elses_range),
 		TEST(a_forked_child_can_print_to_what_another_thread_was_printing_to),
 #endif
 	};
