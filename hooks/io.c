@@ -73,12 +73,38 @@ EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 	return len > room || passes(fd) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
 }
 
+static bool overlap(const char *a, size_t a_len, const void *b, size_t b_len)
+{
+	return a < (const char *)b + b_len && (const char *)b < a + a_len;
+}
+
+/*
+ * Does what comes in go to where these vectors are, or `what`? The kernel has its copy by then; for us they are gone. Then the connection
+ * passes from here on.
+ */
+static __attribute__((cold)) bool loses_vectors(const struct io_receive *io, const struct iovec *iov, size_t count,
+                                                const void *what, size_t len)
+{
+	size_t i;
+
+	if (count > VECTORS_MAX || !os_readable(iov, count * sizeof(*iov)))
+		return false; /* the kernel says what is wrong */
+	for (i = 0; i < count; i++)
+		if (overlap(iov[i].iov_base, iov[i].iov_len, iov, count * sizeof(*iov)) ||
+		    overlap(iov[i].iov_base, iov[i].iov_len, what, len)) {
+			conn_miss(io->handle);
+			return true;
+		}
+	return false;
+}
+
 EXPORT __attribute__((cold)) ssize_t readv(int fd, const struct iovec *iov, int count)
 {
 	struct io_receive io;
 	ssize_t n;
 
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+	if (io_uninvolved(fd) || !io_receive_begin(&io, fd) ||
+	    (count > 0 && loses_vectors(&io, iov, (size_t)count, iov, 0)))
 		return REAL(readv)(fd, iov, count);
 	n = REAL(readv)(fd, iov, count);
 	io_receive_end(&io, iov, count, n, false);
@@ -163,8 +189,12 @@ EXPORT __attribute__((cold)) ssize_t recvmsg(int fd, struct msghdr *msg, int fla
 {
 	struct io_receive io;
 	bool involved = !io_uninvolved(fd) && io_receive_begin(&io, fd);
+	bool lost = involved && os_readable(msg, sizeof(*msg)) &&
+	            loses_vectors(&io, msg->msg_iov, msg->msg_iovlen, msg, sizeof(*msg));
 	ssize_t n = REAL(recvmsg)(fd, msg, flags);
 
+	if (lost)
+		return n;
 	if (n >= 0 && msg->msg_controllen > 0 && io_active())
 		born_with(msg);
 	if (involved) /* after an error, the message may be none */

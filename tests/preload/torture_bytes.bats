@@ -34,6 +34,10 @@ setup() {
     torture "$guests/torture_bytes" zerocopy
 }
 
+@test "bytes that are read over the vectors that say where to" {
+    torture "$guests/torture_bytes" receives_over_vectors
+}
+
 @test "descriptors that travel with bytes, as many as may, and more than there is room for" {
     torture "$guests/torture_bytes" ancillary
 }

@@ -353,6 +353,36 @@ static void receive_in_every_way(bool serve)
 	}
 }
 
+/* What is read goes to where it was said where it goes. */
+static void receives_over_vectors(void)
+{
+	struct {
+		struct msghdr msg;
+		struct iovec iov[2];
+		char room[400];
+	} all;
+	int round;
+
+	for (round = 0; round < 4; round++) {
+		struct wire wire = wire_serve();
+
+		memset(&all, 0, sizeof(all));
+		all.iov[0] = (struct iovec){ round % 2 == 0 ? (void *)&all.iov : (void *)&all, 40 };
+		all.iov[1] = (struct iovec){ all.room, sizeof(all.room) };
+		all.msg.msg_iov = all.iov;
+		all.msg.msg_iovlen = 2;
+		peer_send(&wire, HEAD, sizeof(HEAD) - 1);
+		if (round < 2)
+			TRY(recvmsg(wire.fd, &all.msg, 0));
+		else
+			TRY(readv(wire.fd, all.iov, 2));
+		trail("%.5s", all.room);
+		TRY(write(wire.fd, ANSWER, sizeof(ANSWER) - 1));
+		/* It passes through, but for the one whose vectors stay. */
+		wire_end("over vectors", &wire, round == 3);
+	}
+}
+
 static void receives_requests(void)
 {
 	receive_in_every_way(true);
@@ -476,6 +506,7 @@ static const struct torture_case cases[] = {
 	{ "zerocopy", zerocopy },
 	{ "receives_requests", receives_requests },
 	{ "receives_answers", receives_answers },
+	{ "receives_over_vectors", receives_over_vectors },
 	{ "sends", sends },
 	{ "ancillary", ancillary },
 };
