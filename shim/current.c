@@ -14,7 +14,8 @@
  *              A thread that has waited for other threads may be one of a pool that works in stages: read here, handled
  *              there. That proves something only while no other request waits,
  *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for
- *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time.
+ *              Apache, from its source, and for Python and Ruby, whose threads all wait for one lock all the time, until a request was
+ *              answered by another thread than the one that read it.
  *              Once a thread has answered another request while the one it read last was not answered by it (stages of work in
  *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
  *              thread than the one that read it, reading proves nothing to a thread of a pool: it
@@ -424,7 +425,7 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
-	return answer_own || !me->pooled ||
+	return answer_all || (answer_own && !__atomic_load_n(&handed, __ATOMIC_RELAXED)) || !me->pooled ||
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }
 

@@ -42,6 +42,15 @@ gunicorn_serves() {
     count "$tmp/guest.log" --requests 1200 --none any
 }
 
+@test "one pool of threads that reads and works, and another thread that answers: never another's id" {
+    serve guest "$port" /usr/bin/python3 "$python/stages.py" "$port"
+    burst "$url" --requests 100 --connections 1 --numbered
+    burst "$url" --first 101 --requests 900 --connections 24 --numbered
+    count "$tmp/guest.log" --requests 1000 --lines 2 --none any
+    counted requests 1000
+    undegraded
+}
+
 @test "ThreadingHTTPServer: urllib and http.client send the trace on" {
     start_upstream
     serve guest "$port" /usr/bin/python3 "$python/http_server.py" "$port" "$up"
