@@ -13,8 +13,12 @@ function prepare() {
 	try {
 		const net = require("net");
 		const http = require("http");
-		/* Sockets of pools are nobody's. */
+		/* Sockets of pools are nobody's. Where fetch was the first to want TLS, this one was made already. */
 		replace(net.Socket.prototype, "connect", (original) => function connect() {
+			if (this.encrypted === true && storage.getStore() !== undefined && !seen.has(require("tls"))) {
+				watchOnce(watchTls, require("tls"));
+				bindOwnEmit(this, null);
+			}
 			return runIn(null, original, this, arguments);
 		});
 		watchServers(http);
@@ -27,9 +31,11 @@ function prepare() {
 		watchOnce(watchStreams, require("stream"));
 		watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
 		watchOnce(watchChildren, require("child_process"));
-		/* An ES module that imports it does not come by _load. */
-		if (process.moduleLoadList.includes("NativeModule http2")) {
-			watchOnce(loaders.http2, require("http2"));
+		/* An ES module that imports one of these does not come by _load. */
+		for (const name of ["http2", "tls", "dgram"]) {
+			if (process.moduleLoadList.includes("NativeModule " + name)) {
+				watchOnce(loaders[name], require(name));
+			}
 		}
 		replace(AsyncLocalStorage, "bind", (original) => function bind() {
 			return bindExplicitly(original, this, arguments);
@@ -54,19 +60,23 @@ function watchChildren(child_process) {
 	const inName = (original) => function () {
 		return named(original, this, arguments);
 	};
-	replace(child_process.ChildProcess.prototype, "spawn", inName);
+	replace(child_process.ChildProcess.prototype, "spawn", (original) => function spawn() {
+		const result = named(original, this, arguments);
+		try {
+			watchChild(this);
+		} catch {
+			/* Its events are told as they come. */
+		}
+		return result;
+	});
 	for (const name of ["spawnSync", "execSync", "execFileSync"]) {
 		replace(child_process, name, inName);
 	}
 }
 
-/* What a worker prints comes here by a port, in a context of no meaning. It was named in the worker, if at all. */
-function watchWorker({ worker }) {
-	for (const stream of [worker.stdout, worker.stderr]) {
-		replace(stream, "push", (original) => function push() {
-			return runIn(null, original, this, arguments);
-		});
-	}
+/* It has loaded tls. */
+function watchHttps() {
+	watchOnce(watchTls, require("tls"));
 }
 
 /* A worker with an environment or options of its own reads these instead of ours: it is invited by hand. */
@@ -77,7 +87,7 @@ function watchWorkers(threads) {
 			const options = args[1] || {};
 			threads.setEnvironmentData(READ_BY_PARENT, (options.stdout ? 1 << 1 : 0) | (options.stderr ? 1 << 2 : 0));
 			try {
-				return Reflect.construct(target, invited(args), newTarget);
+				return watched(Reflect.construct(target, invited(args), newTarget));
 			} finally {
 				threads.setEnvironmentData(READ_BY_PARENT, undefined);
 			}
@@ -86,6 +96,15 @@ function watchWorkers(threads) {
 	defineProperty(Worker.prototype, "constructor", { value: made, writable: true, configurable: true });
 	defineProperty(threads, "Worker", { value: made, writable: true, configurable: true, enumerable: true });
 	require("module").syncBuiltinESMExports();
+}
+
+function watched(worker) {
+	try {
+		watchWorker({ worker });
+	} catch {
+		/* It is as it was. */
+	}
+	return worker;
 }
 
 function invited(args) {
@@ -123,6 +142,12 @@ const loaders = {
 	undici: watchUndiciPools,
 	http2: watchHttp2,
 	"node:http2": watchHttp2,
+	tls: watchTls,
+	"node:tls": watchTls,
+	https: watchHttps,
+	"node:https": watchHttps,
+	dgram: watchDatagrams,
+	"node:dgram": watchDatagrams,
 	/* Before the program takes functions out of it. */
 	child_process: watchChildren,
 	"node:child_process": watchChildren,

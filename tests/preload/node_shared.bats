@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# shellcheck disable=SC2030,SC2031,SC2154 # each test is a subshell; variables come from servers.bash and node.bash
+#
+# Node: what one request makes and others use as well, as programs do that connect, or start a thread or a process, when it is needed for
+# the first time. What comes back from there comes in the context of whoever made it, who may still be at work: so it is nobody's.
+
+load servers
+load node
+
+setup_file() {
+    node_setup_file
+}
+
+setup() {
+    node_setup
+}
+
+teardown() {
+    servers_teardown
+}
+
+# used KIND...: lines of awaits have their ids; what is told of replies is on standard error, and has no id but its own
+used() {
+    local kind
+    for kind in "$@"; do
+        again
+        node_serves shared.js "$kind"
+        burst "$url" --requests 80 --connections 10 --numbered
+        stop "$guest"
+        count "$tmp/guest.log" --requests 80 --lines 3
+        count "$tmp/guest.err" --requests 80 --none any
+        [ "$(grep -c reply "$tmp/guest.err")" -eq 80 ]
+    done
+}
+
+# owned KIND...: all lines have their ids
+owned() {
+    local kind
+    for kind in "$@"; do
+        again
+        node_serves shared.js "$kind"
+        burst "$url" --requests 40 --connections 10 --numbered
+        stop "$guest"
+        count "$tmp/guest.log" --requests 40 --lines 4
+    done
+}
+
+@test "a connection that the first request made, in TLS, too: never another's id" {
+    certificate
+    used net tls tls-over
+}
+
+@test "datagrams: never another's id" {
+    used udp
+}
+
+@test "a thread or a process that the first request started: never another's id" {
+    used worker fork spawn
+}
+
+@test "a thread or a process of a request's own: each line has its id" {
+    owned own-worker own-fork own-spawn own-exec
+}
+
+@test "Node 18, 22 and 24: what others use as well, and what is a request's own" {
+    local version
+    certificate
+    for version in 18 22 24; do
+        with_node "$version"
+        used tls udp worker fork spawn
+        owned own-worker own-fork own-spawn own-exec
+    done
+}
