@@ -274,7 +274,10 @@ const pools = {
 	/* Its version 2: since 3 one waits for a promise. */
 	"generic-pool": ({ Pool }) => carryArguments(Pool && Pool.prototype, "acquire", 0),
 	inflight: (inflight) => standIn(inflight, { apply: (target, self, [key, back]) => apply(target, self, [key, carried(back)]) }),
+	/* Of the connections themselves: what one brings is nobody's. */
+	mysql2: ({ Pool }) => carryArguments(Pool && Pool.prototype, "getConnection", 0),
 	"p-limit": watchLimit,
+	"pg-pool": ({ prototype }) => carryArguments(prototype, "connect", 0),
 	promise: carryThen,
 	"promise-queue": ({ prototype }) => carryArguments(prototype, "add", 0),
 	q(Q) {

@@ -89,12 +89,14 @@ queried() {
     start_postgres
     queried pg-promise 4
     queried pg-callback 1
+    queried pg-both-promise 4
 }
 
 @test "mysql2: awaits have their ids, callbacks never another's" {
     start_mysql
     queried mysql-promise 4
     queried mysql-callback 1
+    queried mysql-both-promise 4
 }
 
 @test "ioredis: awaits have their ids, callbacks never another's" {

@@ -14,6 +14,22 @@ const pgPool = () => {
 };
 const mysqlOptions = { socketPath: socketOf.mysql, user: process.env.DB_USER, connectionLimit: 2 };
 
+/* A callback brings a connection, and whoever awaits it gives it back, and goes on while the next one has it. */
+const bothWays = (connect) => async (n, say, finish) => {
+	const connection = await new Promise((resolve) =>
+		connect((made) => {
+			console.error(`n=${n} connected`);
+			resolve(made);
+		}));
+	say("first true");
+	await new Promise((resolve) => connection.query("select 1", resolve));
+	say("second");
+	connection.release();
+	await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+	say("third");
+	finish();
+};
+
 const kinds = {
 	"pg-callback": () => {
 		const pool = pgPool();
@@ -42,6 +58,14 @@ const kinds = {
 			connection.release();
 			finish();
 		};
+	},
+	"pg-both-promise": () => {
+		const pool = pgPool();
+		return bothWays((back) => pool.connect((error, connection) => back(connection)));
+	},
+	"mysql-both-promise": () => {
+		const pool = require("mysql2").createPool(mysqlOptions);
+		return bothWays((back) => pool.getConnection((error, connection) => back(connection)));
 	},
 	"mysql-callback": () => {
 		const pool = require("mysql2").createPool(mysqlOptions);
