@@ -94,8 +94,8 @@ function watchWorkers(threads) {
 		},
 	});
 	defineProperty(Worker.prototype, "constructor", { value: made, writable: true, configurable: true });
+	/* Those who import it have the original: to tell them of this one would tell them of whatever the program itself replaced, too. */
 	defineProperty(threads, "Worker", { value: made, writable: true, configurable: true, enumerable: true });
-	require("module").syncBuiltinESMExports();
 }
 
 function watched(worker) {

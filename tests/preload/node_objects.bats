@@ -41,3 +41,23 @@ END
     into shim env LD_PRELOAD="$so" node "$tmp/program.js"
     diff "$tmp/bare.err" <(jq -r .message "$tmp/shim.err")
 }
+
+@test "what a program replaces in a module of Node's is not told to those who import it, unless the program tells them" {
+    cat >"$tmp/program.mjs" <<'JS'
+import { createRequire } from "node:module";
+import { hostname } from "node:os";
+import { Worker } from "node:worker_threads";
+
+const require = createRequire(import.meta.url);
+require("node:os").hostname = () => "replaced";
+const threads = require("node:worker_threads");
+console.error(hostname() === "replaced", typeof Worker, new threads.Worker("", { eval: true }) instanceof Worker);
+require("node:module").syncBuiltinESMExports();
+console.error(hostname() === "replaced");
+JS
+    into bare node "$tmp/program.mjs"
+    into shim env LD_PRELOAD="$so" TRACESHIM_LOG=off node "$tmp/program.mjs"
+    [ "$(<"$tmp/bare.err")" = $'false function true\ntrue' ]
+    [ "$(<"$tmp/shim.status")" = 0 ]
+    diff "$tmp/bare.err" "$tmp/shim.err"
+}
