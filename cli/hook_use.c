@@ -15,7 +15,7 @@ static const struct {
 	{ "sockets", " accept accept4 bind connect listen recv* __recv* send sendto sendmsg sendmmsg shutdown socket"
 	             " socketpair getsockopt setsockopt " },
 	{ "read and write", " read readv pread* preadv* __read_chk __pread* write writev pwrite* sendfile* splice tee"
-	                    " vmsplice copy_file_range dprintf vdprintf __dprintf_chk __vdprintf_chk " },
+	                    " vmsplice copy_file_range aio_* dprintf vdprintf __dprintf_chk __vdprintf_chk " },
 	{ "descriptors",
 	  " open* __open* creat* close close_range closefrom dup dup2 dup3 fcntl* pipe pipe2 eventfd"
 	  " epoll_create* timerfd_create signalfd* inotify_init* memfd_create fopen* freopen* fdopen fclose"

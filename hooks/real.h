@@ -9,6 +9,7 @@
 #ifndef TRACESHIM_REAL_H
 #define TRACESHIM_REAL_H
 
+#include <aio.h>
 #include <poll.h>
 #include <pty.h>
 #include <pthread.h>

@@ -97,22 +97,6 @@ static __attribute__((noinline)) long call_on_pages(long number, const long arg[
 	return result;
 }
 
-/*
- * What goes over a connection by number is not looked at, so nothing is known of what comes behind it: else the next answer would be
- * taken for this one's.
- */
-static __attribute__((cold)) void passes_unseen(int fd)
-{
-	int saved = errno;
-	struct conn_handle handle = conn_find(fd);
-
-	if (handle.conn != NULL && conn_lock(handle)) {
-		conn_make_opaque(handle.conn, true);
-		conn_unlock(handle.conn);
-	}
-	errno = saved;
-}
-
 static void notice(long number, const long arg[6])
 {
 	switch (number) {
@@ -131,7 +115,7 @@ static void notice(long number, const long arg[6])
 		if ((arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT || (arg[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
 			current_wait_idle();
 		break;
-	case SYS_splice: passes_unseen((int)arg[2]); __attribute__((fallthrough));
+	case SYS_splice: io_passes_unseen((int)arg[2]); __attribute__((fallthrough));
 	case SYS_read:
 	case SYS_readv:
 	case SYS_preadv2:
@@ -144,7 +128,7 @@ static void notice(long number, const long arg[6])
 	case SYS_sendto:
 	case SYS_sendmsg:
 	case SYS_sendmmsg:
-	case SYS_sendfile: passes_unseen((int)arg[0]); break;
+	case SYS_sendfile: io_passes_unseen((int)arg[0]); break;
 	case SYS_exit_group:
 		io_flush_logs();
 		ring_end_process();

@@ -139,6 +139,11 @@ bool io_receive_begin(struct io_receive *io, int fd);
 void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek);
 /* splice from a connection: bytes that nobody sees. */
 void io_receive_unseen(int fd, ssize_t received);
+/*
+ * The next call reads from a connection, or writes to it, and nobody sees what or how much: so nothing is known of what comes behind it,
+ * and it passes from there on. Any descriptor.
+ */
+void io_passes_unseen(int fd);
 
 /* ---- plain text of TLS (tls.c) ---- */
 

@@ -165,3 +165,17 @@ __attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 	}
 	errno = saved;
 }
+
+__attribute__((cold)) void io_passes_unseen(int fd)
+{
+	int saved = errno;
+	struct conn_handle handle = { NULL, 0 };
+
+	if (io_active())
+		handle = conn_find(fd);
+	if (handle.conn != NULL && conn_lock(handle)) {
+		conn_make_opaque(handle.conn, true);
+		conn_unlock(handle.conn);
+	}
+	errno = saved;
+}

@@ -389,8 +389,23 @@ with open(sys.argv[1], "w") as port:
 conn = listener.accept()[0]
 os.set_inheritable(conn.fileno(), True)
 script = "printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 3\\r\\n\\r\\nok\\n' >&%d" % conn.fileno()
+class Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("len", ctypes.c_size_t)]
+
+class Aio(ctypes.Structure): # struct aiocb: LIO_WRITE, SIGEV_NONE
+    _fields_ = [("fd", ctypes.c_int), ("opcode", ctypes.c_int), ("priority", ctypes.c_int), ("bytes", ctypes.c_char_p), ("len", ctypes.c_size_t),
+                ("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_char * 120)]
+
+def write_later(call):
+    aio = Aio(conn.fileno(), 1, 0, answer, len(answer), None, 0, 1)
+    assert call(ctypes.byref(aio)) == 0
+    while libc.aio_error(ctypes.byref(aio)) == 115: # EINPROGRESS
+        pass
+    assert libc.aio_return(ctypes.byref(aio)) == len(answer)
+
 while conn.recv(65536, socket.MSG_PEEK).count(b"\r\n\r\n") < 4:
     pass
+named = 0
 for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
     how = head.split()[1].strip(b"/")
     print("begin", number, flush=True)
@@ -411,6 +426,13 @@ for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
         here.recv(1)
     elif how == b"number":
         libc.syscall(1, conn.fileno(), answer, len(answer))
+    elif how == b"pwritev2":
+        named += 1
+        call = libc.pwritev2 if named % 2 else libc.pwritev64v2
+        assert call(conn.fileno(), ctypes.byref(Vector(answer, len(answer))), 1, ctypes.c_long(-1), 0) == len(answer)
+    elif how == b"aio":
+        named += 1
+        write_later(libc.aio_write if named % 2 else libc.aio_write64)
     elif how == b"copy":
         os.write(copy := libc.syscall(32, conn.fileno()), answer)
         os.close(copy)
@@ -428,7 +450,7 @@ conn.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%01
 while got := conn.recv(65536):
     sys.stdout.write(got.decode())
 END
-    for how in fork spawn vfork system syscall sent number copy; do
+    for how in fork spawn vfork system syscall sent number pwritev2 aio copy; do
         for first in own "$how"; do
             rm -f "$tmp/port"
             TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
