@@ -195,10 +195,12 @@ public class Main {
 """
 RUN = {name: f"java -Xshare:auto -cp ../classes.any Main {name}" for name in
        "http async url nio processes files threads output hooks crash".split()}
+# The shell has preferences, and says so when it makes a folder for them: not in the user's home, which the first of all runs would find empty.
 TOOLS = {
     "compiler": "mkdir o.any; javac -d o.any ../Main.java; ls o.any; sha256sum o.any/Main.class; javac -nosuch 2>&1 | head -2",
     "one file": "printf 'public class A { public static void main(String[] a) { System.out.println(a.length); } }' >A.java; java A.java x y",
-    "shell": "printf 'int x = 6 * 7\\nSystem.out.println(x)\\n/exit 3\\n' | jshell -s - ; echo $?",
+    "shell": "mkdir -p p.any/.java/.userPrefs; printf 'int x = 6 * 7\\nSystem.out.println(x)\\n/exit 3\\n' | "
+             "jshell -J-Djava.util.prefs.userRoot=p.any -s - ; echo $?",
     "archive": "mkdir d; echo x >d/a; jar --create --file f.any d; jar --list --file f.any; jar xf f.any; ls",
     "disassembler": "javap -cp ../classes.any Main | head -5",
     "versions": "java -version; java --list-modules | head -3; java -XX:+PrintFlagsFinal -version 2>/dev/null | grep -c =",
