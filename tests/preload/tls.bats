@@ -306,6 +306,63 @@ in_state() {
     in_state 0 bio
 }
 
+# with_ktls: a kernel that has TLS, and a configuration of libssl that makes everything use it
+with_ktls() {
+    gcc -O1 -Wall -Werror -shared -fPIC -o "$tmp/kernel.so" "$here/libs/ktls_kernel.c"
+    printf '%s\n' 'openssl_conf = a' '[a]' 'ssl_conf = b' '[b]' 'system_default = c' '[c]' 'Options = KTLS' 'MaxProtocol = TLSv1.2' \
+        'CipherString = ECDHE-ECDSA-AES128-GCM-SHA256' >"$tmp/ktls.cnf"
+    export OPENSSL_CONF=$tmp/ktls.cnf KTLS_SAID=$tmp/said
+    : >"$tmp/said"
+    chmod 1777 "$tmp"
+    chmod 666 "$tmp/said"
+}
+
+# ASan's library has to be the first.
+# bats test_tags=no_asan
+@test "kTLS, by a kernel that is made up: sessions in every state, bare and preloaded alike, and a line in each request" {
+    local state
+    with_ktls
+    for state in descriptors:2 threads:8 reuse:3 implicit:2 duplicate:3 bios:4; do
+        timeout 60 env LD_PRELOAD="$tmp/kernel.so" "$programs/tls_states" "$tmp/both.pem" "${state%:*}" >"$tmp/bare.out"
+        timeout 60 env "${settings[@]}" LD_PRELOAD="$object $tmp/kernel.so" TRACESHIM_LOG=off TRACESHIM_HEADERS=none \
+            TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 \
+            "$programs/tls_states" "$tmp/both.pem" "${state%:*}" >"$tmp/shim.out" 2>"$tmp/shim.err"
+        cmp "$tmp/bare.out" "$tmp/shim.out"
+        [ "$(<"$tmp/shim.err")" = "inserted ${state#*:}" ]
+    done
+    # Nine connections, of two sides each, bare and preloaded.
+    [ "$(sort "$tmp/said" | uniq -c | tr -s ' ' | tr '\n' ';')" = ' 36 receives; 36 sends;' ]
+}
+
+# bats test_tags=no_asan
+@test "kTLS, by that kernel: nginx sends files by SSL_sendfile, and its answers and lines have the right ids" {
+    local shim
+    with_ktls
+    fill "$tls/nginx.conf.in" DIR="$tmp" PORT="$port" UP="$up" | sed '1i env KTLS_SAID;
+        s/^\tserver {/&\nssl_conf_command Options KTLS; ssl_protocols TLSv1.2;/' >"$tmp/nginx.conf"
+    settings+=(TRACESHIM_RESPONSE_HEADER=x-trace-id)
+    shim="$object $tmp/kernel.so"
+    serve nginx "$port" nginx -e stderr -p "$tmp" -c "$tmp/nginx.conf"
+    LD_PRELOAD="$tmp/kernel.so" /usr/bin/python3 - "$port" >"$tmp/got" <<'PY'
+import hashlib, socket, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+for n in range(1, 13):
+    if n % 4 == 1:
+        session = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+        stream = session.makefile("rb")
+    session.sendall(b"GET /big.txt?n=%d HTTP/1.1\r\nHost: a\r\ntraceparent: 00-7e57%012x%016x-ca11e70000000001-01\r\n\r\n"
+                    % (n, n * 2654435761 % 281474976710656, n))
+    head = b"".join(iter(stream.readline, b"\r\n")).decode()
+    said = dict(line.split(": ", 1) for line in head.splitlines()[1:])
+    print(head[:15], hashlib.md5(stream.read(int(said["Content-Length"]))).hexdigest(), int(said["x-trace-id"][-16:], 16))
+PY
+    seq -f "HTTP/1.1 200 OK $(md5sum <"$tmp/www/big.txt" | cut -d' ' -f1) %g" 12 | diff - "$tmp/got"
+    count "$tmp/nginx.log" --requests 12 --lines 1
+    # Three connections, of two sides each.
+    [ "$(grep -c sends "$tmp/said")" -eq 6 ]
+}
+
 @test "GnuTLS: reads of every kind, a file, a corked session, and the end: one line in each request" {
     local state
     start_upstream --tls "$tmp/both.pem"
