@@ -312,23 +312,32 @@ static inline size_t first_bit(unsigned bits)
 }
 
 /*
- * 16 bytes are at `in` and already at `out`; they are text as it is, but for quotes and backslashes at `stop`, as far as the
- * caller believes them; as many can be read behind them. From each of those on the bytes are copied once more, a place further; nothing is looked at
- * again, and where the next one is does not wait for it. Returns how many backslashes were put in.
+ * `v` is already at `out`; its bytes are text as it is, but for quotes and backslashes at `stop`, as far as the caller believes them.
+ * From each of those on the bytes are put there once more, a place further; nothing is looked at again, and where the next one is does
+ * not wait for it. Returns how many backslashes were put in.
  */
-static inline size_t put_backslashes(char *out, const char *in, unsigned stop)
+static inline size_t put_backslashes(char *out, __m128i v, unsigned stop)
 {
-	size_t count = 0;
+	uint64_t low = (uint64_t)_mm_cvtsi128_si64(v), high = (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(v, v)),
+		 word;
+	const char *from = out;
 
 	do {
 		size_t k = first_bit(stop);
 
-		out[k + count] = '\\';
-		count++;
-		store(out + k + count, load(in + k));
+		out[k] = '\\';
+		out++;
+		if (k < 8) {
+			word = low >> 8 * k;
+			memcpy(out + k, &word, 8);
+			memcpy(out + 8, &high, 8);
+		} else {
+			word = high >> 8 * (k - 8);
+			memcpy(out + k, &word, 8);
+		}
 		stop &= stop - 1;
 	} while (stop);
-	return count;
+	return (size_t)(out - from);
 }
 
 /* A bit for each of 16 bytes that is a quote or a backslash. */
@@ -336,39 +345,6 @@ static inline unsigned find_quotes(__m128i v)
 {
 	return (unsigned)_mm_movemask_epi8(
 		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-}
-
-/* n bytes; 16 can be written, and 7 more be read in front of them. */
-static inline void copy_last(char *out, const char *in, size_t n)
-{
-	uint64_t word;
-
-	if (n >= STEP) {
-		store(out, load(in));
-	} else if (n >= 8) {
-		memcpy(out, in, 8);
-		memcpy(out + n - 8, in + n - 8, 8);
-	} else {
-		memcpy(&word, in + n - 8, 8);
-		word >>= 64 - 8 * n;
-		memcpy(out, &word, 8);
-	}
-}
-
-/* The same as put_backslashes, where the line ends, at `end`, before that many bytes. */
-static __attribute__((noinline)) size_t put_last_backslashes(char *out, const char *in, const char *end, unsigned stop)
-{
-	size_t count = 0;
-
-	do {
-		size_t k = first_bit(stop);
-
-		out[k + count] = '\\';
-		count++;
-		copy_last(out + k + count, in + k, (size_t)(end - in) - k);
-		stop &= stop - 1;
-	} while (stop);
-	return count;
 }
 
 /* The last `left` bytes, fewer than 16, of 8 or more; zeros behind them. */
@@ -444,8 +420,7 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
 		if (quotes) {                           /* access logs are full of them */
 			k = others ? first_bit(others) : k;
-			out += k + (left >= 2 * STEP - 1 ? put_backslashes(out, in, quotes) :
-			                                   put_last_backslashes(out, in, end, quotes));
+			out += k + put_backslashes(out, v, quotes);
 			in += k;
 			continue;
 		}
