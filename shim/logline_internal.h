@@ -85,7 +85,7 @@ struct logline_large {
 	char data[LOGLINE_SCRATCH] __attribute__((aligned(64)));
 };
 
-#define LOGLINE_SMALL 3328u
+#define LOGLINE_SMALL 3264u
 struct logline_small {
 	struct logline_scratch scratch;
 	struct logline_mark marks[1];

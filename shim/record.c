@@ -193,6 +193,22 @@ static inline uint32_t kind_of_rest(const struct record_source *src)
 	return (uint32_t)src->stream | (ctx ? 1u << 8 | (uint32_t)ctx->validated << 9 | (uint32_t)ctx->flags << 16 : 0);
 }
 
+static inline void copy_ids(uint64_t ids[3], const struct trace_context *ctx)
+{
+	memcpy(ids, ctx->trace_id, 16);
+	memcpy(ids + 2, ctx->span_id, 8);
+}
+
+/* The ids of another request than before, into the record and into the memo. */
+static inline void put_other_ids(char *out, struct record_memo *memo, const struct trace_context *ctx)
+{
+	record_put_hex(out + memo->trace_at, ctx->trace_id, 16);
+	record_put_hex(out + memo->span_at, ctx->span_id, 8);
+	memcpy(memo->rest + memo->trace_at, out + memo->trace_at, 32);
+	memcpy(memo->rest + memo->span_at, out + memo->span_at, 16);
+	copy_ids(memo->ids, ctx);
+}
+
 static __attribute__((noinline)) char *make_rest(char *out, const struct record_source *src)
 {
 	struct record_memo *memo = src->memo;
@@ -216,6 +232,8 @@ static __attribute__((noinline)) char *make_rest(char *out, const struct record_
 	memo->rest_pid = src->pid;
 	memo->rest_tid = src->tid;
 	memo->rest_len = (uint16_t)(p - out);
+	if (src->ctx)
+		copy_ids(memo->ids, src->ctx);
 	return p;
 }
 
@@ -225,7 +243,7 @@ _Static_assert(1 + PART_SIZE + 32 + 1 + PART_SIZE <= UINT8_MAX, "where the ids a
 /* From behind the message to the stream. */
 static inline __attribute__((always_inline)) char *put_rest(char *out, const struct record_source *src)
 {
-	const struct record_memo *memo = src->memo;
+	struct record_memo *memo = src->memo;
 
 	if (__builtin_expect(!memo || !memo->rest_len || memo->rest_kind != kind_of_rest(src) ||
 	                             memo->rest_pid != src->pid,
@@ -233,8 +251,11 @@ static inline __attribute__((always_inline)) char *put_rest(char *out, const str
 		return make_rest(out, src);
 	put_steps(out, memo->rest, memo->rest_len);
 	if (src->ctx) {
-		record_put_hex(out + memo->trace_at, src->ctx->trace_id, 16);
-		record_put_hex(out + memo->span_at, src->ctx->span_id, 8);
+		uint64_t ids[3];
+
+		copy_ids(ids, src->ctx);
+		if (((ids[0] ^ memo->ids[0]) | (ids[1] ^ memo->ids[1]) | (ids[2] ^ memo->ids[2])) != 0)
+			put_other_ids(out, memo, src->ctx);
 	}
 	/* Of several threads that print to one stream. */
 	if (__builtin_expect(memo->rest_tid != src->tid, 0))

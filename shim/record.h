@@ -29,6 +29,7 @@ struct record_memo {
 	uint32_t rest_kind;        /* what else the rest says, beside the ids */
 	uint16_t tid_at;           /* the thread's digits, in the rest */
 	uint8_t trace_at, span_at; /* the ids', in the rest of a request's record */
+	uint64_t ids[3];           /* whose they are: trace and span */
 	char head[RECORD_MEMO_HEAD];
 	char rest[RECORD_MEMO_REST];
 	struct severity_memo level;
