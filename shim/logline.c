@@ -160,10 +160,20 @@ static bool end_line(struct logline_writer *w)
 static bool feed(struct logline_writer *w, const char *bytes, size_t len)
 {
 	while (len) {
-		const char *newline = memchr(bytes, '\n', len);
-		size_t n = newline ? (size_t)(newline - bytes) : len;
+		const char *newline;
+		size_t n;
 		bool ok;
 
+		/* Nearly all lines go this way. */
+		if (!w->line && w->who == WHO_NOT_SAID && !w->cut && (n = logline_add_whole(w, bytes, len)) != 0) {
+			if (!w->segment_left)
+				next_segment(w);
+			bytes += n;
+			len -= n;
+			continue;
+		}
+		newline = memchr(bytes, '\n', len);
+		n = newline ? (size_t)(newline - bytes) : len;
 		attribute(w, n + (newline != NULL));
 		if (newline && !w->line) {
 			ok = __builtin_expect(n <= LIMIT_LOG_LINE, 1) ?

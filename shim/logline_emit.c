@@ -1,5 +1,6 @@
 /*
- * Records on their way out: batches, exact accounting, and what a failed write left over.
+ * Records on their way out: batches, exact accounting, and what a failed write left over. long: a record on its own, and those of
+ * a batch, become the same backlog, by the same accounts.
  *
  * Mechanism. Records are formatted one behind the other into a scratch block; a mark behind each says how many of the
  * program's bytes (and of the bytes kept from earlier writes) are dealt with once the output up to there is out. Sending
@@ -529,16 +530,34 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 	return (ssize_t)one->line.iov_len;
 }
 
+/* How much may wait in the scratch: what is there then is sent before another record is added. */
+static inline uint32_t fill_limit(const struct logline_writer *w)
+{
+	return __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
+}
+
+/* The record of w->source, and what is said of it; `flags` beside record_format's. */
+static inline __attribute__((always_inline)) void put_record(struct logline_writer *w, const char *bytes, size_t len,
+                                                             size_t in_end, uint32_t kept_end, unsigned flags)
+{
+	struct logline_mark *m = &w->scratch->marks[w->marks++];
+	unsigned how;
+
+	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
+	m->in_end = in_end;
+	m->out_end = w->used;
+	m->kept_end = kept_end;
+	if (config.export_logs)
+		m->origin = origin_of(&w->source, how);
+	m->flags = (uint16_t)(how | flags);
+}
+
 bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
                         bool whole)
 {
-	uint32_t limit = __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
-	struct logline_mark *m;
-	unsigned how;
-
 	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
 	/* An object over LIMIT_LOG_LINE needs the whole scratch, but no more than that (see the assertions). */
-	if (w->marks == LOGLINE_MARKS || w->used >= limit ||
+	if (w->marks == LOGLINE_MARKS || w->used >= fill_limit(w) ||
 	    w->used + record_bound(&w->source, len) > LOGLINE_SCRATCH) {
 		if (!logline_send(w) && !(w->forced && logline_writer_begin(w)))
 			return false;
@@ -547,16 +566,35 @@ bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len,
 	w->source.tid = w->print.tid ? w->print.tid : w->now.tid;
 	w->source.partial = !whole;
 	w->source.rest = w->cut;
-	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
-	m = &w->scratch->marks[w->marks++];
-	m->in_end = in_end;
-	m->out_end = w->used;
-	m->kept_end = kept_end;
-	if (config.export_logs)
-		m->origin = origin_of(&w->source, how);
-	m->flags = (uint16_t)(how | (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
+	put_record(w, bytes, len, in_end, kept_end, (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
 	w->cut = !whole;
 	return true;
+}
+
+size_t logline_add_whole(struct logline_writer *w, const char *bytes, size_t len)
+{
+	const struct logline_segment *segment = w->segment;
+	const char *at = bytes, *end = bytes + (len < w->segment_left ? len : w->segment_left), *newline;
+	uint32_t limit = fill_limit(w);
+	size_t bound;
+
+	w->source.ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL;
+	w->source.time_ns = segment->time_ns ? segment->time_ns : w->now.time_ns;
+	w->source.tid = segment->tid ? segment->tid : w->now.tid;
+	w->source.partial = w->source.rest = false;
+	bound = record_bound(&w->source, 0);
+	while (at < end && (newline = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+		size_t n = (size_t)(newline - at);
+
+		if (n > LIMIT_LOG_LINE || w->marks == LOGLINE_MARKS || w->used >= limit ||
+		    w->used + bound + JSON_ESCAPE_BOUND(n) > LOGLINE_SCRATCH)
+			break;
+		put_record(w, at, n, w->pos + n + 1, w->kept_len, 0);
+		w->pos += n + 1;
+		at = newline + 1;
+	}
+	w->segment_left -= (size_t)(at - bytes);
+	return (size_t)(at - bytes);
 }
 
 bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, bool from_kept, size_t end_pos,

@@ -181,6 +181,11 @@ bool logline_add_line(struct logline_writer *w, const char *bytes, size_t len, b
 /* The same of what is no longer than LIMIT_LOG_LINE, and lies behind the first kept_end bytes of w->kept; in_end: with its newline. */
 bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
                         bool whole);
+/*
+ * Whole lines, no longer than that, that lie in the current segment, while no line has begun: as many as there is room for. Returns how many bytes that
+ * were, with their newlines; w->pos and w->segment_left are behind them.
+ */
+size_t logline_add_whole(struct logline_writer *w, const char *bytes, size_t len);
 void logline_forget_backlog(struct logline_file *f);
 
 #endif
