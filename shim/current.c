@@ -103,10 +103,12 @@
 #define READ_PROOFS 64
 
 /*
- * CPython's streams keep up to 8,192 bytes back, and write what they have when the next piece has no room: so what they write has more
- * than this many, unless lines are longer.
+ * CPython's and Java's streams keep up to 8,192 bytes back, or more if they are told so, and write what they have when the next piece has no
+ * room. So a block of CPython's has more than BLOCK_BYTES, unless lines are longer, and one of Java's lacks less than BLOCK_SLACK.
  */
 #define BLOCK_BYTES 4096
+#define BLOCK_ROOM 8192
+#define BLOCK_SLACK 1024
 
 enum current_class { CLASS_NONE, CLASS_READ, CLASS_LOOP, CLASS_INHERITED, CLASS_VALIDATED, CLASS_CONTEXT };
 
@@ -342,10 +344,24 @@ uint32_t current_bindings(void)
 	return __atomic_load_n(&bindings, __ATOMIC_RELAXED);
 }
 
-/* A Python program that has put a stream of its own around its standard output keeps lines back all the same, whatever we have asked for. */
+/*
+ * Programs put streams of their own around the runtime's, and these keep lines back all the same. Java's then write what they have when the
+ * next piece has no room: a little less than a power of two. Stack traces, which are one event, may have any length.
+ */
+static bool fills_block(size_t len)
+{
+	size_t room = BLOCK_ROOM;
+
+	while (room < len)
+		room *= 2;
+	return room - len < BLOCK_SLACK;
+}
+
 bool current_writes_event(size_t len)
 {
-	if (len >= BLOCK_BYTES && !java)
+	if (java)
+		return !fills_block(len);
+	if (len >= BLOCK_BYTES)
 		__atomic_store_n(&writes_events, false, __ATOMIC_RELAXED);
 	return __atomic_load_n(&writes_events, __ATOMIC_RELAXED);
 }

@@ -1159,8 +1159,14 @@ CORE_TEST(only_runtimes_that_keep_nothing_back_write_events)
 	/* One that writes a block keeps lines back, at other times too. */
 	CHECK(!current_writes_event(8000));
 	CHECK(!current_writes_event(100));
+	/* Of Java's, those that fill a block: a stack trace has any length. */
 	current_init("java", no_symbol);
-	CHECK(current_writes_event(8000));
+	CHECK(current_writes_event(7000));
+	CHECK(!current_writes_event(7169));
+	CHECK(!current_writes_event(8192));
+	CHECK(current_writes_event(8193));
+	CHECK(!current_writes_event(65000));
+	CHECK(current_writes_event(100));
 }
 
 /* ---- the process's own trace ---- */
