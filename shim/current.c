@@ -357,9 +357,9 @@ static bool fills_block(size_t len)
 	return room - len < BLOCK_SLACK;
 }
 
-bool current_writes_event(size_t len)
+bool current_writes_event(size_t len, bool unbuffered)
 {
-	if (java)
+	if (java || unbuffered)
 		return !fills_block(len);
 	if (len >= BLOCK_BYTES)
 		__atomic_store_n(&writes_events, false, __ATOMIC_RELAXED);

@@ -50,10 +50,10 @@ uint32_t current_threads(void);
 
 /*
  * Does a write of this program that has several lines, of `len` bytes, hold one event? True for runtimes that keep no lines back: a JVM,
- * and CPython with unbuffered output, as long as it writes no blocks after all. False for what we do not know: it may fill blocks with the
- * lines of several requests.
+ * and CPython with unbuffered output; and on a stream that is `unbuffered` in all programs; but not for what fills a block, as streams that
+ * a program has put around these do. False for what we do not know: it may fill blocks with the lines of several requests.
  */
-bool current_writes_event(size_t len);
+bool current_writes_event(size_t len, bool unbuffered);
 
 /* Does this runtime put a pipe of its own beside the one descriptor that a thread waits for? Ruby does. */
 bool current_wakes_by_pipe(void);

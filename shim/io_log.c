@@ -120,7 +120,7 @@ static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
 /*
  * Were these bytes printed by whoever writes them now? A program that keeps blocks of its own (perl, ruby, mawk, nginx with
  * `buffer=`) writes the lines of many requests in the name of the one that fills the block. One line is one event; several
- * are, on stderr, which nobody buffers, in runtimes that keep nothing back, and where there is no other thread and no
+ * are, on stderr, which hardly anybody buffers, in runtimes that keep nothing back, and where there is no other thread and no
  * request was taken up since the last write to this file. (Any other thread may have left a line in a buffer that all share, and have
  * gone on since then, or log for a request that we do not know of.)
  */
@@ -128,8 +128,8 @@ static __attribute__((cold)) bool written_when_printed(const struct io_send *io,
 {
 	bool same = same_bindings(io->word);
 
-	return (same && own_alone() && current_threads() <= 1) || fds_log_stream(io->word) == RECORD_STDERR ||
-	       !has_inner_newline(io->iov, io->count, total) || current_writes_event(total);
+	return (same && own_alone() && current_threads() <= 1) || !has_inner_newline(io->iov, io->count, total) ||
+	       current_writes_event(total, fds_log_stream(io->word) == RECORD_STDERR);
 }
 
 /*

@@ -32,14 +32,15 @@ gunicorn_serves() {
     undegraded
 }
 
-@test "what a program keeps back in a stream of its own around standard output has nobody's id" {
+@test "what a program keeps back in streams of its own around its output has nobody's id" {
     serve guest "$port" /usr/bin/python3 "$python/own_stream.py" "$port"
     burst "$url" --requests 600 --connections 1 --numbered
     burst "$url" --first 601 --requests 600 --connections 24 --numbered
     undegraded
-    # What is left in the stream is lost with its process.
+    # What is left in the streams is lost with the process.
     [ "$(grep -c '"message":"\(begin\|end\) n=' "$tmp/guest.log")" -gt 1000 ]
-    count "$tmp/guest.log" --requests 1200 --none any
+    [ "$(grep -c '"message":"and by the other stream n=' "$tmp/guest.err")" -gt 500 ]
+    count "$tmp/guest.log" "$tmp/guest.err" --requests 1200 --none any
 }
 
 @test "one pool of threads that reads and works, and another thread that answers: never another's id" {

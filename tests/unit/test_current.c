@@ -1146,27 +1146,29 @@ CORE_TEST(a_runtime_with_a_scheduler_is_never_believed_beyond_one_event)
 
 CORE_TEST(only_runtimes_that_keep_nothing_back_write_events)
 {
-	CHECK(!current_writes_event(100));
+	CHECK(!current_writes_event(100, false));
 	unsetenv("PYTHONUNBUFFERED");
 	current_init("python3", python_symbol);
-	CHECK(!current_writes_event(100));
+	CHECK(!current_writes_event(100, false));
 	setenv("PYTHONUNBUFFERED", "", 1); /* as if it were not there (Python's manual, command line and environment) */
 	current_init("python3", python_symbol);
-	CHECK(!current_writes_event(100));
+	CHECK(!current_writes_event(100, false));
 	setenv("PYTHONUNBUFFERED", "1", 1);
 	current_init("python3", python_symbol);
-	CHECK(current_writes_event(100));
+	CHECK(current_writes_event(100, false));
 	/* One that writes a block keeps lines back, at other times too. */
-	CHECK(!current_writes_event(8000));
-	CHECK(!current_writes_event(100));
+	CHECK(!current_writes_event(8000, false));
+	CHECK(!current_writes_event(100, false));
+	CHECK(current_writes_event(5000, true));
+	CHECK(!current_writes_event(8000, true));
 	/* Of Java's, those that fill a block: a stack trace has any length. */
 	current_init("java", no_symbol);
-	CHECK(current_writes_event(7000));
-	CHECK(!current_writes_event(7169));
-	CHECK(!current_writes_event(8192));
-	CHECK(current_writes_event(8193));
-	CHECK(!current_writes_event(65000));
-	CHECK(current_writes_event(100));
+	CHECK(current_writes_event(7000, false));
+	CHECK(!current_writes_event(7169, false));
+	CHECK(!current_writes_event(8192, false));
+	CHECK(current_writes_event(8193, false));
+	CHECK(!current_writes_event(65000, false));
+	CHECK(current_writes_event(100, false));
 }
 
 /* ---- the process's own trace ---- */

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""ThreadingHTTPServer whose program has put a stream of its own around standard output, to have its encoding. Usage: PORT"""
+"""ThreadingHTTPServer whose program has put streams of its own around its output, to have its encoding. Usage: PORT"""
 import http.server
 import io
 import sys
 import time
 
 sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8")
+sys.stderr = io.TextIOWrapper(sys.stderr.buffer, encoding="utf-8")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -16,6 +17,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         print(f"begin n={n}")
         time.sleep(int(n) % 5 / 5000)
         print(f"end n={n}")
+        print(f"and by the other stream n={n}", file=sys.stderr)
         body = f"hello n={n}\n".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
