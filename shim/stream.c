@@ -91,6 +91,7 @@ bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, c
 
 				http1_init(scanner, HTTP1_RESPONSE, scanner->options);
 				scanner->line = line;
+				sound = false; /* a span is told of it by the scanner itself */
 			} else if (status == HTTP1_DONE) {
 				spot->end = base + at;
 				spot->done = ended = true;

@@ -199,6 +199,7 @@ CORE_TEST(pipelined_requests_are_a_span_each)
 CORE_TEST(interim_responses_are_no_answer)
 {
 	const struct ring_span *span;
+	uint64_t before;
 	int fd;
 
 	exporting();
@@ -207,9 +208,11 @@ CORE_TEST(interim_responses_are_no_answer)
 	core_send_text(fd, "HTTP/1.1 100 Continue\r\n\r\n");
 	CHECK(pull() == NULL);
 	core_receive_text(fd, "x");
+	before = os_realtime_ns();
 	core_send_text(fd, "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n" OK);
 	span = pull();
 	CHECK_INT(span->status, 200);
+	CHECK(span->first_byte_ns >= before); /* of the answer, not of the invitation */
 	core_close(fd);
 	the_end();
 }
