@@ -259,11 +259,47 @@ function watchBluebird(Bluebird) {
 	});
 }
 
+/*
+ * A channel of gRPC keeps calls until it knows its service's addresses, and again until it is connected; whoever brought that about makes
+ * them all then.
+ */
+function watchGrpc({ Channel }) {
+	const keep = { __proto__: null, queueCallForConfig: ["getConfig", "reportResolverError"], queueCallForPick: ["doPick"] };
+	replace(Channel && Channel.prototype, "createCall", (original) => function createCall() {
+		const channel = this.internalChannel && getPrototypeOf(this.internalChannel);
+		if (channel && !Attach.has(channel)) {
+			attach(channel, null);
+			for (const name of ownKeys(keep)) {
+				replace(channel, name, (queue) => function (call) {
+					carryMethods(call, keep[name]);
+					return apply(queue, this, arguments);
+				});
+			}
+		}
+		return apply(original, this, arguments);
+	});
+}
+
+/* Called for whoever has the object kept first. */
+function carryMethods(object, names) {
+	if (Attach.has(object)) {
+		return;
+	}
+	const store = storage.getStore();
+	attach(object, null);
+	for (const name of names) {
+		replace(object, name, (original) => function () {
+			return runIn(store === undefined ? null : store, original, this, arguments);
+		});
+	}
+}
+
 /* Promises of before there were any call what waits for one from where it is settled, or out of a queue of their own. */
 const carryThen = (Promised) => carryArguments(Promised && Promised.prototype, "then", 0, 1, 2);
 
 const pools = {
 	__proto__: null,
+	"@grpc/grpc-js": watchGrpc,
 	async: watchAsync,
 	"async-lock": ({ prototype }) => carryArguments(prototype, "acquire", 1, 2),
 	bluebird: watchBluebird,

@@ -174,7 +174,7 @@ function nameOfModule(request) {
 		return request;
 	}
 	const from = at + NODE_MODULES.length;
-	const slash = request.indexOf("/", from);
+	const slash = request.indexOf("/", request[from] === "@" ? request.indexOf("/", from) + 1 : from);
 	return slash < 0 ? request : request.slice(from, slash);
 }
 

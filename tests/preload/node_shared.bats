@@ -71,3 +71,31 @@ owned() {
         owned own-worker own-fork own-spawn own-exec
     done
 }
+
+# grpc_called: by channels that are made while requests wait for them
+grpc_called() {
+    local at behind
+    at=$(free_port)
+    : >"$tmp/calls"
+    shim='' serve behind "$at" "$node_default" "$node_apps/grpc.js" "$at" "$tmp/calls" behind
+    behind=$pid
+    node_serves grpc.js "$at"
+    burst "$url" --requests 200 --connections 20 --numbered
+    stop "$guest"
+    stop "$behind"
+    count "$tmp/guest.log" --requests 200 --lines 3
+    calls --requests 200
+    again
+}
+
+@test "gRPC: calls that wait for a channel have their own request's id" {
+    grpc_called
+}
+
+@test "Node 18, 22 and 24: gRPC" {
+    local version
+    for version in 18 22 24; do
+        with_node "$version"
+        grpc_called
+    done
+}
