@@ -61,3 +61,14 @@ END
     sed 's/\\-/-/g' "$top/cli/traceshim.1" | grep -oE -- '--[a-z][a-z-]*' | sort -u >"$BATS_TEST_TMPDIR/manual"
     diff -u <(sort -u "$BATS_TEST_TMPDIR/helps") "$BATS_TEST_TMPDIR/manual"
 }
+
+@test "the README names every field that a record of each format has, and no other" {
+    export OTEL_SERVICE_NAME=s OTEL_RESOURCE_ATTRIBUTES=service.version=1,deployment.environment.name=e
+    export TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 TRACESHIM_RUN_DIR=$BATS_TEST_TMPDIR/run
+    for format in otel camel ecs datadog gcp; do
+        TRACESHIM_FORMAT=$format LD_PRELOAD=${TRACESHIM_BUILD:-$top/build}/libtraceshim.so sh -c 'echo "ERROR of it"' 3>&- |
+            jq -r 'keys_unsorted[]' | sed 's#^logging.googleapis.com/\(spanId\|trace_.*\)#…/\1#' | sort >"$BATS_TEST_TMPDIR/record"
+        grep "^| \`$format\` | \`[a-zA-Z]" "$top/README.md" | grep -v 'json: ' | grep -o '`[^`]*`' | tr -d '`' | grep -vx "$format" | sort >"$BATS_TEST_TMPDIR/readme"
+        diff -u "$BATS_TEST_TMPDIR/record" "$BATS_TEST_TMPDIR/readme"
+    done
+}
