@@ -44,19 +44,6 @@ chain_serves() {
     serve edge "$port" nginx -e stderr -p "$tmp" -c "$tmp/edge.conf"
 }
 
-rings() {
-    /usr/bin/python3 "$here/rings.py" "$tmp/run" "$@"
-}
-
-# has_spans FILTER WANTED: as many come, and not more
-has_spans() {
-    local tries=80 found
-    while found=$(rings | jq -s "[.[] | select(.what == \"span\" and ($1))] | length") && [ "$found" -lt "$2" ] &&
-        [ $((tries--)) -gt 0 ]; do sleep 0.025; done
-    echo "$1: $found, wanted $2"
-    [ "$found" -eq "$2" ]
-}
-
 # ask N: curl, traced, of a trace of its own
 ask() {
     env "${settings[@]}" TRACESHIM_LOG=off LD_PRELOAD="$object" curl -sSk --http2 -w '%{http_version}\n' "$url/page?n=$1" >>"$tmp/answers"

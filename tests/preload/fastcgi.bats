@@ -68,19 +68,6 @@ uwsgi_serves() {
     until_there "$uwsgi"
 }
 
-rings() {
-    /usr/bin/python3 "$here/rings.py" "$tmp/run" "$@"
-}
-
-# has_spans FILTER WANTED: as many come, and not more
-has_spans() {
-    local tries=80 found
-    while found=$(rings | jq -s "[.[] | select(.what == \"span\" and ($1))] | length") && [ "$found" -lt "$2" ] &&
-        [ $((tries--)) -gt 0 ]; do sleep 0.025; done
-    echo "$1: $found, wanted $2"
-    [ "$found" -eq "$2" ]
-}
-
 @test "nginx and php-fpm: every line of both has its request's id, and the page's call goes on with it" {
     start_upstream
     fpm_serves

@@ -169,3 +169,25 @@ fill() {
     for pair in "$@"; do script+=(-e "s|@${pair%%=*}@|${pair#*=}|g"); done
     sed "${script[@]}" "$template"
 }
+
+# ---- what was exported, where settings+=(TRACESHIM_EXPORT=traces) ------------------------------------------------------
+
+# rings [CHECK...]: what is left for the agent, by the format alone
+# shellcheck disable=SC2120 # it is called without, too
+rings() {
+    /usr/bin/python3 "$here/rings.py" "$tmp/run" "$@"
+}
+
+# spans FILTER: how many spans jq selects
+# shellcheck disable=SC2119
+spans() {
+    rings | jq -s "[.[] | select(.what == \"span\" and ($1))] | length"
+}
+
+# has_spans FILTER WANTED: the number is reached, and not more: a span is complete right behind the call that its client waits for
+has_spans() {
+    local tries=200 found
+    while found=$(spans "$1") && [ "$found" -lt "$2" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
+    echo "$1: $found, wanted $2"
+    [ "$found" -eq "$2" ]
+}

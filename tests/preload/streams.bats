@@ -19,23 +19,6 @@ teardown() {
     servers_teardown
 }
 
-rings() {
-    /usr/bin/python3 "$here/rings.py" "$tmp/run"
-}
-
-# spans FILTER: how many spans jq selects
-spans() {
-    rings | jq -s "[.[] | select(.what == \"span\" and ($1))] | length"
-}
-
-# has_spans FILTER WANTED: the number is reached, and not more
-has_spans() {
-    local tries=80 found
-    while found=$(spans "$1") && [ "$found" -lt "$2" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
-    echo "$1: $found, wanted $2"
-    [ "$found" -eq "$2" ]
-}
-
 # content KIND PORT COUNT: all clients of that kind got what they asked for
 content() {
     run /usr/bin/python3 "$streams" "$@"
