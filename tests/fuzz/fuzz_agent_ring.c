@@ -10,14 +10,7 @@
 
 #include "../../cli/agent/otlp_json.h"
 #include "../../cli/agent/ring_reader.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
+#include "fuzz.h"
 
 static __attribute__((aligned(64))) uint64_t storage[(RING_HEADER_SIZE + RING_CAPACITY_MIN) / 8];
 static struct ring_reader reader;

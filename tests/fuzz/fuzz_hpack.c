@@ -13,14 +13,7 @@
 #include <string.h>
 
 #include "hpack.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
+#include "fuzz.h"
 
 enum way { WHOLE, BYTES, RANDOM, SELDOM, WAYS };
 
@@ -35,27 +28,17 @@ static nghttp2_hd_inflater *library;
 static unsigned table; /* what the sender may use */
 static uint64_t seed;
 
-static uint64_t mix(uint64_t digest, const char *bytes, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		digest = (digest ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-	return (digest ^ 0xfff) * 0x100000001b3u;
-}
-
 static bool field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
 {
 	uint64_t *digest = owner;
 
-	*digest = mix(mix(*digest, name, name_len), value, value_len);
+	*digest = fuzz_digest(fuzz_digest(*digest, name, name_len), value, value_len);
 	return true;
 }
 
 static size_t pick(size_t below)
 {
-	seed = seed * 6364136223846793005u + 1442695040888963407u;
-	return (size_t)(seed >> 33) % below;
+	return fuzz_pick(&seed, below);
 }
 
 /* A block in pieces that lie in memory of exactly their size. */

@@ -9,14 +9,7 @@
 #include <string.h>
 
 #include "http1.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
+#include "fuzz.h"
 
 enum split { WHOLE, BYTES, RANDOM };
 
@@ -35,18 +28,13 @@ struct run {
 
 static void note(struct run *r, const void *bytes, size_t len)
 {
-	const unsigned char *p = bytes;
-
-	while (len--)
-		r->digest = (r->digest ^ *p++) * 0x100000001b3u;
-	r->digest = (r->digest ^ 0xfff) * 0x100000001b3u;
+	r->digest = fuzz_digest(r->digest, bytes, len);
 	r->events++;
 }
 
 static size_t pick(struct run *r, size_t below)
 {
-	r->random = r->random * 6364136223846793005u + 1442695040888963407u;
-	return (size_t)(r->random >> 33) % below;
+	return fuzz_pick(&r->random, below);
 }
 
 static const char *const wanted[] = { "host", "traceparent", "tracestate", "baggage", "a", "x-request-id" };

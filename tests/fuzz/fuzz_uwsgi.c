@@ -8,14 +8,7 @@
 #include <string.h>
 
 #include "uwsgi.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
+#include "fuzz.h"
 
 struct run {
 	struct uwsgi h;
@@ -25,11 +18,7 @@ struct run {
 
 static void note(struct run *r, const void *bytes, size_t len)
 {
-	const unsigned char *p = bytes;
-
-	while (len--)
-		r->digest = (r->digest ^ *p++) * 0x100000001b3u;
-	r->digest = (r->digest ^ 0xfff) * 0x100000001b3u;
+	r->digest = fuzz_digest(r->digest, bytes, len);
 }
 
 static void pair(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
@@ -72,12 +61,11 @@ static struct run run(const uint8_t *data, size_t size, int split)
 
 	uwsgi_init(&r.h);
 	while (at < size) {
-		size_t len = size;
+		size_t len = size, random = 1 + fuzz_pick(&r.random, 40);
 		char *piece;
 
-		r.random = r.random * 6364136223846793005u + 1442695040888963407u;
 		if (split != 0)
-			len = split == 1 ? 1 : 1 + (size_t)(r.random >> 33) % 40;
+			len = split == 1 ? 1 : random;
 		if (len > size - at)
 			len = size - at;
 		piece = malloc(len);
