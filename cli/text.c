@@ -2,7 +2,6 @@
  * What traceshim prints comes from files and processes that others control: program names, ELF strings, status pages in
  * a folder that everybody may write to. So no foreign byte reaches the terminal or a JSON document but through
  * text_clean, which leaves printable UTF-8 only. Not for signal handlers; no memory but the caller's.
- * UTF-8 validity: RFC 3629 section 4.
  */
 #include "text.h"
 
@@ -13,26 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "utf8.h"
+
 /* Length of the printable UTF-8 character at `s` (1 to 4), or 0 when it must be escaped. */
 static size_t text_character(const unsigned char *s, size_t len)
 {
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
 	uint32_t code;
+	size_t n;
 
-	if (n == 1)
+	if (s[0] < 0x80)
 		return s[0] >= 0x20 && s[0] != 0x7f && s[0] != '\\';
-	if (n == 0 || n > len)
-		return 0;
-	code = s[0] & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3fu);
-	}
-	if (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) || code < 0xa0)
-		return 0;
-	return n;
+	n = utf8_character((const char *)s, len, &code);
+	return n && code >= 0xa0 ? n : 0;
 }
 
 /* Clean one character of `in` into `out` (at least 5 bytes); returns bytes taken, sets bytes made. */

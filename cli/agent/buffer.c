@@ -1,10 +1,11 @@
 /*
- * Grows by doubling. Escaping looks at one byte at a time through a table: what needs no escape, nearly everything, is copied
- * in runs. UTF-8 validity: RFC 3629 section 4.
+ * Grows by doubling. Escaping looks at one byte at a time: what needs no escape, nearly everything, is copied in runs.
  */
 #include "buffer.h"
 
 #include <stdlib.h>
+
+#include "../utf8.h"
 
 bool buffer_reserve(struct buffer *b, size_t more)
 {
@@ -59,24 +60,6 @@ void buffer_put_hex(struct buffer *b, const uint8_t *bytes, size_t len)
 	}
 }
 
-size_t buffer_utf8(const char *bytes, size_t len)
-{
-	const unsigned char *s = (const unsigned char *)bytes;
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = s[0] >= 0xf5 ? 0 : s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
-	uint32_t code;
-
-	if (n == 0 || n > len)
-		return 0;
-	code = s[0] & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3fu);
-	}
-	return code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ? 0 : n;
-}
-
 static void buffer_put_escape(struct buffer *b, unsigned char c)
 {
 	static const char digit[] = "0123456789abcdef";
@@ -98,13 +81,14 @@ void buffer_put_json(struct buffer *b, const char *bytes, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)bytes;
 	size_t from = 0, at = 0, n;
+	uint32_t code;
 
 	while (at < len) {
 		if (s[at] >= 0x20 && s[at] < 0x7f && s[at] != '"' && s[at] != '\\') {
 			at++;
 			continue;
 		}
-		n = s[at] >= 0x80 ? buffer_utf8(bytes + at, len - at) : 0;
+		n = s[at] >= 0x80 ? utf8_character(bytes + at, len - at, &code) : 0;
 		if (n) {
 			at += n;
 			continue;

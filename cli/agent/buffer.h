@@ -33,9 +33,6 @@ void buffer_put_number(struct buffer *b, uint64_t number);
 /* Lower-case hex. */
 void buffer_put_hex(struct buffer *b, const uint8_t *bytes, size_t len);
 
-/* Bytes of the UTF-8 character at `s`, which begins beyond ASCII; 0 when it is none. */
-size_t buffer_utf8(const char *s, size_t len);
-
 /* The inside of a JSON string: escaped, and what is no UTF-8 replaced by U+FFFD. */
 void buffer_put_json(struct buffer *b, const char *bytes, size_t len);
 

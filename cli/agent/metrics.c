@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "semconv.h"
+#include "../utf8.h"
 
 enum { METRICS_MAX = 2000, METRICS_SLOTS = 4096, METRICS_BUCKETS = 14, METRICS_TEXT = 160 };
 
@@ -73,11 +74,12 @@ static struct metrics_series *metrics_find(struct metrics *m, const struct metri
 static void metrics_copy(char *to, size_t room, const char *from, size_t len)
 {
 	size_t used = 0, n;
+	uint32_t code;
 
 	for (size_t at = 0; at < len; at += n) {
 		bool ascii = from[at] >= 0x20 && from[at] < 0x7f;
 
-		n = ascii ? 1 : (unsigned char)from[at] >= 0x80 ? buffer_utf8(from + at, len - at) : 0;
+		n = ascii ? 1 : (unsigned char)from[at] >= 0x80 ? utf8_character(from + at, len - at, &code) : 0;
 		if (used + (n ? n : 1) >= room)
 			break;
 		memcpy(to + used, n ? from + at : "?", n ? n : 1);

@@ -158,6 +158,7 @@ static void foreign_text_cannot_steer_a_terminal(void **state)
 	expect_clean("gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", 64, "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80");
 	expect_clean("\xc2\x9b", 64, "\\xc2\\x9b");
 	expect_clean("\xff\xc0\xaf\xed\xa0\x80\xe2\x82", 64, "\\xff\\xc0\\xaf\\xed\\xa0\\x80\\xe2\\x82");
+	expect_clean("\xf8\x90\x80\x80", 64, "\\xf8\\x90\\x80\\x80");
 	expect_clean("\\x1b", 64, "\\\\x1b");
 	expect_clean("abcdef", 4, "abc");
 	expect_clean("ab\033", 6, "ab");
