@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "protocol.h"
+
 static uint64_t span_of(const struct request *request)
 {
 	uint64_t id;
@@ -18,10 +20,15 @@ static uint64_t span_of(const struct request *request)
 }
 
 /* Locked. */
-static struct request *waiting(const struct conn *conn)
+static struct request *waiting(struct conn *conn)
 {
 	const struct exchange *ex = conn->mode == CONN_HTTP1 ? conn->first : NULL;
+	struct request *request;
 
+	/* Of many streams, the only one. */
+	if (conn->mode == CONN_PROTOCOL && conn->protocol->reads(conn, &request) == PROTOCOL_ONE && request != NULL &&
+	    request->multiplexed && request_state(request) == REQUEST_LIVE)
+		return request;
 	return ex != NULL && ex->request_headed && !ex->response_begun && request_state(ex->request) == REQUEST_LIVE ?
 	               ex->request :
 	               NULL;
@@ -35,7 +42,7 @@ bool contexts_mark(struct conn_handle handle, bool plain, struct context_mark *m
 	    !conn_lock_to_look(handle))
 		return false;
 	memset(mark, 0, sizeof(*mark));
-	request = handle.conn->depth == 1 ? waiting(handle.conn) : NULL;
+	request = handle.conn->depth <= 1 ? waiting(handle.conn) : NULL;
 	if (request != NULL) {
 		mark->conn = handle;
 		mark->span = span_of(request);

@@ -27,7 +27,7 @@ struct context_mark {
 
 /*
  * The one request on this connection that waits for its answer and has its whole head: *mark names it; else nobody, as where it is
- * not HTTP/1 that is spoken. false: not a connection that is served, or somebody else is at it: nothing can be said. Takes the
+ * not HTTP that is spoken, or where one of HTTP/2 ended by what was read. false: not a connection that is served, or somebody else is at it: nothing can be said. Takes the
  * connection's lock for a look.
  * `plain`: what was read is a TLS session's plain text; other bytes of such a connection are none.
  */

@@ -204,6 +204,7 @@ static struct request *received(struct conn *conn, const char *in, size_t len)
 		return NULL;
 	current_multiplexes();
 	note_only(conn, c);
+	c->mixed = before + c->begun > 1;
 	/*
 	 * One request was in hand, or has come now, and nothing else was to be done: else the program may be at the end of one
 	 * while another one is the only one left. Of several, a frame of one says nothing: nginx goes on with whichever has room in
@@ -476,7 +477,7 @@ static enum protocol_whose writes_calls(struct conn *conn, const struct iovec *i
 static enum protocol_whose reads(struct conn *conn, struct request **request)
 {
 	struct http2_conn *c = http2_of(conn);
-	struct http2_stream *only = http2_only_unanswered(c);
+	struct http2_stream *only = c->mixed ? NULL : http2_only_unanswered(c);
 
 	if (only == NULL)
 		return c->unanswered > 0 || c->untracked ? PROTOCOL_SEVERAL : PROTOCOL_NOBODY;

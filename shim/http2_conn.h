@@ -67,6 +67,7 @@ struct http2_conn {
 		last; /* whose head was completed last, or got a name, while it is not closed: most likely the only one */
 	uint32_t begun;   /* requests whose heads were completed by the bytes at hand */
 	uint32_t refused; /* the stream that could not be followed */
+	bool mixed;       /* served: several were in hand, or came, when bytes came last */
 	bool untracked;   /* there were more streams than are followed: nobody can say who is the only one */
 	bool inserts;     /* heads that are sent are remembered for an insertion */
 	int32_t writer;   /* calls: the thread that has sent them all so far; 0: none yet */

@@ -45,7 +45,7 @@ struct protocol {
 	/* Before they are sent; count 0 or no bytes: not seen. *request: the one, borrowed; may be NULL: it has none. Changes nothing. */
 	enum protocol_whose (*writes)(struct conn *conn, const struct iovec *iov, int count, struct request **request);
 
-	/* Outgoing: who waits for an answer on it? *request: the one, borrowed. */
+	/* Outgoing: who waits for an answer on it? Served: whose answer is still due? *request: the one, borrowed; may be NULL. */
 	enum protocol_whose (*reads)(struct conn *conn, struct request **request);
 
 	/*

@@ -183,6 +183,23 @@ right_ids() {
     right_ids "$tmp/apache.log"
 }
 
+@test "asyncio, plain and inside TLS: a task for the only stream in hand has its id, until it answers; of many at a time none another's" {
+    for how in '' --tls; do
+        rm -f "$tmp/tasks.log"
+        port=$(free_port)
+        serve tasks "$port" /usr/bin/python3 "$apps/http2/tasks.py" "$port" ${how:+"$tmp/both.pem"}
+        client "$port" / --requests 100 --streams 1 --connections 4 $how
+        right_ids "$tmp/tasks.log"
+        [ "$right" -ge 195 ]
+        [ "$(jq -s '[.[] | select((.message | startswith("answered")) and .trace_id != null)] | length' "$tmp/tasks.log")" -eq 0 ]
+        client "$port" / --requests 200 --streams 10 --connections 2 $how
+        client "$port" / --requests 100 --streams 2 --connections 3 $how
+        right_ids "$tmp/tasks.log"
+        undegraded
+        stop "$pid"
+    done
+}
+
 @test "an upgrade to HTTP/2: both sides go on with what is asked behind it" {
     apache_serves
     env "${settings[@]}" LD_PRELOAD="$object" TRACEPARENT="$parent" nghttp -nu "http://127.0.0.1:$port/small.txt" \

@@ -6,6 +6,7 @@
 
 #include "core_fixture.h"
 
+#include "contexts.h"
 #include "http2_conn.h"
 #include "tls_fake.h"
 
@@ -798,6 +799,49 @@ CORE_TEST(a_request_that_ends_as_another_comes_leaves_nobody_known)
 	core_close(fd);
 }
 
+/* Does a context that was marked behind the last read name this trace now? */
+static bool names(const struct context_mark *mark, const char *trace)
+{
+	struct request *request = contexts_request(mark);
+	bool is = request != NULL &&
+	          request->ctx.trace_id[0] == (uint8_t)strtoul((char[3]){ trace[0], trace[1] }, NULL, 16);
+
+	request_unref(request);
+	return is;
+}
+
+CORE_TEST(an_async_context_names_the_only_request_in_hand)
+{
+	static struct bytes b;
+	struct context_mark first, second, third;
+	int fd = accept_http2();
+
+	CHECK(contexts_mark(conn_find(fd), false, &first) && first.kind == CONTEXT_NOBODY);
+	ask(fd, 1, END_STREAM, PARENT);
+	CHECK(contexts_mark(conn_find(fd), false, &first));
+	CHECK(names(&first, CORE_TRACE));
+	ask(fd, 3, END_STREAM, OTHER_PARENT);
+	CHECK(contexts_mark(conn_find(fd), false, &second));
+	CHECK(second.kind == CONTEXT_NOBODY);
+	CHECK(contexts_request(&first) == NULL && contexts_request(&second) == NULL);
+	answer(fd, 1, END_STREAM);
+	CHECK(contexts_request(&first) == NULL);
+	answer(fd, 3, 0); /* its head only: the answer has begun */
+	CHECK(contexts_request(&second) == NULL);
+	b.len = 0;
+	add_frame(&b, HTTP2_FRAME_RST_STREAM, 0, 3, "\0\0\0\10", 4);
+	add_request_of(&b, 5, END_STREAM, PARENT);
+	core_receive(fd, b.at, b.len);
+	CHECK(contexts_mark(conn_find(fd), false, &third));
+	CHECK(third.kind == CONTEXT_NOBODY); /* what is thrown away there is another one's */
+	answer(fd, 5, END_STREAM);
+	ask(fd, 7, END_STREAM, OTHER_PARENT);
+	CHECK(contexts_mark(conn_find(fd), false, &third));
+	CHECK(names(&third, CORE_OTHER_TRACE) && contexts_request(&first) == NULL);
+	core_close(fd);
+	CHECK(contexts_request(&third) == NULL);
+}
+
 CORE_TEST(a_thread_that_reads_for_others_works_for_nobody)
 {
 	static struct bytes b;
@@ -1163,6 +1207,7 @@ int main(void)
 		cmocka_unit_test(a_stream_is_a_request_with_the_callers_trace),
 		cmocka_unit_test(of_two_requests_in_hand_nobody_knows_which_one_it_is),
 		cmocka_unit_test(a_request_that_ends_as_another_comes_leaves_nobody_known),
+		cmocka_unit_test(an_async_context_names_the_only_request_in_hand),
 		cmocka_unit_test(a_thread_that_reads_for_others_works_for_nobody),
 		cmocka_unit_test(in_an_inline_loop_a_frame_of_one_stream_says_nothing_of_several_in_hand),
 		cmocka_unit_test(in_an_inline_loop_what_is_sent_of_one_stream_says_nothing_of_several_in_hand),
