@@ -219,13 +219,28 @@ static const struct openssl *of(const void *object)
 	return __builtin_expect(library != NULL, 1) ? library : find(object);
 }
 
-/* The same, only where it is the library that was met last, as there is one mostly; else NULL. */
-static inline __attribute__((always_inline)) const struct openssl *usual_of(const struct ssl_st *ssl)
+/*
+ * Is it known which library made the session, which is the one in t->made_by? The word is the pointer to its methods: who has it was made by
+ * that library, whatever had the address before.
+ */
+static inline __attribute__((always_inline)) bool is_known(const struct tls *t, const struct ssl_st *ssl)
 {
-	const struct openssl *library = __atomic_load_n(&libraries, __ATOMIC_ACQUIRE);
-	const void *const *words = (const void *const *)(const void *)ssl;
+	return ((const void *const *)(const void *)ssl)[1] == t->word;
+}
 
-	return library != NULL && lookup_is_in(&library->object, words[1]) ? library : NULL;
+static inline __attribute__((always_inline)) const struct openssl *maker(const struct tls *t)
+{
+	return t->made_by;
+}
+
+static void remember(struct tls *t, const struct openssl *library)
+{
+	const void *word = ((const void *const *)t->key)[1];
+
+	if (lookup_is_in(&library->object, word)) {
+		t->made_by = library;
+		t->word = word;
+	}
 }
 
 bool openssl_has(const void *function)
@@ -411,6 +426,7 @@ static __attribute__((noinline)) int receive_some(struct ssl_st *ssl, void *buf,
 	real = (__typeof__(&SSL_read))library->function[at];
 	if (len < 0 || !tls_receive_begin(&call, ssl, &library->core))
 		return real(ssl, buf, len);
+	remember(call.session, library);
 	n = real(ssl, buf, len);
 	tls_receive_end(&call, buf, (size_t)len, n, at == AT_SSL_peek);
 	return n;
@@ -424,12 +440,11 @@ static __attribute__((noinline)) long received_nothing(struct tls *t, long recei
 EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
 {
 	struct tls *t = tls_find_usual(ssl);
-	const struct openssl *library = t != NULL ? usual_of(ssl) : NULL;
 
-	if (library == NULL || len <= 0)
+	if (t == NULL || !is_known(t, ssl) || len <= 0)
 		return receive_some(ssl, buf, len, AT_SSL_read);
 	tls_receive_begin_usual(t);
-	return (int)tls_receive_end_usual(t, buf, OF(library, SSL_read)(ssl, buf, len), received_nothing);
+	return (int)tls_receive_end_usual(t, buf, OF(maker(t), SSL_read)(ssl, buf, len), received_nothing);
 }
 
 EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
@@ -437,19 +452,24 @@ EXPORT int SSL_peek(struct ssl_st *ssl, void *buf, int len)
 	return receive_some(ssl, buf, len, AT_SSL_peek);
 }
 
-/* Those that say 1 or 0, and tell the bytes besides. */
-static int receive(struct ssl_st *ssl, const struct openssl *library,
-                   int (*real)(struct ssl_st *, void *, size_t, size_t *), void *buf, size_t len, size_t *done,
-                   bool peek, const void *caller)
+/* Those that say 1 or 0, and tell the bytes besides; all of SSL_read_ex' type. */
+static __attribute__((noinline)) int receive_some_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done,
+                                                     enum function at, const void *caller)
 {
+	const struct openssl *library = of(ssl);
+	__typeof__(&SSL_read_ex) real;
 	struct tls_call call;
 	int result;
 
+	if (library == NULL)
+		return 0;
+	real = (__typeof__(&SSL_read_ex))library->function[at];
 	if (!tls_receive_begin(&call, ssl, &library->core))
 		return real(ssl, buf, len, done);
+	remember(call.session, library);
 	tls_keep_quiet(); /* early data is read by SSL_read_ex */
 	result = real(ssl, buf, len, done);
-	tls_receive_end(&call, buf, len, result > 0 ? (long)*done : 0, peek);
+	tls_receive_end(&call, buf, len, result > 0 ? (long)*done : 0, at == AT_SSL_peek_ex);
 	if (__builtin_expect(python_watched, 0) && result > 0 && caller != NULL && call.receive.handle.conn != NULL)
 		python_received_inside(call.receive.handle, OF(library, SSL_get_rbio)(ssl), caller);
 	return result;
@@ -457,26 +477,17 @@ static int receive(struct ssl_st *ssl, const struct openssl *library,
 
 EXPORT int SSL_read_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? 0 :
-	                         receive(ssl, library, OF(library, SSL_read_ex), buf, len, done, false,
-	                                 __builtin_return_address(0));
+	return receive_some_ex(ssl, buf, len, done, AT_SSL_read_ex, __builtin_return_address(0));
 }
 
 EXPORT int SSL_peek_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? 0 : receive(ssl, library, OF(library, SSL_peek_ex), buf, len, done, true, NULL);
+	return receive_some_ex(ssl, buf, len, done, AT_SSL_peek_ex, NULL);
 }
 
 EXPORT int SSL_read_early_data(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? 0 :
-	                         receive(ssl, library, OF(library, SSL_read_early_data), buf, len, done, false, NULL);
+	return receive_some_ex(ssl, buf, len, done, AT_SSL_read_early_data, NULL);
 }
 
 /* ---- writing ---- */
@@ -520,14 +531,13 @@ static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const vo
 EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
 {
 	struct tls *t = tls_find_usual(ssl);
-	const struct openssl *library = t != NULL ? usual_of(ssl) : NULL;
 	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)len }, v;
 	struct io_send io;
 	int n;
 
-	if (library == NULL || len <= 0 || !tls_answer_begin(t, &io, &iov, &v))
+	if (t == NULL || !is_known(t, ssl) || len <= 0 || !tls_answer_begin(t, &io, &iov, &v))
 		return send_otherwise(ssl, buf, len, NULL, NULL);
-	n = OF(library, SSL_write)(ssl, v.iov_base, (int)v.iov_len);
+	n = OF(maker(t), SSL_write)(ssl, v.iov_base, (int)v.iov_len);
 	return n == (int)v.iov_len ? (int)tls_answer_end(&io, n) : send_otherwise(ssl, NULL, n, &io, &v);
 }
 

@@ -58,7 +58,7 @@ CONN_UNLOCKED_LOOK static void before_served_read(struct conn *conn, int fd)
 	 * Inside TLS an answer is through for us when the library has it, and Apache's has it before Apache looks for the next
 	 * request, and logs: a look by the thread that answered this connection's last request, which cannot wait, is no wait.
 	 */
-	if (conn_tls(conn) != NULL && !conn_is_blocking(conn, fd) && current_has_answered(conn->answered))
+	if (conn_tls(conn) != NULL && current_has_answered(conn->answered) && !conn_is_blocking(conn, fd))
 		return;
 	/*
 	 * More of the request at hand (its body) is no wait for new work; nor is a look for the next request that finds none

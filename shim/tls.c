@@ -87,6 +87,7 @@ static struct tls *enter(void *key)
 	}
 	t->fd = -1;
 	t->key = key;
+	t->word = t; /* none of a session's */
 	t->next = __atomic_load_n(head, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(head, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		;

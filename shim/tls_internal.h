@@ -14,14 +14,17 @@ enum tls_tie {
 
 /* What each call looks at comes first, in one line of the cache. */
 struct tls {
-	struct tls *next; /* in its chain, for good */
-	void *key;        /* the library's session; NULL: free; atomic */
+	void *key; /* the library's session; NULL: free; atomic */
 	struct conn_handle handle;
 	int fd; /* tied: the descriptor; else -1 */
 	uint8_t tie;
-	bool stuck;      /* the library is in the midst of bytes of the program's: they come again, and as they are */
-	bool busy;       /* that, or of a write that is not through yet */
-	uint32_t shared; /* how many hold it besides the first one; atomic */
+	bool stuck; /* the library is in the midst of bytes of the program's: they come again, and as they are */
+	bool busy;  /* that, or of a write that is not through yet */
+	/* The hook's own, for any session with this key: which library made it, if it has this word. */
+	const void *word, *made_by;
+	struct tls *next; /* in its chain, for good */
+	uint32_t shared;  /* how many hold it besides the first one; atomic */
+
 	struct tls_cork cork;
 
 	/*
@@ -42,8 +45,8 @@ extern struct tls *tls_chains[TLS_CHAINS];
 
 static inline __attribute__((always_inline)) struct tls **tls_chain_of(const void *key)
 {
-	/* Fibonacci hashing (D. E. Knuth, TAOCP 3, 6.4): sessions lie at regular distances. */
-	return &tls_chains[(uint64_t)(uintptr_t)key * 0x9e3779b97f4a7c15u >> 52 & (TLS_CHAINS - 1)];
+	/* Neighbours have neighbouring chains, so few lines of the cache; what lies at large distances differs in the higher bits. */
+	return &tls_chains[((uintptr_t)key ^ (uintptr_t)key >> 12) >> 12 & (TLS_CHAINS - 1)];
 }
 
 static inline __attribute__((always_inline)) struct tls *tls_find(const void *key)
