@@ -233,6 +233,24 @@ LAYOUT_START static void describe(const char *program)
 	                  kept != NULL ? kept : "", config.service.len > 0 ? config.service.text : "");
 }
 
+/*
+ * Of PHP only its own server is known to run each handler to its end (option -S): a script may be an event loop that queues what is to be
+ * done. Arguments lie behind each other, and the environment behind them.
+ */
+LAYOUT_START static bool is_php_script(const char *program)
+{
+	const char *at = program, *end = environ != NULL ? environ[0] : NULL;
+
+	if (strncmp(program, "php", 3) != 0)
+		return false;
+	while (at < end) {
+		at += strlen(at) + 1;
+		if (strncmp(at, "-S", 2) == 0)
+			return false;
+	}
+	return true;
+}
+
 /* glibc hands main's arguments to a constructor; with another libc they are anything. */
 __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, char **argv)
 {
@@ -246,7 +264,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 	if (config.enabled && strcmp(program, "traceshim") != 0 && !another_is_first()) {
 		logfiles_init();
 		unbuffer_python();
-		current_init(program, find_runtime);
+		current_init(is_php_script(program) ? "" : program, find_runtime);
 		current_watch_threads(io_end_thread);
 		if (Py_Initialize != NULL)
 			python_init();

@@ -37,6 +37,15 @@ teardown() {
     undegraded
 }
 
+@test "a script that is an event loop is never wrong" {
+    serve guest "$port" php "$apps/php/loop.php" "$port"
+    burst "$url" --requests 100 --connections 1 --numbered
+    burst "$url" --first 101 --requests 900 --connections 24 --numbered
+    count "$tmp/guest.log" --requests 1000 --lines 2 --none any
+    counted requests 1000
+    undegraded
+}
+
 @test "streams and the curl extension send the trace on" {
     start_upstream
     settings+=(UP="$up")
