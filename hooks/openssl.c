@@ -321,24 +321,25 @@ EXPORT int SSL_clear(struct ssl_st *ssl)
 	return OF(library, SSL_clear)(ssl);
 }
 
-EXPORT int SSL_set_fd(struct ssl_st *ssl, int fd)
+/* SSL_set_fd, or SSL_set_rfd, which is of the same type. */
+static int give_descriptor(struct ssl_st *ssl, int fd, enum function at)
 {
 	const struct openssl *library = of(ssl);
-	int result = library != NULL ? OF(library, SSL_set_fd)(ssl, fd) : 0;
+	int result = library != NULL ? ((__typeof__(&SSL_set_fd))library->function[at])(ssl, fd) : 0;
 
 	if (result == 1)
 		tls_rebound(ssl, fd);
 	return result;
 }
 
+EXPORT int SSL_set_fd(struct ssl_st *ssl, int fd)
+{
+	return give_descriptor(ssl, fd, AT_SSL_set_fd);
+}
+
 EXPORT int SSL_set_rfd(struct ssl_st *ssl, int fd)
 {
-	const struct openssl *library = of(ssl);
-	int result = library != NULL ? OF(library, SSL_set_rfd)(ssl, fd) : 0;
-
-	if (result == 1)
-		tls_rebound(ssl, fd);
-	return result;
+	return give_descriptor(ssl, fd, AT_SSL_set_rfd);
 }
 
 static void rebound(struct ssl_st *ssl, const struct openssl *library)
@@ -368,13 +369,18 @@ EXPORT void SSL_set0_rbio(struct ssl_st *ssl, struct bio_st *rbio)
 	rebound(ssl, library);
 }
 
-static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*real)(struct ssl_st *),
-                       enum conn_role as)
+/* SSL_do_handshake, or another one of its type. */
+static int shake_hands(struct ssl_st *ssl, enum function at, enum conn_role as)
 {
+	const struct openssl *library = of(ssl);
 	struct tls_call call;
-	bool ours = tls_begin(&call, ssl, &library->core, as);
-	int result = real(ssl);
+	bool ours;
+	int result;
 
+	if (library == NULL)
+		return -1;
+	ours = tls_begin(&call, ssl, &library->core, as);
+	result = ((__typeof__(&SSL_do_handshake))library->function[at])(ssl);
 	if (ours)
 		tls_end(&call, as);
 	return result;
@@ -382,33 +388,23 @@ static int shake_hands(struct ssl_st *ssl, const struct openssl *library, int (*
 
 EXPORT int SSL_accept(struct ssl_st *ssl)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_accept), CONN_SERVED);
+	return shake_hands(ssl, AT_SSL_accept, CONN_SERVED);
 }
 
 EXPORT int SSL_connect(struct ssl_st *ssl)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_connect), CONN_OUTGOING);
+	return shake_hands(ssl, AT_SSL_connect, CONN_OUTGOING);
 }
 
 EXPORT int SSL_do_handshake(struct ssl_st *ssl)
 {
-	const struct openssl *library = of(ssl);
-
-	return library == NULL ? -1 : shake_hands(ssl, library, OF(library, SSL_do_handshake), CONN_UNDECIDED);
+	return shake_hands(ssl, AT_SSL_do_handshake, CONN_UNDECIDED);
 }
 
 EXPORT int SSL_shutdown(struct ssl_st *ssl)
 {
-	const struct openssl *library = of(ssl);
-
-	if (library == NULL)
-		return -1;
 	tls_shut(ssl);
-	return shake_hands(ssl, library, OF(library, SSL_shutdown), CONN_UNDECIDED);
+	return shake_hands(ssl, AT_SSL_shutdown, CONN_UNDECIDED);
 }
 
 /* ---- reading ---- */
