@@ -12,15 +12,11 @@
  * What cannot be known is not recorded: exchanges of connections that stopped being readable, calls whose requester is
  * unknown, and what is not answered in a process that has forked since: its child may have it in hand.
  *
- * Memory: a page an exchange, one of which each thread keeps; 112 bytes a connection that had one. Callers: whoever has
- * the connection's lock, signal handlers included.
- *
- * long: one life, from the clock at its beginning to the entry that is left of it.
+ * Memory: a page an exchange, one of which each thread keeps. Callers: whoever has the connection's lock, signal handlers included.
  */
 #include "span_internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
 #include "config.h"
@@ -38,22 +34,7 @@ _Static_assert(AREA_ROOM >= LINE_ROOM + 2u * RING_TEXT_LIMIT, "room for a reques
 _Static_assert(RING_METHOD_GET == HTTP1_GET + 1 && RING_METHOD_PATCH == HTTP1_PATCH + 1, "the same order of methods");
 _Static_assert(TRACE_FLAG_SAMPLED == RING_FLAG_SAMPLED && TRACE_FLAG_RANDOM == RING_FLAG_RANDOM, "the same flags");
 
-/* What spans know of a connection. */
-struct span_conn {
-	uint32_t pool_word;
-	uint8_t peer_known; /* 0 not asked, 1 there is none to show, 2 it is here */
-	bool peer_v6;
-	bool was_injected;
-	uint8_t fault; /* enum ring_span_error: what became of the connection */
-	uint16_t peer_port;
-	uint8_t peer[16];
-	uint64_t due_ns; /* outgoing: before the first byte of the call that is being sent */
-	struct span_ids injected;
-	struct span *raw;
-};
-
 POOL(spans, SPAN_ROOM, 8);
-POOL(span_conns, sizeof(struct span_conn), 32);
 
 static uint32_t forks; /* atomic */
 
@@ -111,67 +92,6 @@ static void forget(struct exchange *ex)
 {
 	span_free(ex->span);
 	ex->span = NULL;
-}
-
-static __attribute__((cold)) void ask_peer(struct span_conn *known, int fd)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} addr;
-	socklen_t len = sizeof(addr);
-
-	if (os_peer(fd, &addr.any, &len) != 0)
-		return; /* not connected yet: asked again */
-	known->peer_known = addr.any.sa_family == AF_INET || addr.any.sa_family == AF_INET6 ? 2 : 1;
-	if (addr.any.sa_family == AF_INET) {
-		memcpy(known->peer, &addr.v4.sin_addr, 4);
-		known->peer_port = ntohs(addr.v4.sin_port);
-	} else if (addr.any.sa_family == AF_INET6) {
-		static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-		memcpy(known->peer, &addr.v6.sin6_addr, 16);
-		known->peer_port = ntohs(addr.v6.sin6_port);
-		known->peer_v6 = memcmp(known->peer, mapped, sizeof(mapped)) != 0;
-		if (!known->peer_v6) { /* IPv4 on a socket for both */
-			memmove(known->peer, known->peer + 12, 4);
-			memset(known->peer + 4, 0, 12);
-		}
-	}
-}
-
-bool span_ask_peer(struct span_peer *peer, int fd)
-{
-	struct span_conn known = { 0 };
-
-	ask_peer(&known, fd);
-	*peer = (struct span_peer){ known.peer_known == 2, known.peer_v6, known.peer_port, { 0 } };
-	memcpy(peer->address, known.peer, sizeof(peer->address));
-	return known.peer_known != 0;
-}
-
-bool span_know_conn(struct conn *conn, int fd)
-{
-	if (conn->spans == NULL) {
-		conn->spans = pool_take(&span_conns);
-		if (conn->spans == NULL) {
-			counters_count_seldom(no_memory_skipped);
-			return false;
-		}
-		memset(conn->spans, 0, sizeof(*conn->spans));
-	}
-	if (conn->spans->peer_known == 0)
-		ask_peer(conn->spans, fd);
-	return true;
-}
-
-void span_forget_conn(struct conn *conn)
-{
-	if (conn->spans->raw != NULL)
-		span_free(conn->spans->raw);
-	pool_give(&span_conns, conn->spans);
-	conn->spans = NULL;
 }
 
 void span_begin_served(struct exchange *ex)

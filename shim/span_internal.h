@@ -1,5 +1,6 @@
 /*
- * Shared by the files of the module span only: span.c (the life of a span), span_text.c (what it takes of a head).
+ * Shared by the files of the module span only: span.c (the life of a span), span_text.c (what it takes of a head), span_conn.c (what is
+ * known of its connection).
  */
 #ifndef TRACESHIM_SPAN_INTERNAL_H
 #define TRACESHIM_SPAN_INTERNAL_H
@@ -41,6 +42,20 @@ struct span {
 	uint16_t at[RING_TEXT_COUNT];
 	struct ring_span record;
 	char area[]; /* right behind the record, as its texts are in the ring */
+};
+
+/* What spans know of a connection. */
+struct span_conn {
+	uint32_t pool_word;
+	uint8_t peer_known; /* 0 not asked, 1 there is none to show, 2 it is here */
+	bool peer_v6;
+	bool was_injected;
+	uint8_t fault; /* enum ring_span_error: what became of the connection */
+	uint16_t peer_port;
+	uint8_t peer[16];
+	uint64_t due_ns; /* outgoing: before the first byte of the call that is being sent */
+	struct span_ids injected;
+	struct span *raw;
 };
 
 #define AREA_ROOM (SPAN_ROOM - (uint32_t)offsetof(struct span, area))
