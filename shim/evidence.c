@@ -1,6 +1,5 @@
 /*
- * Evidence for hand-offs: which request does a worker take out of a queue? long: one life of a job and its site, of which each part
- * rests on the others.
+ * Evidence for hand-offs: which request does a worker take out of a queue?
  *
  * A reader thread puts jobs into a queue, guarded by a mutex and a condition; a worker takes one out, unlocks, and works for its
  * request: it logs, calls others, and in the end writes the response. Nothing but the last of these says whose it was, and too
@@ -53,37 +52,15 @@
 #include "status_page.h"
 
 #define SITES 64u        /* a program has a few queues; where it puts jobs in counts too */
-#define PATHS 64u        /* of a site; unoptimized programs have copies of a pointer all over their frames */
 #define CANDIDATES 4096u /* small numbers are everywhere */
 #define CALLS 4u         /* of a path, by which an unlock is reached */
 #define FAMILIAR 4u      /* responses before it is worth exploring */
 #define EXPLORATIONS 12u /* that came to nothing, before a site is given up */
 #define ATTEMPTS 96u     /* of exploring, with those whose job got no response */
 #define REFINING 64u     /* jobs that strike off ways one by one, before all that are left are asked together */
-#define PROVEN 1024u     /* what is wrong once in a hundred jobs gets through once in thirty thousand times */
-#define LEVELS 16u       /* up to 65,535 that wait */
-#define LEVEL_PROOFS 64u
-#define STRIKE 16u /* a job whose response somebody else began, against one with */
+#define STRIKE 16u       /* a job whose response somebody else began, against one with */
 #define STRIKES_MAX 1024u
 #define FRAME_MAX 262144u /* what may lie between two frame pointers */
-
-enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
-
-struct site {
-	uint64_t key; /* 0: free; atomic */
-	uint8_t state;
-	bool waits;       /* a thread has waited, and come out here: jobs are taken */
-	uint8_t familiar; /* atomic */
-	uint8_t explorations, attempts;
-	uint8_t refining; /* jobs still to come; atomic */
-	uint16_t paths;
-	uint32_t strikes;
-	uint32_t changes;      /* of the paths; odd: they change just now; atomic */
-	uint32_t good[LEVELS]; /* jobs that were as expected, by how many waited */
-	struct claim claim;
-	struct path path[PATHS];
-	uint64_t request[PATHS]; /* where they led, in the job that is learned from */
-};
 
 struct table {
 	struct site site[SITES];
@@ -135,48 +112,6 @@ static struct episode *episode_of_thread(void)
 }
 
 /* ---- sites ---- */
-
-static enum site_state state_of(const struct site *site)
-{
-	return (enum site_state)__atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
-}
-
-/* What another thread switches off meanwhile stays so. */
-static void set_state(struct site *site, enum site_state state)
-{
-	uint8_t seen = (uint8_t)state_of(site);
-
-	while (seen != SITE_OFF &&
-	       !__atomic_compare_exchange_n(&site->state, &seen, (uint8_t)state, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
-		;
-}
-
-/*
- * The levels below this one are trusted. Jobs of a busier process say more; one that was alone says nothing of when it is not.
- * Summed up anew for each job: what is kept beside the counts could outlive them, where a thread writes it late.
- */
-static unsigned trusted_below(const struct site *site)
-{
-	uint32_t sum = 0;
-	unsigned level, trusted = 0;
-
-	for (level = LEVELS; level-- > 1;) {
-		sum += __atomic_load_n(&site->good[level], __ATOMIC_RELAXED);
-		if (trusted == 0 && sum >= LEVEL_PROOFS)
-			trusted = level + 1;
-	}
-	if (sum < PROVEN)
-		trusted = sum + __atomic_load_n(&site->good[0], __ATOMIC_RELAXED) >= PROVEN;
-	return trusted;
-}
-
-/* For good. One that was trusted is worth to be told of. */
-static void switch_off(struct site *site)
-{
-	if (__atomic_exchange_n(&site->state, (uint8_t)SITE_OFF, __ATOMIC_ACQ_REL) == SITE_TESTED &&
-	    trusted_below(site) > 0)
-		evidence_core.count(STATUS_handoffs_switched_off);
-}
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
@@ -231,41 +166,22 @@ static unsigned level_now(void)
 	return waiting < 2 ? 0 : 31 - (unsigned)__builtin_clz(waiting > 65535 ? 65535 : waiting);
 }
 
-static void forget_proofs(struct site *site)
-{
-	unsigned level;
-
-	for (level = 0; level < LEVELS; level++)
-		__atomic_store_n(&site->good[level], 0, __ATOMIC_RELAXED);
-}
-
-static void was_good(struct site *site, unsigned level)
-{
-	uint32_t good = __atomic_add_fetch(&site->good[level], 1, __ATOMIC_RELAXED);
-	uint32_t strikes = __atomic_load_n(&site->strikes, __ATOMIC_RELAXED);
-
-	if (good > UINT32_MAX / LEVELS / 2) /* the sum of all is taken */
-		__atomic_store_n(&site->good[level], good / 2, __ATOMIC_RELAXED);
-	if (strikes > 0)
-		__atomic_store_n(&site->strikes, strikes - 1, __ATOMIC_RELAXED);
-}
-
 /* ---- a job is taken ---- */
 
 /* Nothing was found in what a response confirmed. */
 static void explored_in_vain(struct site *site)
 {
-	forget_proofs(site);
+	site_forget_proofs(site);
 	if (++site->explorations >= EXPLORATIONS)
-		switch_off(site);
+		site_switch_off(site);
 	else
-		set_state(site, SITE_EXPLORED);
+		site_set_state(site, SITE_EXPLORED);
 }
 
 static void begin_exploring(struct episode *me, struct site *site, const struct words *words)
 {
 	if (site->attempts >= ATTEMPTS) {
-		switch_off(site);
+		site_switch_off(site);
 		return;
 	}
 	if (!claim_take(&table->exploring))
@@ -287,37 +203,12 @@ static void begin_refining(struct episode *me, struct site *site, const struct w
 }
 
 /*
- * Whoever has the claim changes the paths while others follow them: these ask before and afterwards, and what they have found in
- * between is worth nothing. A path that is skipped would be one that cannot disagree.
- */
-static void begin_change(struct site *site)
-{
-	(void)__atomic_add_fetch(&site->changes, 1, __ATOMIC_SEQ_CST);
-}
-
-static void end_change(struct site *site)
-{
-	(void)__atomic_add_fetch(&site->changes, 1, __ATOMIC_RELEASE);
-}
-
-static uint32_t changes_before(const struct site *site)
-{
-	return __atomic_load_n(&site->changes, __ATOMIC_ACQUIRE);
-}
-
-/* By an exchange: what was loaded before it is not loaded behind it. */
-static bool has_changed(struct site *site, uint32_t before)
-{
-	return before % 2 != 0 || __atomic_fetch_or(&site->changes, 0, __ATOMIC_ACQ_REL) != before;
-}
-
-/*
  * The one descriptor that all ways lead to, or -1. Noted as live is where the number lies, and what led there as far as it is this job's
  * alone, which shows only while others wait: `others`, that was so often enough.
  */
 static int agreed(struct site *site, const struct words *words, bool others, struct paths_read *read, struct live *live)
 {
-	uint32_t before = changes_before(site);
+	uint32_t before = site_changes(site);
 	int fd = -1, other;
 	unsigned i, back;
 
@@ -336,7 +227,7 @@ static int agreed(struct site *site, const struct words *words, bool others, str
 				live_add(live, read->pointer[back]);
 	}
 	live_add_number(live, fd);
-	return has_changed(site, before) ? -1 : fd;
+	return site_has_changed(site, before) ? -1 : fd;
 }
 
 /* Does another request that waits lead over the same pointers? Returns whether that was not known yet. */
@@ -371,14 +262,14 @@ static struct request *take_request(struct site *site, int fd, uint64_t id)
 	struct request *request;
 
 	if (!evidence_core.take(fd, id, (uint8_t)(1 + (site - table->site)), &request))
-		switch_off(site);
+		site_switch_off(site);
 	return request;
 }
 
 static void ask(struct episode *me, struct site *site, const struct words *words)
 {
 	struct paths_read read = { .count = 0 };
-	unsigned trusted = trusted_below(site);
+	unsigned trusted = site_trusted_below(site);
 	bool others = trusted > 1;
 	int fd = agreed(site, words, others, &read, &me->live);
 	struct request *request;
@@ -390,7 +281,7 @@ static void ask(struct episode *me, struct site *site, const struct words *words
 		return;
 	id = evidence_core.request_at(fd);
 	if (id == HANDOFF_IDLE)
-		switch_off(site);
+		site_switch_off(site);
 	if (id <= HANDOFF_UNSURE || (request = take_request(site, fd, id)) == NULL)
 		return;
 	me->named = id;
@@ -427,7 +318,7 @@ static bool end_episode(struct episode *me)
 		return false;
 	if (evidence_core.request_at(me->fd) == me->named ||
 	    __atomic_add_fetch(&site->strikes, STRIKE, __ATOMIC_RELAXED) > STRIKES_MAX)
-		switch_off(site);
+		site_switch_off(site);
 	return true;
 }
 
@@ -467,14 +358,14 @@ void evidence_unlocked(const void *queue, uintptr_t at, const uintptr_t *word, u
 	    !__atomic_load_n(&site->waits, __ATOMIC_RELAXED))
 		return;
 	me->loose = end_episode(me);
-	if (!evidence_core.begin_job() || site == NULL || state_of(site) == SITE_OFF)
+	if (!evidence_core.begin_job() || site == NULL || site_state(site) == SITE_OFF)
 		return;
 	*me = (struct episode){ .site = site, .loose = me->loose, .level = (uint8_t)level_now() };
-	if (state_of(site) == SITE_EXPLORED)
+	if (site_state(site) == SITE_EXPLORED)
 		begin_exploring(me, site, &words);
-	else if (state_of(site) == SITE_TESTED && __atomic_load_n(&site->refining, __ATOMIC_RELAXED) > 0)
+	else if (site_state(site) == SITE_TESTED && __atomic_load_n(&site->refining, __ATOMIC_RELAXED) > 0)
 		begin_refining(me, site, &words);
-	else if (state_of(site) == SITE_TESTED)
+	else if (site_state(site) == SITE_TESTED)
 		ask(me, site, &words);
 }
 
@@ -486,16 +377,16 @@ static void end_exploring(struct site *site, uint64_t request)
 
 	if (!claim_take_again(&site->claim, 0)) /* somebody tests: it has paths already */
 		return;
-	if (state_of(site) == SITE_EXPLORED) {
-		begin_change(site);
+	if (site_state(site) == SITE_EXPLORED) {
+		site_begin_change(site);
 		for (i = 0; i < table->candidates && paths < PATHS; i++)
 			if (table->candidate[i].request == request)
 				site->path[paths++] = table->candidate[i].path;
 		site->paths = (uint16_t)paths;
-		end_change(site);
+		site_end_change(site);
 		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED);
 		if (paths > 0)
-			set_state(site, SITE_TESTED);
+			site_set_state(site, SITE_TESTED);
 		else
 			explored_in_vain(site);
 	}
@@ -506,12 +397,12 @@ static void end_refining(struct site *site, uint64_t request)
 {
 	unsigned i, paths = 0;
 
-	begin_change(site);
+	site_begin_change(site);
 	for (i = 0; i < site->paths; i++)
 		if (site->request[i] == request || site->request[i] == HANDOFF_UNSURE)
 			site->path[paths++] = site->path[i];
 	site->paths = (uint16_t)paths;
-	end_change(site);
+	site_end_change(site);
 	if (paths == 0)
 		explored_in_vain(site);
 	else
@@ -521,14 +412,14 @@ static void end_refining(struct site *site, uint64_t request)
 static void confirm(struct episode *me, struct site *site, uint64_t request)
 {
 	if (me->named == request) {
-		was_good(site, me->level);
+		site_was_good(site, me->level);
 		if (me->believed && !me->loose)
 			evidence_core.count(STATUS_handoffs_agreed);
 	} else if (me->named != 0) {
 		if (me->believed && !me->loose)
 			evidence_core.count(STATUS_handoffs_contradicted);
-		switch_off(site);
-	} else if (state_of(site) == SITE_TESTED) {
+		site_switch_off(site);
+	} else if (site_state(site) == SITE_TESTED) {
 		__atomic_store_n(&site->refining, REFINING, __ATOMIC_RELAXED); /* one of the ways is false */
 	}
 }
@@ -541,7 +432,7 @@ static void answers(uint64_t id)
 	if (site == NULL)
 		return;
 	if (me->answered != 0 && me->answered != id)
-		switch_off(site);
+		site_switch_off(site);
 	if (me->answered != 0)
 		return;
 	me->answered = id;
@@ -556,9 +447,9 @@ static void answers(uint64_t id)
 			end_exploring(site, id);
 			claim_end(&table->exploring);
 		}
-	} else if (state_of(site) == SITE_WATCHED) {
+	} else if (site_state(site) == SITE_WATCHED) {
 		if (__atomic_add_fetch(&site->familiar, 1, __ATOMIC_RELAXED) >= FAMILIAR)
-			set_state(site, SITE_EXPLORED);
+			site_set_state(site, SITE_EXPLORED);
 	} else if (me->asked) {
 		confirm(me, site, id);
 	}
@@ -591,7 +482,7 @@ static void after_fork(void)
 	for (i = 0; i < SITES; i++) {
 		claim_end(&table->site[i].claim);
 		if (table->site[i].changes % 2 != 0)
-			switch_off(&table->site[i]);
+			site_switch_off(&table->site[i]);
 	}
 }
 

@@ -1,6 +1,7 @@
 /*
  * Shared by evidence.c (whose jobs are believed) and its parts: evidence_paths.c (where in a job its connection stands),
- * evidence_live.c (is the thread still at it) and evidence_claim.c (who learns from it).
+ * evidence_live.c (is the thread still at it), evidence_claim.c (who learns from it) and evidence_site.c (what is believed of a
+ * place in the program).
  */
 #ifndef TRACESHIM_EVIDENCE_INTERNAL_H
 #define TRACESHIM_EVIDENCE_INTERNAL_H
@@ -104,6 +105,43 @@ uint32_t claim_leave(struct claim *claim); /* until the response: returns the ti
 bool claim_take_again(struct claim *claim,
                       uint32_t ticket); /* false: somebody else has it by now. Ticket 0: if nobody has */
 void claim_end(struct claim *claim);
+
+/* See evidence_site.c. */
+#define PATHS 64u  /* of a site; unoptimized programs have copies of a pointer all over their frames */
+#define LEVELS 16u /* up to 65,535 that wait */
+
+enum site_state { SITE_WATCHED, SITE_EXPLORED, SITE_TESTED, SITE_OFF };
+
+struct site {
+	uint64_t key; /* 0: free; atomic */
+	uint8_t state;
+	bool waits;       /* a thread has waited, and come out here: jobs are taken */
+	uint8_t familiar; /* atomic */
+	uint8_t explorations, attempts;
+	uint8_t refining; /* jobs still to come; atomic */
+	uint16_t paths;
+	uint32_t strikes;
+	uint32_t changes;      /* of the paths; odd: they change just now; atomic */
+	uint32_t good[LEVELS]; /* jobs that were as expected, by how many waited */
+	struct claim claim;
+	struct path path[PATHS];
+	uint64_t request[PATHS]; /* where they led, in the job that is learned from */
+};
+
+enum site_state site_state(const struct site *site);
+void site_set_state(struct site *site, enum site_state state); /* but for SITE_OFF, which stays */
+void site_switch_off(struct site *site);                       /* for good */
+
+/* Of how many that wait it is trusted: of the levels below this one. */
+unsigned site_trusted_below(const struct site *site);
+void site_was_good(struct site *site, unsigned level); /* a job was as expected */
+void site_forget_proofs(struct site *site);
+
+/* Whoever has the claim, around a change of the paths; and whoever follows them, before and afterwards: did they change? */
+void site_begin_change(struct site *site);
+void site_end_change(struct site *site);
+uint32_t site_changes(const struct site *site);
+bool site_has_changed(struct site *site, uint32_t before);
 
 /* A way that, for all that is known yet, may be right. */
 struct candidate {
