@@ -190,12 +190,13 @@ $(OBJECT_SMALL:%.c=$(BUILD)/obj/%.o): OBJECT_CFLAGS += -Os
 
 # Debug information lives beside the object (gdb finds it by its build id and name), not in it. The old object is replaced, not
 # written over: guests that run have it mapped.
-$(BUILD)/libtraceshim.so: $(OBJECT_O) $(INFLATER_O) $(BUILD)/gen/exports.map hooks/object.ld scripts/unversion
+$(BUILD)/libtraceshim.so: $(OBJECT_O) $(INFLATER_O) $(BUILD)/gen/exports.map hooks/object.ld scripts/unversion scripts/align-object
 	$(call say,LD,$@)
 	$(Q)$(CC) -o $@.full $(OBJECT_O) $(INFLATER_O) $(OBJECT_CFLAGS) $(OBJECT_LDFLAGS)
 	$(Q)scripts/unversion $@.full __libc_single_threaded
 	$(Q)$(OBJCOPY) --only-keep-debug $@.full $@.debug
 	$(Q)$(OBJCOPY) --strip-unneeded --remove-section=.comment --add-gnu-debuglink=$@.debug $@.full $@.new
+	$(Q)scripts/align-object $@.new
 	$(Q)mv $@.new $@
 	$(Q)rm -f $@.full
 

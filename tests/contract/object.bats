@@ -129,6 +129,12 @@ absent() {
     readelf -W --sections "$so.debug" | grep -q debug_info
 }
 
+@test "asks for a place at a multiple of 64 KiB, and for no hole between its segments" {
+    run bash -c "readelf -lW '$so' | awk '\$1 == \"LOAD\" { print \$NF }'"
+    [ "$status" -eq 0 ]
+    [ "$output" = $'0x10000\n0x1000' ]
+}
+
 @test "has a soname and no run path" {
     readelf -d "$so" | grep SONAME | grep -q '\[libtraceshim.so\]'
     readelf -d "$so" | absent 'RPATH|RUNPATH'
