@@ -471,9 +471,25 @@ static __attribute__((noinline)) int receive_some_ex(struct ssl_st *ssl, void *b
 	return result;
 }
 
+/* The session, where its library is known too. Once, not in place: who calls these does not serve most. */
+static __attribute__((noinline)) struct tls *find_known(const struct ssl_st *ssl)
+{
+	struct tls *t = tls_find_usual(ssl);
+
+	return t != NULL && is_known(t, ssl) ? t : NULL;
+}
+
 EXPORT int SSL_read_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
 {
-	return receive_some_ex(ssl, buf, len, done, AT_SSL_read_ex, __builtin_return_address(0));
+	struct tls *t = python_watched || len == 0 ? NULL : find_known(ssl);
+	int result;
+
+	if (t == NULL)
+		return receive_some_ex(ssl, buf, len, done, AT_SSL_read_ex, __builtin_return_address(0));
+	tls_receive_begin_usual(t);
+	result = OF(maker(t), SSL_read_ex)(ssl, buf, len, done);
+	(void)tls_receive_end_usual(t, buf, result > 0 ? (long)*done : 0, received_nothing);
+	return result;
 }
 
 EXPORT int SSL_peek_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
@@ -551,11 +567,39 @@ static int send_ex(struct ssl_st *ssl, const struct openssl *library,
 	return n > 0;
 }
 
-EXPORT int SSL_write_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t *done)
+/* As send_otherwise. */
+static __attribute__((noinline)) int send_otherwise_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t *done,
+                                                       struct io_send *io, const struct iovec *v)
 {
 	const struct openssl *library = of(ssl);
+	long n;
 
-	return library == NULL ? 0 : send_ex(ssl, library, OF(library, SSL_write_ex), buf, len, done, true);
+	if (library == NULL)
+		return 0;
+	if (v == NULL)
+		return send_ex(ssl, library, OF(library, SSL_write_ex), buf, len, done, true);
+	n = tls_answer_in_part(
+		&(struct emitter){ { emit_ex, ssl, &library->core, true }, library, OF(library, SSL_write_ex) }.core,
+		io, v, (long)len);
+	*done = n > 0 ? (size_t)n : 0;
+	return n > 0;
+}
+
+EXPORT int SSL_write_ex(struct ssl_st *ssl, const void *buf, size_t len, size_t *done)
+{
+	struct tls *t = done == NULL || len == 0 ? NULL : find_known(ssl);
+	struct iovec iov = { (void *)(uintptr_t)buf, len }, v;
+	struct io_send io;
+	size_t n = 0;
+
+	if (t == NULL || !tls_answer_begin(t, &io, &iov, &v))
+		return send_otherwise_ex(ssl, buf, len, done, NULL, NULL);
+	if (OF(maker(t), SSL_write_ex)(ssl, v.iov_base, v.iov_len, &n) != 1)
+		n = 0;
+	if (n != v.iov_len)
+		return send_otherwise_ex(ssl, NULL, n, done, &io, &v);
+	*done = (size_t)tls_answer_end(&io, (long)n);
+	return 1;
 }
 
 /* A server's is the beginning of its answers. Nothing is added to what the program means to be that. */

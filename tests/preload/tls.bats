@@ -261,6 +261,18 @@ PY
     done
 }
 
+@test "answers like the last one that are refused half-way, by SSL_write and SSL_write_ex: each whole, with one line of ours" {
+    for mode in answers answers-ex; do
+        timeout 60 "$programs/tls_torture" "$mode" 7 "$tmp/both.pem" >"$tmp/bare.out" 2>"$tmp/bare.err"
+        timeout 60 env LD_PRELOAD="$object" TRACESHIM_LOG=off TRACESHIM_RUN_DIR="$tmp/run" \
+            TRACESHIM_RESPONSE_HEADER=x-trace "$programs/tls_torture" "$mode" 7 "$tmp/both.pem" >"$tmp/shim.out" 2>"$tmp/shim.err"
+        cmp "$tmp/bare.out" "$tmp/shim.out"
+        [ "$(tail -n 1 "$tmp/bare.out")" = 'refused: yes' ]
+        [ "$(<"$tmp/bare.err")" = 'inserted 0' ]
+        [ "$(<"$tmp/shim.err")" = 'inserted 60' ]
+    done
+}
+
 # in_state INSERTED STATE...: bare and preloaded alike, and so many requests of each state had a line of ours
 in_state() {
     local state wanted=$1

@@ -2,6 +2,8 @@
  * A client and a server inside TLS over one pair of connected sockets with tiny buffers, without blocking: requests whose writes
  * are refused half-way again and again, and made again as libssl asks for it. The server checks each head and body; printed is
  * the same whether or not something was inserted. Usage: tls_torture MODE SEED, MODE of: plain, partial, moving, both, ex
+ * answers and answers-ex: instead, requests that are all sent before the first is answered, and answers with the same head each,
+ * which the client reads only where there is no room for more.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -117,7 +119,7 @@ struct reader {
 
 static bool read_some(SSL *ssl, struct reader *r)
 {
-	size_t ask = 1 + next_random() % 5000;
+	size_t ask = 1 + next_random() % 5000, done = 0;
 	char peeked;
 	int n;
 
@@ -127,13 +129,16 @@ static bool read_some(SSL *ssl, struct reader *r)
 	if (next_random() % 4 == 0)
 		(void)SSL_peek(ssl, &peeked, 1);
 	ERR_clear_error();
-	n = SSL_read(ssl, r->bytes + r->len, (int)ask);
+	if (extended)
+		n = SSL_read_ex(ssl, r->bytes + r->len, ask, &done) == 1 ? (int)done : 0;
+	else
+		n = SSL_read(ssl, r->bytes + r->len, (int)ask);
 	if (n > 0) {
 		r->len += (size_t)n;
 	} else {
 		int why = SSL_get_error(ssl, n);
 
-		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE)
+		if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE && why != SSL_ERROR_ZERO_RETURN)
 			die("read");
 	}
 	return n > 0;
@@ -180,10 +185,12 @@ static void connect_pair(void)
 		die("listen");
 	pair[0] = socket(AF_INET, SOCK_STREAM, 0);
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	setsockopt(pair[0], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	if (connect(pair[0], (struct sockaddr *)&addr, sizeof(addr)) != 0 ||
 	    (pair[1] = accept(listener, NULL, NULL)) < 0)
 		die("connect");
 	close(listener);
+	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
 	for (i = 0; i < 2; i++)
 		fcntl(pair[i], F_SETFL, O_NONBLOCK);
 }
@@ -219,9 +226,68 @@ static void answer(SSL *server, SSL *client)
 	free(r.bytes);
 }
 
+#define BODY 1500
+#define ANSWER "HTTP/1.1 200 OK\r\nContent-Length: 1500\r\n\r\n"
+
+/* All of the answers, in order and as they were written, but for a line of ours in each head; prints and counts them. */
+static void check_answers(const struct reader *r, int *inserted)
+{
+	const char *at = r->bytes;
+	int n;
+
+	for (n = 1; n <= REQUESTS; n++) {
+		size_t left = r->len - (size_t)(at - r->bytes), blank = sizeof(ANSWER) - 3, i;
+		const char *end = memmem(at, left, "\r\n\r\n", 4);
+
+		if (end == NULL || left < (size_t)(end + 4 - at) + BODY || memcmp(at, ANSWER, blank) != 0)
+			die("an answer is not what was written");
+		*inserted += (size_t)(end + 2 - at) > blank;
+		for (i = 0; i < BODY; i++)
+			if (end[4 + i] != 'a' + n % 26)
+				die("a body is not what was written");
+		at = end + 4 + BODY;
+		printf("answer %d\n", n);
+	}
+	if (at != r->bytes + r->len)
+		die("more than was written");
+}
+
+static void torture_answers(SSL *server, SSL *client, int *inserted)
+{
+	static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+	static _Alignas(4096) char text[sizeof(ANSWER) + BODY] =
+		ANSWER; /* on one page, as it can be looked at at once */
+	size_t len = sizeof(ANSWER) - 1 + BODY, done;
+	struct reader asked = { 0 }, r = { 0 };
+	int n, refused = 0;
+
+	for (n = 1; n <= REQUESTS; n++)
+		while (SSL_write(client, request, sizeof(request) - 1) <= 0)
+			(void)read_some(server, &asked);
+	while (asked.len < REQUESTS * (sizeof(request) - 1))
+		(void)read_some(server, &asked);
+	for (n = 1; n <= REQUESTS; n++) {
+		memset(text + sizeof(ANSWER) - 1, 'a' + n % 26, BODY);
+		while (extended ? SSL_write_ex(server, text, len, &done) != 1 || done != len :
+		                  SSL_write(server, text, (int)len) != (int)len) {
+			refused++;
+			(void)read_some(client, &r);
+		}
+	}
+	while (SSL_shutdown(server) < 0)
+		(void)read_some(client, &r);
+	while (SSL_get_shutdown(client) == 0)
+		(void)read_some(client, &r);
+	check_answers(&r, inserted);
+	printf("refused: %s\n", refused > 0 ? "yes" : "no");
+	free(asked.bytes);
+	free(r.bytes);
+}
+
 int main(int argc, char **argv)
 {
 	int n, inserted = 0;
+	bool answers;
 	SSL *client, *server;
 	struct reader r = { 0 };
 	long rounds = 0;
@@ -230,7 +296,8 @@ int main(int argc, char **argv)
 		return 2;
 	partial = strcmp(argv[1], "partial") == 0 || strcmp(argv[1], "both") == 0;
 	moving = strcmp(argv[1], "moving") == 0 || strcmp(argv[1], "both") == 0;
-	extended = strcmp(argv[1], "ex") == 0;
+	extended = strstr(argv[1], "ex") != NULL;
+	answers = strncmp(argv[1], "answers", 7) == 0;
 	seed = strtoul(argv[2], NULL, 10);
 	connect_pair();
 	client = session(TLS_client_method(), pair[0], NULL);
@@ -241,7 +308,9 @@ int main(int argc, char **argv)
 		if (++rounds > ROUNDS_MAX)
 			die("handshake");
 	}
-	for (n = 1; n <= REQUESTS; n++) {
+	if (answers)
+		torture_answers(server, client, &inserted);
+	for (n = 1; n <= REQUESTS && !answers; n++) {
 		struct message m;
 
 		make_request(&m, n);
