@@ -340,11 +340,10 @@ static inline size_t put_backslashes(char *out, __m128i v, unsigned stop)
 	return (size_t)(out - from);
 }
 
-/* A bit for each of 16 bytes that is a quote or a backslash. */
-static inline unsigned find_quotes(__m128i v)
+/* A bit for each of 16 bytes that is special, and no quote or backslash. */
+static inline unsigned find_others(__m128i v)
 {
-	return (unsigned)_mm_movemask_epi8(
-		_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+	return (unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)));
 }
 
 /* The last `left` bytes, fewer than 16, of 8 or more; zeros behind them. */
@@ -404,7 +403,6 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 				out += STEP;
 				continue;
 			}
-			left = (size_t)(end - in);
 		} else {
 			left = (size_t)(end - in);
 			if (!left)
@@ -416,25 +414,27 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 				return out + left;
 			k = left;
 		}
-		others = stop & ~find_quotes(v);
-		quotes = stop & ~others & (others - 1); /* those in front of the first other one */
-		if (quotes) {                           /* access logs are full of them */
-			k = others ? first_bit(others) : k;
+		others = stop & find_others(v);
+		quotes = stop;
+		if (__builtin_expect(others != 0, 0)) {
+			quotes &= ~others & (others - 1); /* those in front of the first other one */
+			k = first_bit(others);
+		}
+		if (quotes) { /* access logs are full of them */
 			out += k + put_backslashes(out, v, quotes);
 			in += k;
 			continue;
 		}
-		k = first_bit(stop);
 		if (line && in[k] == '\n')
 			return NULL;
 		k = step_text(v, stop);
-		k = k < left ? k : left;
+		k = k < (size_t)(end - in) ? k : (size_t)(end - in);
 		in += k;
 		out += k;
 		if (!k) {
 			const char *at = in; /* whose address is not taken stays in a register */
 
-			out = escape_one(out, &at, left);
+			out = escape_one(out, &at, (size_t)(end - at));
 			in = at;
 		}
 	}
