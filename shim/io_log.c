@@ -26,17 +26,22 @@
 /* More is no single line that could be written as it is. */
 #define LINE_MAX_BYTES (LIMIT_LOG_LINE + 1)
 
-/* A process that only logs is worth a status page, too. */
-static void logged(void)
+static __attribute__((noinline)) void logged_unpublished(void)
 {
 	int saved;
 
-	if (__builtin_expect(__atomic_load_n(&counters_published, __ATOMIC_RELAXED) != 0, 1) ||
-	    counters_get(lines) < LINES_WORTH_A_PAGE)
+	if (counters_get(lines) < LINES_WORTH_A_PAGE)
 		return;
 	saved = errno;
 	counters_publish();
 	errno = saved;
+}
+
+/* A process that only logs is worth a status page, too. */
+static inline void logged(void)
+{
+	if (__builtin_expect(__atomic_load_n(&counters_published, __ATOMIC_RELAXED) == 0, 0))
+		logged_unpublished();
 }
 
 ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec *iov, int count,

@@ -273,6 +273,17 @@ static inline void count_lines(unsigned count, unsigned with_id, unsigned splice
 		counters_add(lines_spliced, spliced);
 }
 
+/* The same of one line. */
+static inline void count_line(unsigned how)
+{
+	uint64_t *counter = counters_page()->counter;
+
+	own_count_both(&counter[STATUS_lines],
+	               &counter[(how & RECORD_HAS_ID) != 0 ? STATUS_lines_with_id : STATUS_lines_without_id]);
+	if (__builtin_expect((how & RECORD_SPLICED) != 0, 0))
+		counters_add(lines_spliced, 1);
+}
+
 static struct line_origin origin_of(const struct record_source *source, unsigned how)
 {
 	return (struct line_origin){ .ctx = source->ctx,
@@ -526,7 +537,7 @@ ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 	line_scratch_give(one->scratch);
 	if (config.export_logs)
 		line_export(&one->origin, (struct iovec){ NULL, 0 }, &one->line, 1, 0, one->line.iov_len - 1);
-	count_lines(1, (one->how & RECORD_HAS_ID) != 0, (one->how & RECORD_SPLICED) != 0);
+	count_line(one->how);
 	return (ssize_t)one->line.iov_len;
 }
 

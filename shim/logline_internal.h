@@ -104,7 +104,7 @@ struct logline_file {
 	int error;                        /* errno of its last failure */
 	uint32_t held_count;
 	bool regular;
-	bool raw; /* atomic: the line that was last written passed unchanged so far, and goes on */
+	uint8_t raw; /* atomic: whether the line that was last written passed unchanged so far, and goes on */
 	struct {
 		logline_key key;
 		char byte;

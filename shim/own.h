@@ -71,6 +71,20 @@ static LAYOUT_INLINE void own_add64(uint64_t *counter, uint64_t n)
 	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
+/* Add one to each of two, by one look at who there is. */
+static LAYOUT_INLINE void own_count_both(uint64_t *one, uint64_t *other)
+{
+#ifdef __x86_64__
+	if (own_alone()) {
+		__asm__ volatile("incq %0" : "+m"(*one) : : "cc");
+		__asm__ volatile("incq %0" : "+m"(*other) : : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(one, 1, __ATOMIC_RELAXED);
+	(void)__atomic_fetch_add(other, 1, __ATOMIC_RELAXED);
+}
+
 static LAYOUT_INLINE void own_increase(uint32_t *counter)
 {
 #ifdef __x86_64__
