@@ -1,6 +1,7 @@
 /*
  * Streams that several requests write to. A stream that is busy keeps what it is given, and goes on with it from the end of
- * what it was busy with, in the name of whose that was. Sockets are Duplex streams, and nobody's: none of this is about them.
+ * what it was busy with, in the name of whose that was. Sockets are Duplex streams, and nobody's: only what tells that a write
+ * is done is about them.
  */
 
 /* What was put into a stream's readable side, and by whom. Not a Request: others put these on chunks, and are more certain. */
@@ -69,6 +70,21 @@ function keepOwners(upper) {
 	};
 }
 
+/*
+ * Who writes may be told when that is done: by whoever's write ended then, or by whoever made the stream, where it has a handle
+ * that does the work (zlib). What console is told is its own affair, and the same function each time; HTTP corks its sockets, and is
+ * told of its own responses alone.
+ */
+function carryBack(isLate) {
+	return (upper) => function write(chunk, encoding, callback) {
+		const given = typeof encoding === "function" ? encoding : callback;
+		if (typeof given !== "function" || !isLate(this._writableState) || logs.has(this)) {
+			return apply(upper.write, this, arguments);
+		}
+		return apply(upper.write, this, given === encoding ? [chunk, carried(given)] : [chunk, encoding, carried(given)]);
+	};
+}
+
 /* The stream whose push is in progress and hands its chunk to listeners at once. */
 let passing;
 
@@ -115,9 +131,12 @@ function tellPushed(upper) {
 	};
 }
 
-function watchStreams({ Writable, Transform }) {
+function watchStreams({ Writable, Duplex, Transform }) {
 	override(Writable.prototype, "write", keepOwners);
 	override(Transform.prototype, "write", keepOwners);
+	override(Writable.prototype, "write", carryBack(isBusy));
+	override(Transform.prototype, "write", carryBack(() => true));
+	override(Duplex.prototype, "write", carryBack((state) => state !== undefined && state.writing));
 	override(Transform.prototype, "push", markPushed);
 	override(Transform.prototype, "emit", tellPushed);
 }

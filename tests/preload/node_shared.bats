@@ -58,6 +58,12 @@ owned() {
     used worker fork spawn
 }
 
+@test "what tells that a write is done: never another's id" {
+    used write-net write-gzip write-duplex
+    with_node 24
+    used write-net write-gzip write-duplex
+}
+
 @test "a thread or a process of a request's own: each line has its id" {
     owned own-worker own-fork own-spawn own-exec
 }

@@ -11,7 +11,9 @@ const { once } = require("node:events");
 const fs = require("node:fs");
 const http = require("node:http");
 const net = require("node:net");
+const { Duplex } = require("node:stream");
 const threads = require("node:worker_threads");
+const zlib = require("node:zlib");
 
 const OTHERS = 40;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, Math.random() * ms));
@@ -92,11 +94,17 @@ const makers = {
 		const child = childProcess.exec("cat", (error, text) => reply(Number(text)));
 		return { ask: (n) => child.stdin.end(String(n)), end: () => {} };
 	},
-	port() {
-		const { port1, port2 } = new threads.MessageChannel();
-		port2.on("message", echoed((data) => port2.postMessage(data)));
-		port1.on("message", reply);
-		return { ask: (n) => port1.postMessage(n), end: () => port1.close() };
+	"write-net"() {
+		const socket = net.connect(behind);
+		return { ask: (n) => socket.write(Buffer.alloc(200000, "\n"), () => reply(n)), end: () => socket.end() };
+	},
+	"write-gzip"() {
+		const gzip = zlib.createGzip().resume();
+		return { ask: (n) => gzip.write(String(n), () => reply(n)), end: () => gzip.end() };
+	},
+	"write-duplex"() {
+		const duplex = new Duplex({ read() {}, write: (chunk, encoding, done) => setTimeout(done, 1) });
+		return { ask: (n) => duplex.write(String(n), () => reply(n)), end: () => duplex.end() };
 	},
 };
 
@@ -140,6 +148,14 @@ async function open() {
 		socket.on("message", (data, from) => echoed(() => socket.send(data, from.port, from.address))());
 		await once(socket, "listening");
 		behind = socket.address().port;
+	} else if (what === "write-net") {
+		/* It reads now and then, so that writes have to wait. */
+		const listener = net.createServer((socket) => socket.on("data", () => {
+			socket.pause();
+			setTimeout(() => socket.resume(), 1);
+		}).on("error", () => {})).listen(0, "127.0.0.1");
+		await once(listener, "listening");
+		behind = listener.address().port;
 	} else if (what === "net" || what.startsWith("tls")) {
 		const echo = (socket) => socket.on("data", echoed((data) => socket.writable && socket.write(data))).on("error", () => {});
 		const keys = what === "net" ? {} : { key: fs.readFileSync(process.env.TLS_KEY), cert: fs.readFileSync(process.env.TLS_CERT) };
