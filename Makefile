@@ -64,8 +64,8 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-reorder-blocks-and-partition --param=max-completely-peel-times=2)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
 OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
-	shim/hpack% shim/http2% shim/io_spans% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
-	shim/managed% shim/propagate% shim/protocol% shim/record_parts% shim/run_files% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
+	shim/hpack% shim/http2% shim/io.c shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
+	shim/managed% shim/propagate% shim/protocol% shim/record_parts% shim/run_files% shim/served% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
 	hooks/aio% hooks/clone% hooks/context.c hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
 	hooks/poll% hooks/process% hooks/python% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
@@ -279,7 +279,7 @@ $(TSANS): $(BUILD)/tsan/%: $(BUILD)/tsan/tests/unit/%.o $(TSAN_SHIM_O)
 
 # Tests that drive the core put functions of their own in front of the pools: to count blocks, to let ASan see each of
 # them, and to have none. The linker does it, so that what ships knows nothing of it.
-wrap_pools = $(if $(shell grep -l core_fixture.h $(1) | xargs -r grep -L CORE_REAL_POOLS),$(foreach f,pool_take pool_give spare_take spare_give,-Wl$(comma)--wrap=$(f)))
+wrap_pools = $(if $(shell grep -l core_fixture.h $(1) | xargs -r grep -L CORE_REAL_POOLS),$(foreach f,pool_take pool_give spare_take spare_give spare_borrow spare_return,-Wl$(comma)--wrap=$(f)))
 comma := ,
 
 # libFuzzer calls the entry point; nobody declares it.
@@ -304,7 +304,7 @@ $(BUILD)/gen/guest.syms: hooks/symbols.list Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)awk '{ sub(/#.*/, "") } NF { print $$1 " guest_" $$1 }' $< > $@
 $(BUILD)/fuzz/fuzz_guest: $(GUEST_HOOKS_O)
-$(BUILD)/fuzz/fuzz_guest: FUZZ_LDFLAGS = $(foreach f,pool_take pool_give spare_take spare_give os_fstat os_statx \
+$(BUILD)/fuzz/fuzz_guest: FUZZ_LDFLAGS = $(foreach f,pool_take pool_give spare_take spare_give spare_borrow spare_return os_fstat os_statx \
 	getpeername os_realtime_ns os_monotonic_ns os_monotonic_ms,-Wl$(comma)--wrap=$(f))
 
 $(BUILD)/fuzz/fuzz_hpack: FUZZ_LDFLAGS = -lnghttp2

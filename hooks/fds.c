@@ -12,16 +12,20 @@
 
 /* ---- death ---- */
 
+static __attribute__((noinline)) void closing_any(int fd)
+{
+	uint64_t word = fds_word(fd);
+
+	if (fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN)
+		io_closing(fd);
+	if (word != FD_UNKNOWN)
+		fds_death(fd);
+}
+
 EXPORT int close(int fd)
 {
-	if (io_active()) {
-		uint64_t word = fds_word(fd);
-
-		if (fds_kind(word) == FD_LOG || fds_kind(word) == FD_CONN)
-			io_closing(fd);
-		if (word != FD_UNKNOWN)
-			fds_death(fd);
-	}
+	if (io_active() && !fds_death_of_file(fd))
+		closing_any(fd);
 	return REAL(close)(fd);
 }
 
@@ -128,6 +132,8 @@ static int born(int fd, enum fd_kind kind)
 
 static int opened(int fd, int flags)
 {
+	if ((flags & O_ACCMODE) == O_RDONLY && io_active() && fds_birth_of_file(fd))
+		return fd;
 	return born(fd, (flags & O_ACCMODE) == O_RDONLY ? FD_NOTHING : FD_UNKNOWN);
 }
 

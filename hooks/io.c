@@ -38,10 +38,8 @@ static void receive_end_buffer(struct io_receive *io, void *buf, size_t len, ssi
 }
 
 /* Is it nobody's business, or a library's of TLS, whose plain text is looked at? */
-static inline bool passes(int fd)
+static inline bool passes(uint64_t word)
 {
-	uint64_t word = fds_word(fd);
-
 	return tls_is_below(word) || fds_kind(word) == FD_NOTHING || !io_active();
 }
 
@@ -63,14 +61,23 @@ static __attribute__((noinline)) ssize_t read_watched(int fd, void *buf, size_t 
 EXPORT ssize_t read(int fd, void *buf, size_t len)
 {
 	__typeof__(&read) real = BOUND(read);
+	uint64_t word = fds_word(fd);
+	struct conn_handle handle;
+	ssize_t n;
 
-	return __builtin_expect(real != NULL, 1) && passes(fd) ? real(fd, buf, len) : read_watched(fd, buf, len);
+	if (__builtin_expect(real == NULL, 0))
+		return read_watched(fd, buf, len);
+	if (fds_kind(word) == FD_CONN && io_receive_usual(&handle, fd, word)) {
+		n = real(fd, buf, len);
+		return n > 0 ? io_received(handle, fd, buf, n) : io_received_nothing(handle, fd, buf, len, n);
+	}
+	return passes(word) ? real(fd, buf, len) : read_watched(fd, buf, len);
 }
 
 /* libc's own are its plain ones behind a check, which is theirs to fail. */
-EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+__attribute__((cold)) EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 {
-	return len > room || passes(fd) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
+	return len > room || passes(fds_word(fd)) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
 }
 
 static bool overlap(const char *a, size_t a_len, const void *b, size_t b_len)
@@ -127,14 +134,23 @@ static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t 
 
 EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
-	return passes(fd) ? REAL(recv)(fd, buf, len, flags) :
-	                    recv_watched(fd, buf, len, flags, __builtin_return_address(0));
+	uint64_t word = fds_word(fd);
+	struct conn_handle handle;
+	ssize_t n;
+
+	if ((flags & (MSG_ASIDE | MSG_TRUNC)) == 0 && !__builtin_expect(python_watched, 0) &&
+	    fds_kind(word) == FD_CONN && io_receive_usual(&handle, fd, word)) {
+		n = REAL(recv)(fd, buf, len, flags);
+		return n > 0 ? io_received(handle, fd, buf, n) : io_received_nothing(handle, fd, buf, len, n);
+	}
+	return passes(word) ? REAL(recv)(fd, buf, len, flags) :
+	                      recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
-EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
+__attribute__((cold)) EXPORT ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags)
 {
-	return len > room || passes(fd) ? REAL(__recv_chk)(fd, buf, len, room, flags) :
-	                                  recv_watched(fd, buf, len, flags, __builtin_return_address(0));
+	return len > room || passes(fds_word(fd)) ? REAL(__recv_chk)(fd, buf, len, room, flags) :
+	                                            recv_watched(fd, buf, len, flags, __builtin_return_address(0));
 }
 
 static __attribute__((cold, noinline)) ssize_t recvfrom_watched(int fd, void *restrict buf, size_t len, int flags,
@@ -568,15 +584,11 @@ static __attribute__((noinline)) ssize_t sendfile_watched(int out, int in, off64
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 {
-	uint64_t word = fds_word(out);
-	ssize_t n;
+	struct conn_handle handle;
 
-	/* The usual body, behind its head. */
-	if (fds_kind(word) != FD_CONN || !io_active() || !io_send_unseen_goes_on(out, word))
+	if (!io_send_body_usual(&handle, out, fds_word(out)))
 		return sendfile_watched(out, in, offset, len);
-	n = REAL(sendfile64)(out, in, offset, len);
-	io_send_unseen_end(out, n);
-	return n;
+	return io_sent_body(handle, out, REAL(sendfile64)(out, in, offset, len));
 }
 
 __attribute__((cold)) EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,

@@ -106,7 +106,7 @@ static void find_and_store(enum real_index index)
  * dlsym's lock is recursive, but not for a handler that comes while it is being taken: its own first write would wait for
  * ever. Nor may a handler jump away with it. So none comes; masked once for all that are bound, not once a symbol.
  */
-void *real_bind(enum real_index index)
+__attribute__((noinline)) void *real_bind(enum real_index index)
 {
 	uint64_t mask = os_block_signals();
 

@@ -36,11 +36,18 @@ POOL(insertions, sizeof(struct insertion), 4);
 
 uint32_t conn_epoch;
 uint16_t conn_children, conn_children_before;
+__thread uint64_t conn_own_lock __attribute__((tls_model("initial-exec")));
 
 void conn_after_fork(void)
 {
 	conn_epoch += 1u << CONN_TID_BITS;
 	conn_children_before = conn_children;
+	conn_own_lock = 0;
+}
+
+uint64_t conn_ask_own_lock(void)
+{
+	return conn_own_lock = (uint64_t)(conn_epoch | (uint32_t)os_tid()) << 32;
 }
 
 /*
@@ -324,6 +331,25 @@ struct exchange *conn_push(struct conn *conn)
 	return ex;
 }
 
+LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn)
+{
+	struct exchange *ex = spare_take(SPARE_EXCHANGE, &exchanges);
+
+	if (__builtin_expect(ex == NULL, 0)) {
+		conn_make_opaque(conn, true);
+		return NULL;
+	}
+	memset(ex, 0, offsetof(struct exchange, in));
+	conn->first = conn->last = ex;
+	conn->depth = 1;
+	return ex;
+}
+
+LAYOUT_BUILT_IN void conn_give_exchange(struct exchange *ex)
+{
+	spare_give(SPARE_EXCHANGE, &exchanges, ex);
+}
+
 void conn_pop_done(struct conn *conn)
 {
 	struct exchange *ex = conn->first;
@@ -367,14 +393,25 @@ void conn_line_buffer_free(char *line)
 	pool_give(&lines, line);
 }
 
+LAYOUT_BUILT_IN struct insertion *insertion_borrow(void)
+{
+	struct insertion *ins = spare_borrow(SPARE_INSERTION, &insertions);
+
+	if (__builtin_expect(ins != NULL, 1))
+		ins->sent = ins->swallow = 0;
+	return ins;
+}
+
 struct insertion *insertion_new(void)
 {
 	struct insertion *ins = spare_take(SPARE_INSERTION, &insertions);
 
-	if (ins == NULL)
+	if (ins == NULL) {
 		counters_count_seldom(no_memory_skipped);
-	else
+	} else {
 		ins->len = ins->sent = ins->swallow = 0;
+		ins->like = NULL;
+	}
 	return ins;
 }
 

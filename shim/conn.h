@@ -41,8 +41,13 @@ enum conn_mode {
 /* One request and its response on a connection. Queue order is the order of requests (RFC 9112 section 9.3.2). */
 struct exchange {
 	uint32_t pool_word;
-	bool request_headed, request_done;
-	bool response_begun, response_done;
+	union {
+		struct {
+			bool request_headed, request_done;
+			bool response_begun, response_done;
+		};
+		uint32_t progress; /* all four */
+	};
 	bool own_response_header; /* served: the program sends TRACESHIM_RESPONSE_HEADER itself */
 	bool host_allowed;        /* call: TRACESHIM_PROPAGATE says yes to its Host */
 	uint32_t own;             /* call: PROPAGATE_HAS_* bits of the program's head so far */
@@ -52,6 +57,20 @@ struct exchange {
 	struct http1 up, down;   /* scanners of the request and of the response */
 	struct propagate_in in;  /* served: what the head has said so far */
 };
+
+/* Is it one whose request was read whole, and whose response has, or has not, begun to leave? */
+static LAYOUT_INLINE bool conn_is_answering(const struct exchange *ex, bool begun)
+{
+	const union {
+		struct {
+			bool request_headed, request_done;
+			bool response_begun, response_done;
+		};
+		uint32_t progress;
+	} usual = { .request_headed = true, .request_done = true, .response_begun = begun };
+
+	return ex->progress == usual.progress;
+}
 
 /* As what a call is recorded, where spans are exported: what its head says. */
 struct span_ids {
@@ -68,6 +87,12 @@ struct insertion {
 	uint32_t len, sent;
 	/* So many of the program's bytes behind the spot it stands for: they do not go out (HTTP/1: none). */
 	uint32_t swallow;
+	/*
+	 * Of the usual answer: which head stands in `before`, with the response header and a blank line in `text`, so that of one like the
+	 * last one the id alone is another. NULL: none.
+	 */
+	const struct http1_known *like;
+	uint64_t serial;                /* of that head */
 	struct span_ids ids;            /* a call's, where spans are exported */
 	char before[INSERTION_GATHERS]; /* room for a copy of the head, up to `text` */
 	char text[LIMIT_INJECTION + INSERTION_GATHERS + LIMIT_HEAD_FRAME];
@@ -79,18 +104,30 @@ struct insertion {
 struct conn {
 	uint32_t pool_word;
 	uint32_t refs; /* descriptors; atomic */
-	uint32_t gen;  /* bumped when the block dies; never set back: who holds a stale handle must notice */
-	uint32_t
-		lock; /* epoch << 22 | thread id, 0 when free; left alone when the block comes back: a stale holder frees it */
+	union {
+		struct {
+			uint32_t
+				gen; /* bumped when the block dies; never set back: who holds a stale handle must notice */
+			/* epoch << 22 | thread id, 0 when free; left alone when the block comes back: a stale holder frees it */
+			uint32_t lock;
+		};
+		uint64_t gen_and_lock; /* the lock is the upper half of both */
+	};
 	/* changes of the sending direction: a number that is still the same means that there were none */
 	uint32_t sends;
-	uint8_t role;     /* enum conn_role; read without the lock too: conn_role */
-	uint8_t mode;     /* enum conn_mode */
+	union {
+		struct {
+			uint8_t role; /* enum conn_role; read without the lock too: conn_role */
+			uint8_t mode; /* enum conn_mode */
+			bool zombie;  /* died while locked: the owner of the lock frees it; atomic */
+			/* somebody who could not wait for the lock missed bytes: hands off at the next look; atomic */
+			bool missed;
+		};
+		uint32_t state; /* all four */
+	};
 	uint8_t blocking; /* 0 not known, 1 blocking, 2 non-blocking */
-	bool zombie;      /* died while locked: the owner of the lock frees it; atomic */
-	bool missed;    /* somebody who could not wait for the lock missed bytes: hands off at the next look; atomic */
-	bool raw_in;    /* TRACESHIM_RAW: the last bytes came in */
-	uint16_t depth; /* exchanges in the queue */
+	bool raw_in;      /* TRACESHIM_RAW: the last bytes came in */
+	uint16_t depth;   /* exchanges in the queue */
 	union {
 		int32_t opener;    /* outgoing: the thread that connected, while no request was sent yet */
 		uint16_t children; /* served: conn_children when it came, or, where it was inherited, of before */
@@ -187,6 +224,10 @@ static LAYOUT_INLINE struct conn_handle conn_of_word(int fd, uint64_t word)
 #define CONN_TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
 extern uint32_t conn_epoch;
 
+/* What this thread puts into a lock, in the upper half; 0: not known yet. */
+extern __thread uint64_t conn_own_lock __attribute__((tls_model("initial-exec")));
+uint64_t conn_ask_own_lock(void) __attribute__((cold));
+
 /*
  * conn_lock's and conn_unlock's rest, where it is not as nearly always: somebody has the lock, or what was locked is another
  * connection by now, was missed, or has died. `mine`: the lock is ours already.
@@ -194,17 +235,32 @@ extern uint32_t conn_epoch;
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
 void conn_bury(struct conn *conn) __attribute__((cold));
 
+/* Take the lock if nobody has it and, where that can be told by the same instruction, it is that connection's still. */
+static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle)
+{
+	uint64_t known = conn_own_lock, mine = __builtin_expect(known != 0, 1) ? known : conn_ask_own_lock();
+	uint64_t expected = handle.gen;
+	uint32_t nobody = 0;
+
+	if (own_alone())
+		return own_replace64_alone(&handle.conn->gen_and_lock, &expected, mine | handle.gen);
+	return own_replace32_shared(&handle.conn->lock, &nobody, (uint32_t)(mine >> 32));
+}
+
+/* The lock is ours: is that the connection that was found, and did it miss nothing? */
+static LAYOUT_INLINE bool conn_is_whole(struct conn_handle handle)
+{
+	return __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
+	       !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE);
+}
+
 static LAYOUT_INLINE bool conn_lock_within(struct conn_handle handle, int attempts)
 {
-	struct conn *conn = handle.conn;
-	uint32_t nobody = 0;
-	bool mine = own_replace32(&conn->lock, &nobody, conn_epoch | (uint32_t)os_tid());
-
-	if (__builtin_expect(mine && __atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
-	                             !__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE),
-	                     1))
+	if (__builtin_expect(!conn_try_lock(handle), 0))
+		return conn_lock_slowly(handle, false, attempts);
+	if (__builtin_expect(conn_is_whole(handle), 1))
 		return true;
-	return conn_lock_slowly(handle, mine, attempts);
+	return conn_lock_slowly(handle, true, attempts);
 }
 
 /* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
@@ -227,16 +283,35 @@ void conn_let_go(struct conn *conn) __attribute__((cold));
 /* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
 static LAYOUT_INLINE bool conn_lock_to_look(struct conn_handle handle)
 {
-	struct conn *conn = handle.conn;
-	uint32_t nobody = 0;
-	bool mine = conn != NULL && own_replace32(&conn->lock, &nobody, conn_epoch | (uint32_t)os_tid());
+	if (handle.conn == NULL || __builtin_expect(!conn_try_lock(handle), 0))
+		return false;
+	if (__builtin_expect(conn_is_whole(handle), 1))
+		return true;
+	conn_let_go(handle.conn);
+	return false;
+}
 
-	if (__builtin_expect(mine && __atomic_load_n(&conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
-	                             !__atomic_load_n(&conn->missed, __ATOMIC_ACQUIRE),
+/*
+ * For what is done in few steps: lock, if the connection is the one that was found, HTTP/1, of this role, and has missed nothing. false:
+ * it is for a look of another kind; nothing was done.
+ */
+static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_role role)
+{
+	const union {
+		struct {
+			uint8_t role, mode;
+			bool zombie, missed;
+		};
+		uint32_t state;
+	} usual = { .role = (uint8_t)role, .mode = CONN_HTTP1 };
+
+	if (__builtin_expect(!conn_try_lock(handle), 0))
+		return false;
+	if (__builtin_expect(__atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state &&
+	                             __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen,
 	                     1))
 		return true;
-	if (mine)
-		conn_let_go(conn);
+	conn_let_go(handle.conn);
 	return false;
 }
 
@@ -267,6 +342,10 @@ static inline void *conn_tls(const struct conn *conn)
 
 /* Append a fresh exchange; NULL: queue full or no memory (the connection is then opaque). Locked. */
 struct exchange *conn_push(struct conn *conn);
+/* The same of a served connection that has none, built into its callers. */
+struct exchange *conn_push_first(struct conn *conn);
+/* What is left of one that has neither request nor lines nor span any more. Of a served connection; built into its caller. */
+void conn_give_exchange(struct exchange *ex);
 /* Drop the first exchange if both its messages are done. Locked. */
 void conn_pop_done(struct conn *conn);
 
@@ -292,6 +371,8 @@ void conn_line_buffer_free(char *line);
 
 /* Blocks for insertions. */
 struct insertion *insertion_new(void);
+/* The one that the thread has kept, with the length and text that it had, of which nothing is sent; NULL: none. Built into its caller. */
+struct insertion *insertion_borrow(void);
 void insertion_free(struct insertion *ins);
 
 #endif

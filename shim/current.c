@@ -142,12 +142,13 @@ static __thread struct current current __attribute__((tls_model("initial-exec"))
 enum special {
 	SPECIAL_BLIND = 1,    /* its runtime, and nothing but that (Node) */
 	SPECIAL_CONTEXTS = 2, /* its runtime, too: contexts.h */
-	SPECIAL_STACKS = 4    /* coroutines, on stacks of their own: coroutine.h */
+	SPECIAL_STACKS = 4,   /* coroutines, on stacks of their own: coroutine.h */
+	SPECIAL_JAVA = 8      /* the names of its threads */
 };
 static uint8_t special;
 
 static struct request *ambient;
-static bool serves, inline_loop, writes_events, java, staged, handed, takes_over, wakes_by_pipe;
+static bool serves, inline_loop, writes_events, staged, handed, takes_over, wakes_by_pipe;
 static int64_t
 	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
 static bool alarm_asked, alarm_came;
@@ -305,8 +306,9 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 		stacks_init();
 	python = resolve("Py_Initialize") != NULL;
 	/* The `java` launcher loads the machine later. */
-	java = resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0;
-	writes_events = java || (python && python_keeps_nothing());
+	if (resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0)
+		special |= SPECIAL_JAVA;
+	writes_events = has(SPECIAL_JAVA) || (python && python_keeps_nothing());
 	wakes_by_pipe = resolve("ruby_init") != NULL;
 	/* Where one lock runs all threads, each waits all the time: that says nothing of pools. */
 	answer_own = python || wakes_by_pipe;
@@ -359,7 +361,7 @@ static bool fills_block(size_t len)
 
 bool current_writes_event(size_t len, bool unbuffered)
 {
-	if (java || unbuffered)
+	if (has(SPECIAL_JAVA) || unbuffered)
 		return !fills_block(len);
 	if (len >= BLOCK_BYTES)
 		__atomic_store_n(&writes_events, false, __ATOMIC_RELAXED);
@@ -535,8 +537,12 @@ bool current_has_request(void)
 /* Whatever the thread does on another stack. */
 static void clear_home(void)
 {
-	if (self()->request != NULL)
-		set(NULL, CLASS_NONE);
+	struct current *me = self();
+
+	if (me->request != NULL) {
+		me->class = CLASS_NONE;
+		request_unref(exchange(me, NULL));
+	}
 }
 
 void current_clear(void)
@@ -570,7 +576,7 @@ static bool carries_virtual_threads(void)
 {
 	char name[16] = "";
 
-	return java && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
+	return has(SPECIAL_JAVA) && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
 }
 
 static void read_at_home(struct request *request)
@@ -615,6 +621,37 @@ void current_read(const struct conn *conn, struct request *request)
 		read_at_home(request);
 	else
 		clear_home();
+}
+
+/*
+ * What a thread that works for nobody does of current_read, touch and set. A handler that came in between may have left a request there.
+ */
+LAYOUT_BUILT_IN void current_read_fresh(const struct conn *conn, struct request *request)
+{
+	struct current *me = self();
+	enum current_class class = me->in_loop ? CLASS_LOOP : CLASS_READ;
+	struct request *old;
+
+	if (__builtin_expect(is_special() || handoff != NULL || me->request != NULL || !me->noticed, 0)) {
+		current_read(conn, request);
+		return;
+	}
+	own_increase_three(&bindings, &bound_threads, &request->refs);
+	if (class == CLASS_LOOP) {
+		me->touched++;
+		me->channel = NULL;
+		me->heard = HEARD_CLIENT;
+	} else {
+		request->reader = os_tid();
+	}
+	me->class = CLASS_NONE;
+	old = own_swap(&me->held, request);
+	me->answers = false;
+	me->class = (uint8_t) class;
+	if (__builtin_expect(old != NULL, 0)) {
+		(void)own_decrease(&bound_threads);
+		request_unref(old);
+	}
 }
 
 void current_read_request(struct request *request)
@@ -769,7 +806,23 @@ void current_begin_response(struct request *request, bool blocking)
 	clear_home();
 }
 
-CONN_UNLOCKED_LOOK bool current_goes_on(const struct conn *conn)
+LAYOUT_BUILT_IN void current_begin_usual_response(struct request *request, struct conn *conn, int fd)
+{
+	struct current *me = self();
+
+	/* Not what is counted: an agreement of several, a pool's thread that answers what it read. */
+	if (__builtin_expect(is_special() || handoff != NULL || me->request != request || request->behind != 0 ||
+	                             request_state(request) != REQUEST_LIVE ||
+	                             (me->class == CLASS_LOOP ? (me->events | me->touched) > 1 : me->pooled),
+	                     0)) {
+		current_begin_response(request, conn_is_blocking(conn, fd));
+		return;
+	}
+	__atomic_store_n(&request->state, REQUEST_RESPONDING, __ATOMIC_RELEASE);
+	me->answers = true;
+}
+
+CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_goes_on(const struct conn *conn)
 {
 	const struct current *me = self();
 	const struct exchange *ex = conn->first;

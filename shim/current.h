@@ -70,6 +70,8 @@ bool current_serves(void);
  * of a connection are looked at; finds out that there are coroutines here whose births are not seen.
  */
 void current_read(const struct conn *conn, struct request *request);
+/* The same of a request that begins. */
+void current_read_fresh(const struct conn *conn, struct request *request);
 void current_read_request(struct request *request);
 void current_look_around(void);
 
@@ -86,6 +88,9 @@ void current_read_reply(const void *channel, struct request *owner, bool blockin
 
 /* This thread is about to write the response of `request` (NULL: not known which), before the write. */
 void current_begin_response(struct request *request, bool blocking);
+
+/* The same, of one whose response has not begun; in few steps where it is what the thread read last. */
+void current_begin_usual_response(struct request *request, struct conn *conn, int fd);
 
 /*
  * Would current_begin_response change nothing, because this thread has begun this connection's only response already? May be

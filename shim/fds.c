@@ -122,14 +122,25 @@ void fds_epoll_add(int epoll, uint64_t what)
 		;
 }
 
-void fds_death(int fd)
+LAYOUT_BUILT_IN bool fds_birth_of_file(int fd)
+{
+	uint64_t unknown = FD_UNKNOWN;
+
+	return (unsigned)fd < FDS_CHUNK && __atomic_load_n(&fds_chunk[0], __ATOMIC_RELAXED) != NULL &&
+	       own_replace64(&fds_first[fd], &unknown, FD_NOTHING);
+}
+
+LAYOUT_BUILT_IN bool fds_death_of_file(int fd)
 {
 	uint64_t file = FD_NOTHING;
 
-	/* Files, as most are. */
-	if ((unsigned)fd < FDS_FIRST && own_replace64(&fds_first[fd], &file, FD_UNKNOWN))
-		return;
-	replace(fd, FD_UNKNOWN);
+	return (unsigned)fd < FDS_FIRST && own_replace64(&fds_first[fd], &file, FD_UNKNOWN);
+}
+
+void fds_death(int fd)
+{
+	if (!fds_death_of_file(fd))
+		replace(fd, FD_UNKNOWN);
 }
 
 __attribute__((cold)) void fds_death_range(unsigned first, unsigned last)

@@ -92,6 +92,12 @@ void fds_birth_conn(int fd, struct conn *conn); /* takes over the caller's refer
 /* Something was put into an epoll set: FDS_EPOLL_*. */
 void fds_epoll_add(int epoll, uint64_t what);
 void fds_death(int fd);
+/*
+ * The same, in few steps, for a low number of which nothing was known, that is a file's now; and for one that was a file's. Built into their
+ * callers. false: it is something else, nothing was done.
+ */
+bool fds_birth_of_file(int fd);
+bool fds_death_of_file(int fd);
 void fds_death_range(unsigned first, unsigned last);
 void fds_dup(int from, int to);
 

@@ -44,6 +44,18 @@ void http1_fork(struct http1 *copy, const struct http1 *h)
 	copy->line = NULL;
 }
 
+/* By a call: there are many places for it, and few heads come by one. */
+__attribute__((noinline)) enum http1_status http1_take_byte(struct http1 *h, struct http1_input *in, char c,
+                                                            enum http1_state next)
+{
+	if (*in->p != c)
+		return HTTP1_ALIEN;
+	in->p++;
+	h->line_len = 0;
+	h->state = (uint8_t)next;
+	return HTTP1_MORE;
+}
+
 static int hex_digit(char c)
 {
 	if (http1_is_digit(c))

@@ -143,11 +143,13 @@ _Static_assert(sizeof(struct http1) <= HTTP1_SIZE_MAX, "a scanner is one cache l
  * Owned by the caller, for one thread or lock at a time and one sink's `wants`; all zero: no head is known. The fields are the
  * scanner's own.
  */
-#define HTTP1_KNOWN_BYTES 768 /* more is a head with cookies, which mostly has a value of its own somewhere */
+#define HTTP1_KNOWN_BYTES 758 /* more is a head with cookies, which mostly has a value of its own somewhere */
 #define HTTP1_KNOWN_FIELDS 8
 #define HTTP1_KNOWN_NAMES 128
 struct http1_known {
-	uint16_t len;     /* of the head, without its blank line; 0: none */
+	uint16_t len; /* of the head, without its blank line; 0: none */
+	uint16_t
+		whole; /* the owner's: with its blank line, where the head may be taken in few steps; 0 when it is kept */
 	uint16_t unequal; /* heads since the last one that was the same */
 	uint8_t options, fields;
 	uint8_t names_len;
@@ -156,10 +158,10 @@ struct http1_known {
 	struct {
 		uint16_t value, len; /* in the head, without the white space around it */
 		uint8_t name, name_len;
-	} field[HTTP1_KNOWN_FIELDS];   /* those that the sink wants */
-	char names[HTTP1_KNOWN_NAMES]; /* of theirs, in lower case */
-	struct http1 after;            /* right before the blank line */
-	char head[HTTP1_KNOWN_BYTES];
+	} field[HTTP1_KNOWN_FIELDS];      /* those that the sink wants */
+	char names[HTTP1_KNOWN_NAMES];    /* of theirs, in lower case */
+	struct http1 after;               /* right before the blank line */
+	char head[HTTP1_KNOWN_BYTES + 2]; /* and the blank line, though that was not seen */
 };
 
 /* Begin a message. `options` as above. Cannot fail. */
@@ -236,11 +238,13 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
                       size_t total, struct http1_message *message);
 
 /*
- * Is this one whole request without a body whose head is known? http1_use_known then makes `h`, which need not be initialised, what
- * http1_take_known would, but hands no field over.
+ * Is a request with this head at its end with that? Of bytes that are the head and its blank line, http1_use_known makes `h`, which need
+ * not be initialised, what http1_take_known would, but hands no field over.
  */
-bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len);
+bool http1_is_whole(const struct http1_known *known);
 void http1_use_known(struct http1 *h, struct http1_known *known);
+/* The same of a response with a known length, of whose body so many bytes, but not all, have come. */
+void http1_use_known_body(struct http1 *h, const struct http1_known *known, uint64_t body);
 
 /* The same, but no field is handed over. `known` may be NULL. */
 bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,

@@ -160,15 +160,7 @@ static inline const char *http1_find_name_end(const char *p, const char *end)
 }
 
 /* Take one byte, which must be `c`, and go on in `next`. */
-static inline enum http1_status http1_take_byte(struct http1 *h, struct http1_input *in, char c, enum http1_state next)
-{
-	if (*in->p != c)
-		return HTTP1_ALIEN;
-	in->p++;
-	h->line_len = 0;
-	h->state = (uint8_t)next;
-	return HTTP1_MORE;
-}
+enum http1_status http1_take_byte(struct http1 *h, struct http1_input *in, char c, enum http1_state next);
 
 /*
  * Take one element of the start line (state below STATE_FIELD) or of the fields (up to STATE_BLANK_LF); at least one

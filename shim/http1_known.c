@@ -12,6 +12,7 @@
  * Memory: the owner's. Callers: http1.c and http1_fields.c, in any thread, signal handler or forked child.
  */
 #include "http1_head.h"
+#include "layout.h"
 
 #include <string.h>
 
@@ -89,20 +90,27 @@ bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *kno
 	return take(h, options, known, in, len, total, message);
 }
 
-bool http1_is_known_request(const struct http1_known *known, const char *in, size_t len)
+bool http1_is_whole(const struct http1_known *known)
 {
-	return len == known->len + 2u && known->len > 0 && known->after.kind == HTTP1_REQUEST &&
-	       known->after.body == HTTP1_BODY_NONE && in[len - 2] == '\r' && in[len - 1] == '\n' &&
-	       memcmp(in, known->head, known->len) == 0;
+	return known->len > 0 && known->after.kind == HTTP1_REQUEST && known->after.body == HTTP1_BODY_NONE;
 }
 
-void http1_use_known(struct http1 *h, struct http1_known *known)
+LAYOUT_BUILT_IN void http1_use_known(struct http1 *h, struct http1_known *known)
 {
 	known->unequal = 0;
 	*h = known->after;
 	h->head_bytes = known->len + 2u;
 	h->line_len = 0;
 	h->state = STATE_NO_BODY;
+}
+
+LAYOUT_BUILT_IN void http1_use_known_body(struct http1 *h, const struct http1_known *known, uint64_t body)
+{
+	*h = known->after;
+	h->remaining -= body;
+	h->head_bytes = known->len + 2u;
+	h->line_len = 0;
+	h->state = STATE_BODY;
 }
 
 bool http1_known_pass(struct http1 *h, struct http1_input *in)
@@ -114,7 +122,7 @@ bool http1_known_pass(struct http1 *h, struct http1_input *in)
 
 	if (!is_known(known, head, (size_t)(in->end - head), options)) {
 		if (is_worth_keeping(known->unequal++)) {
-			known->len = 0;
+			known->len = known->whole = 0;
 			known->fields = known->names_len = 0;
 			in->noted = head;
 		}
@@ -155,10 +163,12 @@ void http1_known_keep(const struct http1 *h, struct http1_input *in)
 	if (len > HTTP1_KNOWN_BYTES || h->inherited)
 		return;
 	memcpy(known->head, in->noted, len);
+	memcpy(known->head + len, "\r\n", 2);
 	known->after = *h;
 	known->after.line = NULL;
 	known->after.options = known->options = h->options & FIXED_OPTIONS;
 	known->len = (uint16_t)len;
 	known->mark = 0;
+	known->whole = 0;
 	known->serial++;
 }

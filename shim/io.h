@@ -72,10 +72,12 @@ struct io_send {
 	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
 	bool looked;            /* `spot` is that of the bytes from `from` on, when conn->sends was `sends` */
 	bool found;
+	bool usual;        /* an answer as answer_usual began it: of `spot`, `at` and `done` alone are set */
 	bool planned;      /* the first piece begins with `insertion` (NULL: without one), at `spot` */
 	bool was_injected; /* `injected`: of the head whose blank line comes next */
 	uint32_t sends;
 	size_t from, total; /* total: the program's bytes */
+	size_t whole;       /* the usual answer's: and the insertion's */
 	struct insertion *insertion;
 	struct stream_spot spot;
 	struct span *span; /* the usual call's, where spans are exported */
@@ -122,6 +124,12 @@ void io_send_blank_line_left(struct conn_handle handle);
  * thread has begun, with nothing of ours to send before it? Then that is all there is to do before the real call.
  */
 bool io_send_unseen_goes_on(int fd, uint64_t word);
+/*
+ * The usual body, whole, behind its head: as _goes_on, of sendfile, built into its caller; then io_sent_body is told of its result, and
+ * returns that.
+ */
+bool io_send_body_usual(struct conn_handle *handle, int fd, uint64_t word);
+ssize_t io_sent_body(struct conn_handle handle, int fd, ssize_t sent);
 void io_send_unseen_begin(int fd);
 void io_send_unseen_end(int fd, ssize_t sent);
 
@@ -137,6 +145,13 @@ struct io_receive {
 bool io_receive_begin(struct io_receive *io, int fd);
 /* `received` is the real call's result; the bytes lie in the vectors. peek: MSG_PEEK, they will come again. */
 void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek);
+/*
+ * The usual read, in few steps: on a connection of requests, into one buffer. `begin` false: it is for io_receive_begin, nothing was done.
+ * Both of the others are for after it and return `received`: where bytes came that do not come again, and where none came.
+ */
+bool io_receive_usual(struct conn_handle *handle, int fd, uint64_t word);
+ssize_t io_received(struct conn_handle handle, int fd, void *buf, ssize_t received);
+ssize_t io_received_nothing(struct conn_handle handle, int fd, void *buf, size_t len, ssize_t received);
 /* splice from a connection: bytes that nobody sees. */
 void io_receive_unseen(int fd, ssize_t received);
 /*
@@ -153,9 +168,8 @@ void io_passes_unseen(int fd);
  * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent: io_answer_end is for all of it.
  */
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
-/* Its part that matters to a thread that has a request; and the end of a read by which bytes came that do not come again; returns their count. */
+/* Its part that matters to a thread that has a request. */
 void io_before_plain_read(struct conn *conn, int fd);
-ssize_t io_received_plain(struct conn_handle handle, int fd, void *buf, ssize_t received);
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v);
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);
@@ -179,6 +193,8 @@ void io_accepted(int listener, int fd, bool nonblocking);
 /* Around connect: `begin` before the real call, true when `end` must hear how it went. */
 bool io_connect_begin(int fd, const struct sockaddr *addr, socklen_t len);
 void io_connect_end(int fd, int result, int error);
+/* Whose call does this outgoing connection carry the answer of? Its handler is at work. Locked. */
+void io_touch_call(struct conn *conn, int fd);
 /* The program asks how a connect went, or what became of a connection (SO_ERROR): an event of that one is being handled. */
 void io_asked(int fd);
 void io_listening(int fd);

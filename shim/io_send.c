@@ -123,7 +123,7 @@ static size_t format_response_insertion(const struct request *request, const str
 }
 
 /* What goes into the spot that was found; NULL: nothing. Locked. */
-static struct insertion *make_insertion(struct io_send *io, struct conn *conn)
+__attribute__((cold)) static struct insertion *make_insertion(struct io_send *io, struct conn *conn)
 {
 	struct insertion *ins = insertion_new();
 
@@ -192,7 +192,7 @@ static inline bool looks_interim(const struct io_send *io, const struct exchange
 	       (!ex->response_begun || http1_untouched(&ex->down));
 }
 
-static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
+__attribute__((cold)) static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 {
 	struct request *answered;
 	struct exchange *ex;
@@ -223,7 +223,7 @@ static enum io_verdict begin_served(struct io_send *io, struct conn *conn)
 	return special ? IO_SPECIAL : IO_WATCH;
 }
 
-static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
+__attribute__((cold)) static enum io_verdict begin_call(struct io_send *io, struct conn *conn)
 {
 	struct request *bound;
 	bool special;
@@ -279,7 +279,7 @@ static bool are_bytes(const struct iovec *iov, int count, bool log, size_t *sum)
 	return true;
 }
 
-enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count)
+__attribute__((cold)) enum io_verdict io_send_begin(struct io_send *io, int fd, const struct iovec *iov, int count)
 {
 	enum io_verdict verdict = IO_PLAIN;
 	uint64_t word = fds_word(fd);
@@ -334,7 +334,7 @@ static bool is_as_foreseen(const struct io_send *io, const struct conn *conn, si
 }
 
 /* The kernel took `len` bytes of the vectors from `offset` on: the scanners may have them. Locks. */
-void io_send_commit(struct io_send *io, size_t offset, size_t len)
+__attribute__((cold)) void io_send_commit(struct io_send *io, size_t offset, size_t len)
 {
 	struct conn *conn = io->handle.conn;
 	int i;
@@ -397,7 +397,7 @@ CONN_UNLOCKED_LOOK void io_send_blank_line_left(struct conn_handle handle)
 	conn_unlock(handle.conn);
 }
 
-void io_send_end(struct io_send *io, ssize_t sent)
+__attribute__((cold)) void io_send_end(struct io_send *io, ssize_t sent)
 {
 	int saved = errno;
 
@@ -652,7 +652,7 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 	return (ssize_t)done;
 }
 
-ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
+__attribute__((cold)) ssize_t io_send_special(struct io_send *io, struct io_emitter *emitter)
 {
 	int saved = errno;
 	ssize_t sent;
@@ -700,19 +700,6 @@ static inline bool can_be_gathered(const struct io_send *io)
 	       known_end(io->iov->iov_base, blank_end, first) == first;
 }
 
-/* Is it the first answer that is due, and begins with these bytes? Locked. */
-static inline bool is_answer(struct io_send *io, const struct conn *conn)
-{
-	const struct exchange *ex = conn->first;
-
-	io->caller = NULL;
-	io->span = NULL;
-	return conn->mode == CONN_HTTP1 && ex != NULL && ex->request_headed && !ex->response_done &&
-	       !ex->response_begun && (ex->next == NULL || !conn_child_since(ex->request)) &&
-	       served_find_plain(ex, io->iov, io->total, &io->spot) &&
-	       (config.response_header.len > 0 ? can_be_gathered(io) : io->spot.end == io->total);
-}
-
 /* Is it a call that says nothing of a trace itself? Then who makes it is asked for. Locked. */
 static inline bool is_call(struct io_send *io, struct conn *conn)
 {
@@ -728,16 +715,13 @@ static inline bool is_call(struct io_send *io, struct conn *conn)
 }
 
 /* The vectors with what is inserted, or as they are. */
-static inline void lay_out_usual(struct io_send *io, const struct conn *conn, bool served, struct iovec *v)
+static inline void lay_out_call(struct io_send *io, struct iovec *v)
 {
-	struct insertion *ins = NULL;
+	struct insertion *ins = io->caller != NULL ? insertion_new() : NULL;
 	int i;
 
-	if (served ? config.response_header.len > 0 : io->caller != NULL)
-		ins = insertion_new();
 	if (ins != NULL) {
-		ins->len = (uint32_t)(served ? format_response_insertion(conn->first->request, &io->spot, ins->text) :
-		                               format_call_insertion(io, &io->spot, ins));
+		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins);
 		if (ins->len == 0) {
 			insertion_free(ins);
 			ins = NULL;
@@ -749,33 +733,119 @@ static inline void lay_out_usual(struct io_send *io, const struct conn *conn, bo
 		v[i] = io->iov[i];
 }
 
+/* The block is to hold the known head, response header and blank line from now on, but for the id. */
+static __attribute__((noinline)) void note_answer(struct insertion *ins, const struct http1_known *known)
+{
+	size_t len = config.response_header.len;
+
+	memcpy(ins->before + sizeof(ins->before) - known->len, known->head, known->len);
+	memcpy(ins->text, config.response_header.text, len);
+	memcpy(ins->text + len, ": ", 2);
+	memcpy(ins->text + len + 34, "\r\n\r\n", 4);
+	ins->len = (uint32_t)len + 36;
+	ins->like = known;
+	ins->serial = known->serial;
+}
+
+/* Does this end on the page on which its byte before `end` lies? As known_end, of what was not near the scanner. */
+static inline bool is_near(const char *bytes, size_t end, size_t len)
+{
+	return ((uintptr_t)(bytes + end - 1) ^ (uintptr_t)(bytes + len - 1)) >> OS_PAGE_SHIFT == 0;
+}
+
+/*
+ * The answer to the one request that a connection has, with the head of the last such answer, and a length: in its block the id is
+ * written anew, and nothing is copied but what of the body is in the first vector. The exchange's second scanner is what it will be
+ * once all is out; until then nobody looks at it. Whoever else looks for a spot meanwhile finds another number of `sends`. Locked.
+ */
+static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, struct iovec *v)
+{
+	struct exchange *ex = conn->first;
+	size_t first = io->iov->iov_len, body;
+	const char *out = io->iov->iov_base;
+	struct insertion *ins = NULL;
+	struct stream_heads *heads;
+	struct http1_known *known;
+	int i;
+
+	if (ex == NULL || conn->depth != 1 || conn->pending != NULL || !conn_is_answering(ex, false) ||
+	    (heads = served_find_head(ex, out, first, &known)) == NULL)
+		return false;
+	body = io->total - known->whole;
+	if (body > known->after.remaining ||
+	    (first != known->whole && (first > INSERTION_GATHERS || !is_near(out, known->whole, first))) ||
+	    (config.response_header.len > 0 && (ins = insertion_borrow()) == NULL)) {
+		stream_return_heads(heads);
+		return false;
+	}
+	if (ins != NULL) {
+		if (__builtin_expect(ins->like != known || ins->serial != known->serial, 0))
+			note_answer(ins, known);
+		record_put_hex(ins->text + ins->len - 34, ex->request->ctx.trace_id, 16);
+		if (first != known->whole)
+			memcpy(ins->text + ins->len + 2, out + known->whole, first - known->whole);
+		v[0] = (struct iovec){ ins->before + sizeof(ins->before) - known->len, first + ins->len };
+		io->whole = io->total + ins->len;
+	} else {
+		v[0] = io->iov[0];
+		io->whole = io->total;
+	}
+	io->spot.done = body == known->after.remaining;
+	io->spot.at = known->len;
+	if (!io->spot.done || ex->span != NULL)
+		http1_use_known_body(&ex->down, known, body);
+	if (__builtin_expect(ex->span != NULL, 0) && io->spot.done)
+		span_hold(conn, ex, &ex->down, io->total);
+	known->unequal = 0;
+	stream_return_heads(heads);
+	for (i = 1; i < io->count; i++)
+		v[i] = io->iov[i];
+	io->insertion = ins;
+	io->sends = ++conn->sends;
+	current_begin_usual_response(ex->request, conn, io->fd);
+	return true;
+}
+
+/* A call with a head that is known. */
+static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struct iovec *v)
+{
+	struct conn *conn = io->handle.conn;
+
+	if (!conn_lock_to_look(io->handle))
+		return false;
+	if (conn_role(conn) != CONN_OUTGOING || conn->pending != NULL || !is_call(io, conn)) {
+		conn_unlock(conn);
+		return false;
+	}
+	lay_out_call(io, v);
+	io->looked = io->found = true;
+	io->from = 0;
+	io->sends = conn->sends;
+	conn_unlock(conn);
+	return true;
+}
+
 /* With handle, fd, word, iov and count set. */
 static bool begin_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
-	bool served = conn_role(conn) == CONN_SERVED;
+	bool begun;
 
-	if (conn_role(conn) == CONN_UNDECIDED || !are_few_bytes(io->iov, io->count, &io->total))
+	if (!are_few_bytes(io->iov, io->count, &io->total))
 		return false;
-	if (config.export_traces && served)
+	io->caller = NULL;
+	io->span = NULL;
+	io->looked = io->planned = io->was_injected = false;
+	io->usual = conn_role(conn) == CONN_SERVED;
+	if (!io->usual)
+		return begin_usual_call(io, v);
+	if (config.export_traces)
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
-	if (!conn_lock_to_look(io->handle))
+	if (!conn_lock_usual(io->handle, CONN_SERVED))
 		return false;
-	if (conn->pending != NULL || !(served ? is_answer(io, conn) : is_call(io, conn))) {
-		conn_unlock(conn);
-		return false;
-	}
-	lay_out_usual(io, conn, served, v);
-	if (config.export_traces && served && io->spot.done)
-		served_hold_span(conn, &io->spot);
-	io->looked = io->found = true;
-	io->planned = io->was_injected = false;
-	io->from = 0;
-	io->sends = conn->sends;
-	if (served)
-		current_begin_response(conn->first->request, conn_is_blocking(conn, io->fd));
+	begun = answer_usual(io, conn, v);
 	conn_unlock(conn);
-	return true;
+	return begun;
 }
 
 bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
@@ -793,14 +863,6 @@ bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iov
 	io->fd = fd;
 	io->word = word;
 	return begin_answer(io, v);
-}
-
-/* The usual call is out. Locked. */
-static inline void end_call(const struct io_send *io, struct conn *conn)
-{
-	if (config.export_traces && io->insertion != NULL)
-		span_injected(conn, &io->insertion->ids);
-	call_sent_known(conn, &io->spot, io->caller, io->total, io->span);
 }
 
 /* It did not go out as a whole, or the connection is not as it was. */
@@ -823,7 +885,7 @@ static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherw
 	return sent < 0 ? -1 : (ssize_t)own;
 }
 
-ssize_t io_answer_end(struct io_send *io, ssize_t sent)
+static __attribute__((noinline)) ssize_t end_usual_call(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
 	struct insertion *ins = io->insertion;
@@ -833,10 +895,9 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 		/* As io_send_commit, if it is still so. */
 		if (conn->sends == io->sends && conn->mode == CONN_HTTP1) {
 			conn->sends++;
-			if (conn_role(conn) == CONN_SERVED)
-				served_sent_known(conn, &io->spot, io->total);
-			else
-				end_call(io, conn);
+			if (config.export_traces && ins != NULL)
+				span_injected(conn, &ins->ids);
+			call_sent_known(conn, &io->spot, io->caller, io->total, io->span);
 			conn_unlock(conn);
 			if (ins != NULL) {
 				insertion_free(ins);
@@ -850,6 +911,65 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 		conn_unlock(conn);
 	}
 	return end_answer_otherwise(io, sent);
+}
+
+ssize_t io_answer_end(struct io_send *io, ssize_t sent)
+{
+	struct conn *conn = io->handle.conn;
+	struct exchange *ex;
+
+	if (!io->usual)
+		return end_usual_call(io, sent);
+	if (__builtin_expect(sent != (ssize_t)io->whole || !conn_lock_usual(io->handle, CONN_SERVED), 0))
+		return end_answer_otherwise(io, sent);
+	ex = conn->first;
+	if (__builtin_expect(conn->sends != io->sends || ex == NULL, 0)) {
+		conn_unlock(conn);
+		return end_answer_otherwise(io, sent);
+	}
+	ex->response_begun = true;
+	if (__builtin_expect(ex->span != NULL, 0))
+		span_count_down(ex, io->total);
+	if (io->spot.done)
+		served_finish(conn, ex);
+	conn_unlock(conn);
+	if (io->insertion != NULL) {
+		insertion_free(io->insertion);
+		counters_count(response_headers);
+	}
+	if (config.export_traces)
+		ring_drop_held();
+	return (ssize_t)io->total;
+}
+
+/* ---- the usual body ---- */
+
+CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool io_send_body_usual(struct conn_handle *handle, int fd, uint64_t word)
+{
+	if (fds_kind(word) != FD_CONN || !io_active() || config.export_traces)
+		return false;
+	*handle = conn_of_word(fd, word);
+	return handle->conn != NULL && conn_tls(handle->conn) == NULL && conn_role(handle->conn) == CONN_SERVED &&
+	       handle->conn->pending == NULL && current_goes_on(handle->conn);
+}
+
+__attribute__((noinline)) ssize_t io_sent_body(struct conn_handle handle, int fd, ssize_t sent)
+{
+	struct conn *conn = handle.conn;
+
+	if (__builtin_expect(sent > 0 && conn_lock_usual(handle, CONN_SERVED), 1)) {
+		struct exchange *ex = conn->first;
+		bool rest = ex != NULL && conn->depth == 1 && conn->pending == NULL && conn_tls(conn) == NULL &&
+		            conn_is_answering(ex, true) && http1_skip_rest(&ex->down, (uint64_t)sent);
+
+		if (__builtin_expect(rest, 1))
+			served_finish(conn, ex);
+		conn_unlock(conn);
+		if (__builtin_expect(rest, 1))
+			return sent;
+	}
+	io_send_unseen_end(fd, sent);
+	return sent;
 }
 
 /* ---- plain text of TLS ---- */

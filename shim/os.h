@@ -98,7 +98,7 @@ static LAYOUT_INLINE bool os_page_is_known(uintptr_t page)
 	uintptr_t group = page / 32;
 	uint64_t word = __atomic_load_n(&os_readable_pages[group % OS_READABLE_GROUPS], __ATOMIC_RELAXED);
 
-	return ((word >> 32 == group / OS_READABLE_GROUPS) & (word >> page % 32)) != 0;
+	return word >> 32 == group / OS_READABLE_GROUPS && ((uint32_t)word & 1u << page % 32) != 0;
 }
 
 /* os_readable, where it is more than one page, or one that is not known. */

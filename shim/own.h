@@ -96,18 +96,27 @@ static LAYOUT_INLINE void own_increase(uint32_t *counter)
 	(void)__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
-/* Two of them, by one look at who there is. */
-static LAYOUT_INLINE void own_increase_both(uint32_t *one, uint32_t *other)
+/* Two or three of them, by one look at who there is. */
+static LAYOUT_INLINE void own_increase_three(uint32_t *one, uint32_t *other, uint32_t *third)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
 		__asm__ volatile("incl %0" : "+m"(*one) : : "cc");
 		__asm__ volatile("incl %0" : "+m"(*other) : : "cc");
+		if (third != NULL)
+			__asm__ volatile("incl %0" : "+m"(*third) : : "cc");
 		return;
 	}
 #endif
 	(void)__atomic_fetch_add(one, 1, __ATOMIC_RELAXED);
 	(void)__atomic_fetch_add(other, 1, __ATOMIC_RELAXED);
+	if (third != NULL)
+		(void)__atomic_fetch_add(third, 1, __ATOMIC_RELAXED);
+}
+
+static LAYOUT_INLINE void own_increase_both(uint32_t *one, uint32_t *other)
+{
+	own_increase_three(one, other, NULL);
 }
 
 /* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
@@ -125,6 +134,11 @@ static LAYOUT_INLINE bool own_decrease(uint32_t *counter)
 }
 
 /* Put `value` there if `*expected` is there; else the latter becomes what is. Acquires and releases. */
+static LAYOUT_INLINE bool own_replace32_shared(uint32_t *where, uint32_t *expected, uint32_t value)
+{
+	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 static LAYOUT_INLINE bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
 {
 #ifdef __x86_64__
@@ -138,22 +152,31 @@ static LAYOUT_INLINE bool own_replace32(uint32_t *where, uint32_t *expected, uin
 		return done;
 	}
 #endif
+	return own_replace32_shared(where, expected, value);
+}
+
+/* Where own_alone() was just true. (A jump, because a flag that two ways lead to is made a byte, and that is asked again.) */
+static LAYOUT_INLINE bool own_replace64_alone(uint64_t *where, uint64_t *expected, uint64_t value)
+{
+#ifdef __x86_64__
+	__asm__ goto("cmpxchgq %2, %1\n"
+	             "	jne %l[other]"
+	             : "+a"(*expected), "+m"(*where)
+	             : "r"(value)
+	             : "memory", "cc"
+	             : other);
+	return true;
+other:
+	return false;
+#else
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+#endif
 }
 
 static LAYOUT_INLINE bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
 {
-#ifdef __x86_64__
-	if (own_alone()) {
-		bool done;
-
-		__asm__ volatile("cmpxchgq %3, %2"
-		                 : "=@ccz"(done), "+a"(*expected), "+m"(*where)
-		                 : "r"(value)
-		                 : "memory", "cc");
-		return done;
-	}
-#endif
+	if (own_alone())
+		return own_replace64_alone(where, expected, value);
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 

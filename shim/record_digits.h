@@ -4,6 +4,7 @@
 #ifndef TRACESHIM_RECORD_DIGITS_H
 #define TRACESHIM_RECORD_DIGITS_H
 
+#include "layout.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,7 @@ char *record_put_fraction(char *out, uint32_t ns);
  * An id of n = 8 or 16 bytes in hex: 2n bytes. With vectors where there are any, and in place: a digit at a time, the two ids of a
  * record would cost as much as half of all the rest of it.
  */
-static inline char *record_put_hex(char *out, const uint8_t *id, size_t n)
+static LAYOUT_INLINE char *record_put_hex(char *out, const uint8_t *id, size_t n)
 {
 #ifdef __SSE2__
 	const __m128i nibble = _mm_set1_epi8(15);

@@ -69,14 +69,18 @@ struct request *request_ref(struct request *r)
 	return r;
 }
 
-void request_unref(struct request *r)
+static __attribute__((noinline)) void free_request(struct request *r)
 {
-	if (r == NULL || !own_decrease(&r->refs))
-		return;
 	request_end_waiting(r);
 	if (r->ctx.text.data != r->inline_text)
 		pool_give(&large_texts, r->ctx.text.data);
 	spare_give(SPARE_REQUEST, &requests, r);
+}
+
+void request_unref(struct request *r)
+{
+	if (r != NULL && own_decrease(&r->refs))
+		free_request(r);
 }
 
 static inline __attribute__((always_inline)) void count(uint16_t *where, uint32_t *counter)
@@ -106,6 +110,8 @@ LAYOUT_BUILT_IN void request_begin_waiting(struct request *r, bool is_behind)
 
 void request_end_waiting(struct request *r)
 {
+	if (__builtin_expect((r->waiting | r->behind) == 0, 1))
+		return;
 	uncount(&r->waiting, &waiting);
 	uncount(&r->behind, &behind);
 }
@@ -135,6 +141,7 @@ bool request_any_behind(void)
 LAYOUT_BUILT_IN void request_begin_life(struct request *r)
 {
 	__atomic_store_n(&r->state, REQUEST_LIVE, __ATOMIC_RELEASE);
+	count(&r->waiting, &waiting);
 }
 
 void request_advance(struct request *r, enum request_state to)
@@ -145,6 +152,21 @@ void request_advance(struct request *r, enum request_state to)
 		uncount(&r->waiting, &waiting);
 	if (__atomic_load_n(&r->state, __ATOMIC_RELAXED) < to)
 		__atomic_store_n(&r->state, (uint8_t)to, __ATOMIC_RELEASE);
+}
+
+LAYOUT_BUILT_IN void request_answered(struct request *r)
+{
+	if (__builtin_expect(__atomic_load_n(&r->waiting, __ATOMIC_RELAXED) == request_process() &&
+	                             __atomic_load_n(&r->behind, __ATOMIC_RELAXED) == 0,
+	                     1)) {
+		__atomic_store_n(&r->waiting, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&r->state, REQUEST_ENDED, __ATOMIC_RELEASE);
+		(void)own_decrease(&waiting);
+	} else {
+		request_advance(r, REQUEST_ENDED);
+	}
+	if (own_decrease(&r->refs))
+		free_request(r);
 }
 
 void request_after_fork(void)

@@ -29,11 +29,11 @@ struct request {
 	uint32_t refs;      /* atomic */
 	uint8_t state;      /* enum request_state, atomic; only grows */
 	uint8_t origin;     /* enum request_origin */
+	bool multiplexed;   /* by a connection that carries several at a time (HTTP/2) */
+	uint8_t taken;      /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
 	/* The process (count of forks plus 1) in which it is counted as such, else 0; atomic. */
 	uint16_t waiting;  /* for its answer */
 	uint16_t behind;   /* read along behind another one of its connection, and its answer has not begun */
-	bool multiplexed;  /* by a connection that carries several at a time (HTTP/2) */
-	uint8_t taken;     /* out of which queue a thread took it, as evidence has it (evidence.c); 0: none; atomic */
 	int32_t reader;    /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
 	uint16_t children; /* conn_shared_since when its head was read */
 	struct trace_context ctx;
@@ -56,8 +56,11 @@ static inline enum request_state request_state(const struct request *r)
 
 /* Move the state forward, never back. Only by its maker, or with the lock of the one connection that it came in on. */
 void request_advance(struct request *r, enum request_state to);
-/* Move a new one forward, to REQUEST_LIVE. */
+/* Move a new one forward, to REQUEST_LIVE, and count it as waiting: it is not behind another one. */
 void request_begin_life(struct request *r);
+
+/* The answer is through: request_advance to REQUEST_ENDED, and its connection's reference is given back. Built into its caller. */
+void request_answered(struct request *r);
 
 /*
  * Served requests that wait for their answer, over all threads. `begin_waiting` once a request, when its head is complete;

@@ -129,7 +129,7 @@ static __attribute__((cold)) struct request *raw_received(struct conn *conn, siz
 }
 
 /* What is spoken? Decided on the very first bytes of a connection. */
-static __attribute__((cold)) __attribute__((noinline)) void start(struct conn *conn, const char *in, size_t len)
+__attribute__((cold)) __attribute__((noinline)) void served_start(struct conn *conn, const char *in, size_t len)
 {
 	current_look_around();
 	if (http1_sniff_request(in, len) != HTTP1_SNIFF_NO) {
@@ -202,80 +202,84 @@ static enum taken take_requests(struct conn *conn, const char *in, size_t len, s
 
 enum mark { MARK_NONE, MARK_PLAIN, MARK_TELLING };
 
+/* Of a head that is known: has it no field but such as only spans want? Then a request that is such a head and no more is taken at once. */
 static __attribute__((cold)) __attribute__((noinline)) void mark_head(struct http1_known *known)
 {
 	known->mark = MARK_PLAIN;
 	for (unsigned i = 0; i < known->fields; i++)
 		if (propagate_wants(known->names + known->field[i].name, known->field[i].name_len))
 			known->mark = MARK_TELLING;
-}
-
-/* Has a head that is known no field but such as only spans want? */
-static inline bool tells_no_trace(struct http1_known *known)
-{
-	if (__builtin_expect(known->mark == MARK_NONE, 0))
-		mark_head(known);
-	return known->mark == MARK_PLAIN;
+	if (known->mark == MARK_PLAIN && http1_is_whole(known))
+		known->whole = (uint16_t)(known->len + 2);
 }
 
 /*
  * What take_requests does with a whole request, at `in`, that is like the last one, is alone on its connection and says nothing of a
  * trace: all of it at once.
  */
-static struct request *take_known(struct conn *conn, struct http1_known *known, const char *in)
+static LAYOUT_INLINE struct request *take_known(struct conn *conn, struct http1_known *known, const char *in)
 {
-	struct exchange *ex = conn_push(conn);
+	struct request *request;
+	struct exchange *ex = conn_push_first(conn);
 
 	if (ex == NULL)
 		return NULL;
-	ex->request = request_new();
-	if (ex->request == NULL) {
+	request = request_new();
+	if (request == NULL) {
 		conn_make_opaque(conn, true);
 		return NULL;
 	}
+	ex->request = request;
 	if (config.export_traces)
 		span_begin_known(ex, known, in);
 	http1_use_known(&ex->up, known);
-	propagate_fresh_new(&ex->request->ctx);
+	propagate_fresh_new(&request->ctx);
 	ex->request_headed = ex->request_done = true;
-	ex->request->children = conn_shared_since(conn);
-	request_begin_life(ex->request);
-	request_begin_waiting(ex->request, false);
+	request->children = conn_shared_since(conn);
+	request_begin_life(request);
 	counters_count(requests);
-	return ex->request;
+	return request;
 }
 
-/* What is not the usual request. Gives the heads back. */
-static __attribute__((noinline)) struct request *received_unusual(struct conn *conn, const char *in, size_t len,
-                                                                  struct stream_heads *heads)
+LAYOUT_BUILT_IN struct request *served_received_usual(struct conn *conn, const char *in, size_t len)
+{
+	struct stream_heads *heads;
+	struct http1_known *known;
+	struct request *request = NULL;
+
+	if (conn->first != NULL)
+		return NULL;
+	heads = stream_borrow_heads();
+	if (__builtin_expect(heads == NULL, 0))
+		return NULL;
+	known = &heads->of[STREAM_REQUEST_IN];
+	if (known->whole == len && memcmp(in, known->head, len) == 0)
+		request = take_known(conn, known, in);
+	stream_return_heads(heads);
+	return request;
+}
+
+struct request *served_received(struct conn *conn, const char *in, size_t len)
 {
 	bool had_unanswered = conn->first != NULL, at_end = had_unanswered && conn->first->response_done;
-	enum taken taken = take_requests(conn, in, len, stream_known(heads, STREAM_REQUEST_IN));
+	struct stream_heads *heads;
+	struct http1_known *known;
+	enum taken taken;
 
+	if (__builtin_expect(conn->mode == CONN_FRESH, 0))
+		served_start(conn, in, len);
+	if (__builtin_expect(conn->mode != CONN_HTTP1, 0))
+		return received_otherwise(conn, in, len);
+	heads = stream_take_heads();
+	known = stream_known(heads, STREAM_REQUEST_IN);
+	taken = take_requests(conn, in, len, known);
+	if (known != NULL && known->mark == MARK_NONE && known->len > 0)
+		mark_head(known);
 	stream_give_heads(heads);
 	/* Of one that was answered before its body was read this was the rest, and the program may be at its end still. */
 	if (taken == TAKEN)
 		return at_end ? NULL : only_unanswered(conn, had_unanswered);
 	return taken == TAKEN_NO_HTTP && config.raw ? raw_received(conn, 0) : NULL;
-}
-
-struct request *served_received(struct conn *conn, const char *in, size_t len)
-{
-	struct stream_heads *heads;
-	struct http1_known *known;
-	struct request *request;
-
-	if (__builtin_expect(conn->mode == CONN_FRESH, 0))
-		start(conn, in, len);
-	if (__builtin_expect(conn->mode != CONN_HTTP1, 0))
-		return received_otherwise(conn, in, len);
-	heads = stream_take_heads();
-	known = stream_known(heads, STREAM_REQUEST_IN);
-	if (conn->first != NULL || known == NULL || !http1_is_known_request(known, in, len) || !tells_no_trace(known))
-		return received_unusual(conn, in, len, heads);
-	request = take_known(conn, known, in);
-	stream_give_heads(heads);
-	return request;
 }
 
 static bool response_wants(void *owner, const char *name, size_t len)
@@ -301,6 +305,22 @@ static void begin_response(struct exchange *ex)
 {
 	http1_init(&ex->down, HTTP1_RESPONSE, response_options(ex));
 	ex->response_begun = true;
+}
+
+static void finish_response(struct conn *conn, struct exchange *ex);
+
+__attribute__((noinline)) void served_finish(struct conn *conn, struct exchange *ex)
+{
+	if (__builtin_expect(ex->span != NULL || ex->up.line != NULL || ex->down.line != NULL || conn->depth != 1, 0)) {
+		finish_response(conn, ex);
+		return;
+	}
+	if (conn_tls(conn) != NULL)
+		memcpy(&conn->answered, ex->request->ctx.span_id, sizeof(conn->answered));
+	conn->first = conn->last = NULL;
+	conn->depth = 0;
+	request_answered(ex->request);
+	conn_give_exchange(ex);
 }
 
 static void finish_response(struct conn *conn, struct exchange *ex)
@@ -506,16 +526,41 @@ __attribute__((cold)) void served_shut(struct conn *conn)
 	}
 }
 
-bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot)
+/* May a response with this head be taken at once? */
+static __attribute__((cold)) __attribute__((noinline)) bool mark_response(struct http1_known *known)
 {
-	struct stream_heads *heads = stream_take_heads();
-	struct http1_known *known = stream_known(heads, STREAM_RESPONSE_OUT);
-	bool found =
-		known != NULL && known->fields == 0 && stream_find_plain(spot, response_options(ex), known, iov, total);
+	const struct http1 *after = &known->after;
 
-	stream_give_heads(heads);
-	spot->own_response_header = false;
-	return found;
+	known->mark = MARK_TELLING;
+	if (known->len == 0 || known->fields > 0 || known->options != 0 || after->kind != HTTP1_RESPONSE ||
+	    after->interim || after->status == 101 ||
+	    (after->body != HTTP1_BODY_LENGTH && (after->body != HTTP1_BODY_NONE || after->remaining > 0)))
+		return false;
+	known->mark = MARK_PLAIN;
+	known->whole = (uint16_t)(known->len + 2);
+	return true;
+}
+
+LAYOUT_BUILT_IN struct stream_heads *served_find_head(const struct exchange *ex, const char *out, size_t len,
+                                                      struct http1_known **found)
+{
+	struct stream_heads *heads;
+	struct http1_known *known;
+
+	/* Else the head says something else of what follows. */
+	if (ex->up.method == HTTP1_HEAD_METHOD || ex->up.method == HTTP1_CONNECT)
+		return NULL;
+	heads = stream_borrow_heads();
+	if (__builtin_expect(heads == NULL, 0))
+		return NULL;
+	known = &heads->of[STREAM_RESPONSE_OUT];
+	if ((known->mark != MARK_NONE || mark_response(known)) && known->whole - 1u < len &&
+	    memcmp(out, known->head, known->whole) == 0) {
+		*found = known;
+		return heads;
+	}
+	stream_return_heads(heads);
+	return NULL;
 }
 
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)

@@ -27,7 +27,7 @@ static __attribute__((noinline)) void *take_new(enum spare_kind kind, const stru
 
 LAYOUT_BUILT_IN void *spare_take(enum spare_kind kind, const struct pool *pool)
 {
-	void *block = kept[kind] != NULL ? own_swap(&kept[kind], NULL) : NULL;
+	void *block = own_swap(&kept[kind], NULL);
 
 	return __builtin_expect(block != NULL, 1) ? block : take_new(kind, pool);
 }
@@ -36,6 +36,19 @@ LAYOUT_BUILT_IN void spare_give(enum spare_kind kind, const struct pool *pool, v
 {
 	if (__builtin_expect(current_thread_is_watched(), 1))
 		block = own_swap(&kept[kind], block);
+	if (__builtin_expect(block != NULL, 0))
+		pool_give(pool, block);
+}
+
+LAYOUT_BUILT_IN void *spare_borrow(enum spare_kind kind, const struct pool *pool)
+{
+	(void)pool;
+	return own_swap(&kept[kind], NULL);
+}
+
+LAYOUT_BUILT_IN void spare_return(enum spare_kind kind, const struct pool *pool, void *block)
+{
+	block = own_swap(&kept[kind], block);
 	if (__builtin_expect(block != NULL, 0))
 		pool_give(pool, block);
 }

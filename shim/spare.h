@@ -14,6 +14,10 @@ enum spare_kind { SPARE_REQUEST, SPARE_EXCHANGE, SPARE_CALL, SPARE_INSERTION, SP
 void *spare_take(enum spare_kind kind, const struct pool *pool);
 void spare_give(enum spare_kind kind, const struct pool *pool, void *block);
 
+/* One that this thread has kept already, or NULL; and what a thread that keeps blocks does not need any more. */
+void *spare_borrow(enum spare_kind kind, const struct pool *pool);
+void spare_return(enum spare_kind kind, const struct pool *pool, void *block);
+
 /* The calling thread ends: its blocks go back. Harmless when it goes on. */
 void spare_end_thread(void);
 

@@ -32,12 +32,22 @@ __attribute__((cold)) void stream_prepare(void)
 	__atomic_store_n(&stream_prepared, STREAM_PREPARED, __ATOMIC_RELEASE);
 }
 
+LAYOUT_BUILT_IN struct stream_heads *stream_borrow_heads(void)
+{
+	return spare_borrow(SPARE_HEADS, &heads);
+}
+
+LAYOUT_BUILT_IN void stream_return_heads(struct stream_heads *borrowed)
+{
+	spare_return(SPARE_HEADS, &heads, borrowed);
+}
+
 struct stream_heads *stream_take_heads(void)
 {
 	struct stream_heads *taken = spare_take(SPARE_HEADS, &heads);
 
 	if (taken == NULL)
-		counters_count(no_memory_skipped);
+		counters_count_seldom(no_memory_skipped);
 	return taken;
 }
 

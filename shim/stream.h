@@ -36,6 +36,9 @@ struct stream_heads {
 };
 struct stream_heads *stream_take_heads(void);
 void stream_give_heads(struct stream_heads *heads);
+/* The same of those that the thread has kept, built into its callers. NULL: none. */
+struct stream_heads *stream_borrow_heads(void);
+void stream_return_heads(struct stream_heads *heads);
 
 static inline struct http1_known *stream_known(struct stream_heads *heads, enum stream_head which)
 {
@@ -50,6 +53,10 @@ void stream_expect_field(void *filter, const char *name, size_t len);
  * not known (none, or several unanswered ones); borrowed from the connection.
  */
 struct request *served_received(struct conn *conn, const char *in, size_t len);
+/* The first bytes of a fresh connection: what is spoken there? They are still to be received. */
+void served_start(struct conn *conn, const char *in, size_t len);
+/* The same of one whole request like the last one, on a connection that waits for one; NULL: it is something else, nothing was done. */
+struct request *served_received_usual(struct conn *conn, const char *in, size_t len);
 /* served.c: what the program sent (responses); _unseen: bytes that nobody saw (sendfile). */
 void served_sent(struct conn *conn, const char *out, size_t len);
 void served_sent_unseen(struct conn *conn, size_t len);
@@ -65,6 +72,10 @@ static inline struct exchange *served_unanswered(const struct conn *conn)
 		ex = ex->next;
 	return ex != NULL && ex->request_headed ? ex : NULL;
 }
+/*
+ * served.c: the first exchange, of which conn_is_answering, is answered to its end, that is no 1xx.
+ */
+void served_finish(struct conn *conn, struct exchange *ex);
 /* served.c: the program shut its sending direction down: that is the end of a response until close. */
 void served_shut(struct conn *conn);
 
@@ -129,7 +140,12 @@ bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, siz
  * The same for an exchange whose response begins with the vectors, if its head is known and has no field of the response header's name;
  * else false, and nothing was looked at. `total`: the bytes of all vectors.
  */
-bool served_find_plain(const struct exchange *ex, const struct iovec *iov, size_t total, struct stream_spot *spot);
+/*
+ * Of the exchange whose response is due: do `len` bytes begin with the whole head that was known last, of a response to a usual request
+ * that says nothing itself and ends where its length says so? Its heads, which are to be given back; `known` is set to that head. NULL: no.
+ */
+struct stream_heads *served_find_head(const struct exchange *ex, const char *out, size_t len,
+                                      struct http1_known **known);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
  * instead of reading the same bytes again. Only where spot->known.

@@ -55,7 +55,7 @@ static inline __attribute__((always_inline)) long tls_receive_end_usual(struct t
 	if (__builtin_expect(conn == NULL || tls_of(conn) != t, 0))
 		return received;
 	if (received > 0)
-		return io_received_plain(t->handle, t->fd, buf, received);
+		return io_received(t->handle, t->fd, buf, received);
 	if (config.export_traces || conn->role == CONN_OUTGOING)
 		return nothing(t, received);
 	return received;

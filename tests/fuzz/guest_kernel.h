@@ -765,6 +765,8 @@ void *__wrap_pool_take(const struct pool *pool);
 void __wrap_pool_give(const struct pool *pool, void *block);
 void *__wrap_spare_take(enum spare_kind kind, const struct pool *pool);
 void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *block);
+void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool);
+void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *block);
 
 /* Connections are read when stale by design; large blocks take too long to be made anew. The others are seen by ASan. */
 static bool kernel_is_real(const struct pool *pool)
@@ -800,6 +802,16 @@ void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *bloc
 {
 	(void)kind;
 	__wrap_pool_give(pool, block);
+}
+
+void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool)
+{
+	return __wrap_spare_take(kind, pool);
+}
+
+void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *block)
+{
+	__wrap_spare_give(kind, pool, block);
 }
 
 #endif

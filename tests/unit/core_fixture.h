@@ -115,6 +115,8 @@ void __wrap_pool_give(const struct pool *pool, void *block)
 /* What a thread keeps would be hidden from the count and from ASan. */
 void *__wrap_spare_take(enum spare_kind kind, const struct pool *pool);
 void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *block);
+void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool);
+void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *block);
 
 void *__wrap_spare_take(enum spare_kind kind, const struct pool *pool)
 {
@@ -126,6 +128,20 @@ void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *bloc
 {
 	(void)kind;
 	__wrap_pool_give(pool, block);
+}
+
+/* There is one, but where the next take is to fail, which that is then for. */
+void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool)
+{
+	if (core_fail_first != 0 && core_takes + 1 >= core_fail_first && core_takes + 1 <= core_fail_last)
+		return NULL;
+	core_takes--;
+	return __wrap_spare_take(kind, pool);
+}
+
+void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *block)
+{
+	__wrap_spare_give(kind, pool, block);
 }
 
 #endif
@@ -232,16 +248,24 @@ static inline void core_close(int fd)
 }
 
 /* As the hook on read does it; the bytes lie in a block that is exactly theirs. */
+/* As the hook on recv does it. */
 static inline void core_receive(int fd, const char *bytes, size_t len)
 {
+	struct conn_handle handle;
 	struct io_receive io;
+	bool usual = io_receive_usual(&handle, fd, fds_word(fd));
 	char *exact;
 
-	if (io_uninvolved(fd) || !io_receive_begin(&io, fd))
+	if (!usual && (io_uninvolved(fd) || !io_receive_begin(&io, fd)))
 		return;
 	exact = malloc(len ? len : 1);
 	memcpy(exact, bytes, len);
-	io_receive_end(&io, &(struct iovec){ exact, len }, 1, (ssize_t)len, false);
+	if (!usual)
+		io_receive_end(&io, &(struct iovec){ exact, len }, 1, (ssize_t)len, false);
+	else if (len > 0)
+		CHECK_INT(io_received(handle, fd, exact, (ssize_t)len), (ssize_t)len);
+	else
+		CHECK_INT(io_received_nothing(handle, fd, exact, 1, 0), 0);
 	free(exact);
 }
 

@@ -18,7 +18,7 @@ _Static_assert(sizeof(struct request) <= 800, "a request, with its text");
 _Static_assert(LIMIT_TEXT_LARGE <= 16 * 1024, "a request's long baggage");
 _Static_assert(LIMIT_HEAD_LINE <= 8320, "a head line that is split");
 _Static_assert(sizeof(struct stream_heads) <= 4096, "the heads that were read last");
-_Static_assert(sizeof(struct insertion) <= 32832, "an insertion");
+_Static_assert(sizeof(struct insertion) <= 32848, "an insertion");
 _Static_assert(sizeof(struct http2_conn) <= 2176, "a connection that speaks HTTP/2");
 _Static_assert(sizeof(struct http2_stream) <= 384, "a stream of one");
 _Static_assert(LIMIT_STREAMS == 1024, "streams of a connection");

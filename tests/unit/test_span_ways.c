@@ -703,6 +703,7 @@ CORE_TEST(heads_of_the_same_number_are_told_apart)
 
 int main(void)
 {
+	current_watch_threads(io_end_thread);
 #define TEST(name) cmocka_unit_test(name)
 	const struct CMUnitTest tests[] = {
 		TEST(spans_by_the_short_ways_are_those_by_the_long_ones),

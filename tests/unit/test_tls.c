@@ -135,15 +135,16 @@ CORE_TEST(a_usual_answer_that_is_refused_or_taken_in_parts_arrives_whole_and_end
 	size_t len = (size_t)sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n%01000d", 7);
 
 	for (how = 0; how < 8; how++) {
-		bool line = how & 1, usual;
-		struct stream_spot spot;
-		struct iovec iov = { answer, len };
+		bool line = how & 1;
+		struct stream_heads *heads;
+		struct http1_known *known;
 
 		config.response_header = line ? CORE_NAME("x-trace") : (struct config_name){ NULL, 0 };
 		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
 		CHECK_INT(core_conn(fd)->depth, 1);
-		usual = served_find_plain(core_conn(fd)->first, &iov, len, &spot);
-		CHECK(usual == (how > 0));
+		heads = served_find_head(core_conn(fd)->first, answer, len, &known);
+		CHECK((heads != NULL) == (how > 0));
+		stream_give_heads(heads);
 		f.partial = how & 2;
 		if (how & 4) {
 			f.random = always_refused;
@@ -555,7 +556,7 @@ CORE_TEST(a_usual_answer_without_memory_for_its_line_goes_as_it_is)
 	fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
 	f.got_len = 0;
 	f.random = always_refused;
-	core_fail_takes(2, 2); /* the first one is of the heads that are known */
+	core_fail_takes(1, 100);
 	CHECK_INT(fake_write(&f, OK, sizeof(OK) - 1), -1);
 	core_fail_takes(0, 0);
 	f.random = NULL;
