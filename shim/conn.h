@@ -307,8 +307,8 @@ static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_r
 
 	if (__builtin_expect(!conn_try_lock(handle), 0))
 		return false;
-	if (__builtin_expect(__atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state &&
-	                             __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen,
+	if (__builtin_expect(__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
+	                             __atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state,
 	                     1))
 		return true;
 	conn_let_go(handle.conn);
