@@ -27,7 +27,7 @@ bool span_know_conn(struct conn *conn, int fd);
 void span_begin_served(struct exchange *ex);
 /*
  * The same, and span_take_line, span_take_field and span_count_up of all of it, for a request without a body whose head is known and
- * lies at `head` with its blank line (http1_is_known_request).
+ * lies at `head` with its blank line (http1_is_whole).
  */
 void span_begin_known(struct exchange *ex, const struct http1_known *known, const char *head);
 void span_begin_call(const struct conn *conn, struct exchange *ex);
