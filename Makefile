@@ -58,10 +58,11 @@ OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O2 $(COMPACT) $(LTO) $(TUNE) -
 	-fdata-sections -fno-stack-protector -U_FORTIFY_SOURCE -Wframe-larger-than=1024
 # - the object is 300 KB (of 1,024 bytes) at most. What gcc does to loops, and places to begin at that are multiples of 16, are 20 KB of it, and
 #   spare a request no instruction: what it costs is calls and branches. -O3 would be 12 KB, for 90 of nginx' 4,100 instructions.
-#   A function that is cut into two parts has two tables for unwinding: 2 KB in all.
+#   A function that is cut into two parts has two tables for unwinding: 2 KB in all. What is copied to spare a jump is another 2 KB.
 COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fno-align-labels -fno-tree-vectorize \
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
-	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-reorder-blocks-and-partition --param=max-completely-peel-times=2)
+	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-partial-inlining -fno-tree-loop-im -fno-reorder-blocks-and-partition \
+	--param=max-completely-peel-times=2 --param=max-jump-thread-duplication-stmts=8)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
 OBJECT_SMALL = $(filter shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/hpack% shim/http2% shim/io.c shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
