@@ -50,5 +50,5 @@ void aside_sweep(struct aside *aside, int dir, const char *name)
 		(void)unlinkat(dir, aside->kept[oldest].name, 0);
 	}
 	aside->kept[oldest].written = written;
-	strcpy(aside->kept[oldest].name, name);
+	memcpy(aside->kept[oldest].name, name, strlen(name) + 1);
 }
