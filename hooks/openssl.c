@@ -1,5 +1,6 @@
 /*
- * OpenSSL: what a program reads and writes as plain text. See shim/tls.h for what is made of it.
+ * OpenSSL: what a program reads and writes as plain text. See shim/tls.h for what is made of it. long: hooks over one table of
+ * a library's functions, which nobody else may call.
  *
  * The real functions cannot be those behind ours in the search order: libssl may have come with a module that the program opened
  * (Python's), and then is in nobody's order but that module's; and there may be two of them (a wheel with its own), of versions
@@ -325,8 +326,13 @@ EXPORT int SSL_clear(struct ssl_st *ssl)
 static int give_descriptor(struct ssl_st *ssl, int fd, enum function at)
 {
 	const struct openssl *library = of(ssl);
-	int result = library != NULL ? ((__typeof__(&SSL_set_fd))library->function[at])(ssl, fd) : 0;
+	__typeof__(&SSL_set_fd) real;
+	int result;
 
+	if (library == NULL)
+		return 0;
+	real = (__typeof__(&SSL_set_fd))library->function[at];
+	result = real(ssl, fd);
 	if (result == 1)
 		tls_rebound(ssl, fd);
 	return result;
@@ -373,14 +379,16 @@ EXPORT void SSL_set0_rbio(struct ssl_st *ssl, struct bio_st *rbio)
 static int shake_hands(struct ssl_st *ssl, enum function at, enum conn_role as)
 {
 	const struct openssl *library = of(ssl);
+	__typeof__(&SSL_do_handshake) real;
 	struct tls_call call;
 	bool ours;
 	int result;
 
 	if (library == NULL)
 		return -1;
+	real = (__typeof__(&SSL_do_handshake))library->function[at];
 	ours = tls_begin(&call, ssl, &library->core, as);
-	result = ((__typeof__(&SSL_do_handshake))library->function[at])(ssl);
+	result = real(ssl);
 	if (ours)
 		tls_end(&call, as);
 	return result;
