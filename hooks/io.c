@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "sending.h"
 #include "tls.h"
 
 /* IOV_MAX: more is an error, which the kernel has to tell. */
@@ -356,8 +357,7 @@ static bool is_divisible(int flags)
 	return (flags & (MSG_OOB | MSG_ZEROCOPY)) == 0;
 }
 
-/* A call that goes out as it is: first the rest of what was inserted before it, without the call's own flags. */
-static __attribute__((cold)) bool comes_next(int fd, int flags)
+__attribute__((cold)) bool io_comes_next(int fd, int flags)
 {
 	struct io_emitter emitter = { .emit = emit_sendmsg,
 		                      .fd = fd,
@@ -382,7 +382,7 @@ EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 		return REAL(send)(fd, buf, len, flags);
 	if (verdict == IO_SPECIAL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
-	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(send)(fd, buf, len, flags) : -1;
+	n = verdict == IO_WATCH || io_comes_next(fd, flags) ? REAL(send)(fd, buf, len, flags) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -414,7 +414,7 @@ EXPORT __attribute__((cold)) ssize_t sendto(int fd, const void *buf, size_t len,
 		return REAL(sendto)(fd, buf, len, flags, addr, addrlen);
 	if (verdict == IO_SPECIAL && is_divisible(flags) && addr == NULL)
 		return io_send_special(&io, &emitter);
-	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendto)(fd, buf, len, flags, addr, addrlen) : -1;
+	n = verdict == IO_WATCH || io_comes_next(fd, flags) ? REAL(sendto)(fd, buf, len, flags, addr, addrlen) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -447,7 +447,7 @@ static __attribute__((cold)) ssize_t send_message(int fd, const struct msghdr *m
 	/* Descriptors travel with the bytes, or an address, which a connection may refuse: such a message is not cut up. */
 	if (verdict == IO_SPECIAL && msg->msg_controllen == 0 && msg->msg_name == NULL && is_divisible(flags))
 		return io_send_special(&io, &emitter);
-	n = verdict == IO_WATCH || comes_next(fd, flags) ? REAL(sendmsg)(fd, msg, flags) : -1;
+	n = verdict == IO_WATCH || io_comes_next(fd, flags) ? REAL(sendmsg)(fd, msg, flags) : -1;
 	io_send_end(&io, n);
 	return n;
 }
@@ -495,113 +495,4 @@ EXPORT __attribute__((cold)) int sendmmsg(int fd, struct mmsghdr *msgs, unsigned
 			return (int)i + 1;
 	}
 	return (int)i;
-}
-
-/* Is an offset given that the kernel would refuse: none that can be read, or one into a pipe? */
-static __attribute__((cold)) bool is_no_offset(int fd, const off64_t *offset)
-{
-	struct stat st;
-
-	return offset != NULL &&
-	       (!os_readable(offset, sizeof(*offset)) || (os_fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode)));
-}
-
-/*
- * Into a log, the kernel would copy what is no record (GNU cat into a file, busybox cat into anything). It refuses many
- * pairs of descriptors, and every caller that may meet them then reads and writes (sendfile(2), copy_file_range(2)): so do
- * we. Done here it would be slow, for want of a buffer.
- */
-static __attribute__((cold)) bool is_refused(int out, const off64_t *out_offset, int in, const off64_t *in_offset,
-                                             int error)
-{
-	uint64_t word = fds_word(out);
-	int saved = errno;
-
-	if (fds_kind(word) == FD_CONN)
-		return false;
-	if (fds_kind(word) == FD_UNKNOWN && io_active() && out >= 0)
-		word = fds_learn(out);
-	/* An error of the caller's own comes first. */
-	if (fds_kind(word) != FD_LOG || config.log_mode == LOG_OFF || !io_active() || REAL(fcntl)(in, F_GETFD) < 0 ||
-	    is_no_offset(in, in_offset) || is_no_offset(out, out_offset)) {
-		errno = saved;
-		return false;
-	}
-	errno = error;
-	return true;
-}
-
-__attribute__((cold)) EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset,
-                                                     size_t len, unsigned flags)
-{
-	int saved = errno;
-
-	if (out_offset == NULL && is_refused(out, NULL, in, in_offset, EXDEV)) {
-		/* To what is appended to the kernel copies nothing anyway, and has an error of its own. */
-		if ((REAL(fcntl)(out, F_GETFL) & O_APPEND) == 0)
-			return -1;
-		errno = saved;
-	}
-	return REAL(copy_file_range)(in, in_offset, out, out_offset, len, flags);
-}
-
-/* Before a call whose bytes nobody sees. false: it fails, with errno set. */
-static __attribute__((cold)) bool begin_unseen(int out, const off64_t *out_offset, int in, const off64_t *in_offset)
-{
-	if (__builtin_expect(io_active() && io_send_unseen_goes_on(out, fds_word(out)), 1))
-		return true;
-	if (is_refused(out, out_offset, in, in_offset, EINVAL) || !comes_next(out, 0))
-		return false;
-	io_send_unseen_begin(out);
-	return true;
-}
-
-__attribute__((cold)) EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
-{
-	ssize_t n;
-
-	if (io_uninvolved(out))
-		return REAL(sendfile)(out, in, offset, len);
-	if (!begin_unseen(out, NULL, in, offset))
-		return -1;
-	n = REAL(sendfile)(out, in, offset, len);
-	io_send_unseen_end(out, n);
-	return n;
-}
-
-static __attribute__((noinline)) ssize_t sendfile_watched(int out, int in, off64_t *offset, size_t len)
-{
-	ssize_t n;
-
-	if (io_uninvolved(out))
-		return REAL(sendfile64)(out, in, offset, len);
-	if (!begin_unseen(out, NULL, in, offset))
-		return -1;
-	n = REAL(sendfile64)(out, in, offset, len);
-	io_send_unseen_end(out, n);
-	return n;
-}
-
-EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
-{
-	struct conn_handle handle;
-
-	if (!io_send_body_usual(&handle, out, fds_word(out)))
-		return sendfile_watched(out, in, offset, len);
-	return io_sent_body(handle, out, REAL(sendfile64)(out, in, offset, len));
-}
-
-__attribute__((cold)) EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
-                                            unsigned flags)
-{
-	ssize_t n;
-
-	if (io_uninvolved(out) && io_uninvolved(in))
-		return REAL(splice)(in, in_offset, out, out_offset, len, flags);
-	if (!begin_unseen(out, out_offset, in, in_offset))
-		return -1;
-	n = REAL(splice)(in, in_offset, out, out_offset, len, flags);
-	io_receive_unseen(in, n);
-	io_send_unseen_end(out, n);
-	return n;
 }
