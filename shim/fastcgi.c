@@ -166,9 +166,9 @@ static enum fastcgi_status take_header(struct fastcgi *h, struct input *in)
 {
 	size_t part;
 
-	if (h->have == 0 && h->stops && !h->told_blank && in->len >= FASTCGI_HEADER && is_end_of_params(h, in->in)) {
-		if (!cgi_pairs_whole(&h->pairs))
-			return FASTCGI_ALIEN;
+	/* Pairs that are not whole are told behind the record's padding (end_record), as where nobody stops. */
+	if (h->have == 0 && h->stops && !h->told_blank && in->len >= FASTCGI_HEADER && is_end_of_params(h, in->in) &&
+	    cgi_pairs_whole(&h->pairs)) {
 		h->told_blank = true;
 		return FASTCGI_BLANK;
 	}
