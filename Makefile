@@ -295,7 +295,7 @@ $(AGENT_FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(FUZZ_AGENT_O)
 	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^
 
 # The target for the whole guest links hooks too, under other names: guest_write for write. Its kernel is its own.
-GUEST_HOOKS_O := $(patsubst %,$(BUILD)/fuzz/guest/%.o,io socket fds poll syscall)
+GUEST_HOOKS_O := $(patsubst %,$(BUILD)/fuzz/guest/%.o,io copies socket fds poll syscall)
 $(GUEST_HOOKS_O:$(BUILD)/fuzz/guest/%=$(BUILD)/fuzz/hooks/%) $(BUILD)/fuzz/tests/fuzz/fuzz_guest.o: | $(GENERATED)
 $(BUILD)/fuzz/guest/%.o: $(BUILD)/fuzz/hooks/%.o $(BUILD)/gen/guest.syms
 	$(Q)mkdir -p $(@D)

@@ -81,9 +81,10 @@ __attribute__((cold)) EXPORT ssize_t __read_chk(int fd, void *buf, size_t len, s
 	return len > room || passes(fds_word(fd)) ? REAL(__read_chk)(fd, buf, len, room) : read_watched(fd, buf, len);
 }
 
-static bool overlap(const char *a, size_t a_len, const void *b, size_t b_len)
+/* By numbers: the program says what it likes, NULL or more than there is. */
+static bool overlap(const void *a, size_t a_len, const void *b, size_t b_len)
 {
-	return a < (const char *)b + b_len && (const char *)b < a + a_len;
+	return (uintptr_t)a < (uintptr_t)b + b_len && (uintptr_t)b < (uintptr_t)a + a_len;
 }
 
 /*
