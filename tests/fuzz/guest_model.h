@@ -349,7 +349,8 @@ static void model_check_connection(const struct model *m, const struct kernel_ob
 		CHECK(m->wild || response == (m->kind == MODEL_SERVED));
 		model_check_insertion(m, at, left, own);
 		line = response ? MODEL_RESPONSE_LINE : MODEL_CALL_LINE;
-		if (m->twice && (left <= line || at[line - 2] != '\r' || at[line - 1] != '\n')) {
+		/* What follows a cut one may end a line just there. */
+		if (m->twice && (left <= line || memchr(at, '\r', line) != at + line - 2 || at[line - 1] != '\n')) {
 			model_cut = true;
 			return;
 		}
