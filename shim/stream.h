@@ -137,10 +137,6 @@ size_t stream_total(const struct iovec *iov, int count);
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 /*
- * The same for an exchange whose response begins with the vectors, if its head is known and has no field of the response header's name;
- * else false, and nothing was looked at. `total`: the bytes of all vectors.
- */
-/*
  * Of the exchange whose response is due: do `len` bytes begin with the whole head that was known last, of a response to a usual request
  * that says nothing itself and ends where its length says so? Its heads, which are to be given back; `known` is set to that head. NULL: no.
  */
