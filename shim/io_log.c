@@ -14,6 +14,7 @@
 #include "config.h"
 #include "counters.h"
 #include "current.h"
+#include "layout.h"
 #include "logfiles.h"
 #include "logline.h"
 #include "managed.h"
@@ -81,7 +82,8 @@ static inline bool same_bindings(uint64_t word)
 	return before == current_bindings();
 }
 
-bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line, size_t len)
+LAYOUT_HOT bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line,
+                              size_t len)
 {
 	struct logline_segment all = { .len = len };
 

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "current.h"
+#include "layout.h"
 #include "protocol.h"
 #include "span.h"
 #include "stream.h"
@@ -171,7 +172,7 @@ void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, s
 
 /* ---- the usual read ---- */
 
-__attribute__((noinline)) bool io_receive_usual(struct conn_handle *handle, int fd, uint64_t word)
+LAYOUT_HOT __attribute__((noinline)) bool io_receive_usual(struct conn_handle *handle, int fd, uint64_t word)
 {
 	if (!io_active())
 		return false;

@@ -20,6 +20,13 @@
 #define LAYOUT_START __attribute__((section(".text.startup")))
 
 /*
+ * A function that runs for each request or line, and that gcc takes for one that is hardly ever called, which it does of some when it sees
+ * the object whole: it would be built for size, with `rep movs`, `rep stos` and `div` in place of moves and multiplications. Each
+ * is one instruction where they are counted, and tens of cycles.
+ */
+#define LAYOUT_HOT __attribute__((hot))
+
+/*
  * Of a few instructions, and run many times a request: part of whatever calls it, which gcc does not see by itself while it keeps
  * the object small. Not where all is built for size (OBJECT_SMALL in the Makefile).
  */

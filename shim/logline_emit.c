@@ -27,6 +27,7 @@
 #include "config.h"
 #include "counters.h"
 #include "json.h"
+#include "layout.h"
 #include "logline_internal.h"
 #include "os.h"
 #include "pool.h"
@@ -496,8 +497,8 @@ static inline void line_scratch_give(struct logline_scratch *s)
 		scratch_give(s);
 }
 
-bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
-                       const void *line, size_t len, const struct logline_segment *segment)
+LAYOUT_HOT bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd,
+                                  logline_key key, const void *line, size_t len, const struct logline_segment *segment)
 {
 	struct logline_file *f = &logline_files[file];
 	struct record_source source = { .stream = stream };
