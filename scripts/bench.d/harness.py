@@ -2,12 +2,14 @@
 What all benchmarks share: a clean environment, processes that are stopped by their own id, alternating pairs, results
 with their goals, and the table.
 """
+import contextlib
 import itertools
 import math
 import os
 import pathlib
 import random
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -95,18 +97,16 @@ class Bench:
         return process
 
     def stop(self, process, timeout_s=30):
-        """Ask, wait, and only then insist."""
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their master
-        except ProcessLookupError:
-            pass
+        """Ask, wait, and only then insist. All by a number that is still ours, as it is until the process has been waited for."""
+        if process.returncode is None:
+            ended = os.pidfd_open(process.pid)
+            signal.pidfd_send_signal(ended, signal.SIGTERM)
+            if not select.select([ended], [], [], timeout_s)[0]:
+                signal.pidfd_send_signal(ended, signal.SIGKILL)
+            os.close(ended)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # workers that outlived their master
+            process.wait()
         if process in self.running:
             self.running.remove(process)
 
