@@ -4,10 +4,8 @@ with their goals, and the table.
 """
 import contextlib
 import itertools
-import math
 import os
 import pathlib
-import random
 import resource
 import select
 import shutil
@@ -19,12 +17,15 @@ import sys
 import tempfile
 import time
 
+from estimates import estimate, estimate_rounds, judge, judge_same
+
 RESULT_FD = 3  # where the programs report: stdout and stderr are what is measured
 START_TIMEOUT_S = 60
 KB = 1000  # goals in KB mean the stricter reading
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-MANY_PAIRS = 8
-RESAMPLES = 2000
+ROUNDS, ROUNDS_QUICK = 40, 8
+SERVER_CPU, LOAD_CPU = 1, 3  # indexes into the processors
+DISTURBED = 0.02  # of the time: from here on the table says it
 CARRIERS = ("LD_PRELOAD", "NODE_OPTIONS", "TRACEPARENT", "TRACESTATE", "BAGGAGE")
 
 
@@ -35,14 +36,17 @@ class Skipped(Exception):
 class Bench:
     """One run: where things are, what is running, and what came out."""
 
-    def __init__(self, build, quick):
+    def __init__(self, build, quick, rounds=None):
         self.build = build
         self.quick = quick
+        self.rounds = rounds or self.pick(ROUNDS, ROUNDS_QUICK)
         self.object = build / "libtraceshim.so"
         self.programs = build / "tests"
         self.results = []
         self.running = []
         self.cpus = sorted(os.sched_getaffinity(0))
+        self.pinned = len(self.cpus) >= 4
+        self.numbers = itertools.count()
         self.dir = None
 
     def __enter__(self):
@@ -85,10 +89,28 @@ class Bench:
         env.update(extra)
         return env
 
+    def new_name(self):
+        """For a server's folder, of one length: a longer path alone costs a server something."""
+        return f"server-{next(self.numbers):05d}"
+
+    def measured_cpus(self):
+        """The processors that a server and its load have."""
+        return [self.cpus[SERVER_CPU], self.cpus[LOAD_CPU]] if self.pinned else self.cpus
+
+    @contextlib.contextmanager
+    def aside(self):
+        """Meanwhile this thread stays off the processors of others, which have to be pinned themselves: it would hand down its own."""
+        if self.pinned:
+            os.sched_setaffinity(0, {self.cpus[0]})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, self.cpus)
+
     def start(self, args, preloaded=False, cpu=None, env=None, **popen):
         """A process of ours. `cpu` is one index, or several, into the processors, used where there are four or more."""
         pin = None
-        if cpu is not None and len(self.cpus) >= 4:
+        if cpu is not None and self.pinned:
             allowed = {self.cpus[index] for index in (cpu if isinstance(cpu, tuple) else (cpu,))}
             pin = lambda: os.sched_setaffinity(0, allowed)  # noqa: E731
         full_env = self.environment(preloaded, **(env or {}))
@@ -145,12 +167,28 @@ class Bench:
         two are where they are something else.
         """
         function = {"ratio": lambda b, p: p / b, "added": lambda b, p: p - b, "preloaded": lambda b, p: p}[compare]
-        value, low, high = estimate([function(b, p) for b, p in pairs], compare == "ratio")
+        said = estimate([function(b, p) for b, p in pairs], compare == "ratio")
+        self.add_result(name, unit, pairs, compare, sides, said, goal, judge(*said, goal) if goal else "no goal")
+
+    def report_rounds(self, name, unit, rounds, place, goal, sides):
+        """
+        One line about servers that were started anew each round (rounds.py): what sides[1] is to sides[0] in the measure at
+        `place`. goal ("has", 1): the two are the same, and the range has to have that in it.
+        """
+        ratios = rounds.ratios(*sides, place)
+        said = estimate_rounds(ratios)
+        same = goal and goal[0] == "has"
+        verdict = judge_same(ratios) if same else judge(*said, goal) if goal else "no goal"
+        more = {"resolution": (said[2] / said[1]) ** 0.5 - 1} if same else {}
+        self.add_result(name, unit, rounds.pairs(*sides, place), "ratio", sides, said, goal, verdict, rounds=len(ratios),
+                        ratios=ratios, waited=rounds.waited, stolen=rounds.stolen, **more)
+
+    def add_result(self, name, unit, pairs, compare, sides, said, goal, verdict, **more):
+        value, low, high = said
         self.results.append({
             "name": name, "unit": unit, "compare": compare, "sides": sides, "pairs": len(pairs),
             "bare": statistics.median(b for b, _ in pairs), "preloaded": statistics.median(p for _, p in pairs),
-            "value": value, "low": low, "high": high, "goal": goal,
-            "verdict": judge(value, low, high, goal) if goal else "no goal",
+            "value": value, "low": low, "high": high, "goal": goal, "verdict": verdict, **more,
         })
 
     def drop(self, name, verdict, reason):
@@ -158,41 +196,6 @@ class Bench:
         for process in list(self.running):
             self.stop(process)
         self.results.append({"name": name, "verdict": verdict, "reason": reason})
-
-
-def trimmed_mean(values):
-    """The mean without the lowest and the highest fifth: steady against outliers, and less so against chance than a median."""
-    cut = len(values) // 5
-    return statistics.fmean(sorted(values)[cut:len(values) - cut])
-
-
-def estimate(values, is_ratio):
-    """
-    (value, low, high) of what pairs say. Of many it is the trimmed mean (of ratios that of their logarithms: twice and half as
-    much are no change), and the range that holds 95 % of the means of as many pairs drawn again out of these with
-    replacement (B. Efron's bootstrap): where the value could as well have been. Of few, median, minimum and maximum.
-    """
-    if len(values) < MANY_PAIRS or min(values) == max(values) or (is_ratio and min(values) <= 0):
-        return statistics.median(values), min(values), max(values)
-    if is_ratio:
-        return tuple(math.exp(value) for value in estimate([math.log(value) for value in values], False))
-    chance = random.Random(1)  # the same numbers give the same result
-    means = sorted(trimmed_mean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    cut = RESAMPLES // 40
-    return trimmed_mean(values), means[cut], means[-1 - cut]
-
-
-def judge(value, low, high, goal):
-    """With a question mark where chance could have made it the other."""
-    sign, limit = goal
-    verdict = "holds" if (value >= limit if sign == ">=" else value <= limit) else "missed"
-    return f"{verdict}?" if low < high and low <= limit <= high else verdict
-
-
-def take_turns(count, sides, measure):
-    """[{side: what measure(side) gave}], the sides in each of their orders equally often."""
-    orders = list(itertools.permutations(sides))
-    return [{side: measure(side) for side in orders[turn % len(orders)]} for turn in range(count)]
 
 
 def take_pairs(count, measure):
@@ -244,7 +247,7 @@ def shorten(number):
 
 
 def print_table(results):
-    """`result` is what the pairs say (estimate): x a ratio, + something added, = the preloaded value alone."""
+    """`result` is what the pairs say (estimates.py): x a ratio, + something added, = the preloaded value alone."""
     sign = {"ratio": "x", "added": "+", "preloaded": "="}
     print(f"{'':<33}{'unit':<8}{'bare':>8} {'preloaded':>10} {'result':>9}  {'range':<17}{'goal':>8}  verdict")
     for r in results:
@@ -256,6 +259,14 @@ def print_table(results):
             value = sign[r["compare"]] + value
         spread = f"{shorten(r['low'])}..{shorten(r['high'])}"
         goal = f"{r['goal'][0]} {shorten(r['goal'][1])}" if r["goal"] else ""
-        verdict = r["verdict"].replace("no goal", "")
+        verdict = r["verdict"].replace("no goal", "") + (f", +-{r['resolution']:.1%}" if "resolution" in r else "")
         print(f"{r['name']:<33}{r['unit']:<8}{shorten(r['bare']):>8} {shorten(r['preloaded']):>10} {value:>9}  "
               f"{spread:<17}{goal:>8}  {verdict}".rstrip())
+    print_disturbance(results)
+
+
+def print_disturbance(results):
+    worst = [max(r.get(kind, 0) for r in results) for kind in ("waited", "stolen")]
+    if max(worst) > DISTURBED:
+        print(f"disturbed: up to {worst[0]:.0%} of the time that servers and loads could have run their processors were others', "
+              f"up to {worst[1]:.0%} the host kept")

@@ -3,59 +3,70 @@ h2load on nghttpd, bare and preloaded at the same time: a tiny file over kept co
 one. The server writes no log. Rates are h2load's own; processor time is the server's, and what to look at where the load is the
 slower of the two.
 """
-
-import pathlib
 import re
+import shutil
 
-from harness import free_port, take_turns, wait_for_port
+from harness import LOAD_CPU, SERVER_CPU, free_port, wait_for_port
+from rounds import read_sched, take_rounds
 
 GOAL = (">=", 0.95)
 CONNECTIONS = 8
+TURNS = 4  # a round; each starts a process
 
 
 class Nghttpd:
-    def __init__(self, bench, name, preloaded):
+    def __init__(self, bench, preloaded, streams, count):
         self.bench = bench
+        self.streams = streams
+        self.count = count
         self.port = free_port()
-        files = bench.dir / name
-        files.mkdir(parents=True)
-        (files / "tiny").write_text("hello\n", encoding="ascii")
-        args = [bench.tool("nghttpd"), "--no-tls", "-d", str(files), str(self.port)]
-        self.process = bench.start(args, preloaded, cpu=1)
+        self.dir = bench.dir / bench.new_name()
+        self.dir.mkdir(parents=True)
+        (self.dir / "tiny").write_text("hello\n", encoding="ascii")
+        args = [bench.tool("nghttpd"), "--no-tls", "-d", str(self.dir), str(self.port)]
+        self.process = bench.start(args, preloaded, cpu=SERVER_CPU)
         wait_for_port(self.port, self.process)
 
-    def cpu_ns(self):
-        return int(pathlib.Path(f"/proc/{self.process.pid}/schedstat").read_text(encoding="ascii").split()[0])
-
-    def run(self, count, streams):
-        """One round: requests a second, and microseconds of the server's processor time a request."""
-        before_ns = self.cpu_ns()
-        args = [self.bench.tool("h2load"), "-n", str(count), "-c", str(CONNECTIONS), "-m", str(streams),
+    def run(self):
+        """One turn: requests a second, and microseconds of the server's processor time a request."""
+        before_ns, _ = self.sched()
+        args = [self.bench.tool("h2load"), "-n", str(self.count), "-c", str(CONNECTIONS), "-m", str(self.streams),
                 f"http://127.0.0.1:{self.port}/tiny"]
-        load = self.bench.start(args, cpu=3, stdout=-1, text=True)
+        load = self.bench.start(args, cpu=LOAD_CPU, stdout=-1, text=True)
         said, _ = load.communicate()
         self.bench.running.remove(load)
-        if f"{count} succeeded, 0 failed, 0 errored" not in said:
+        if f"{self.count} succeeded, 0 failed, 0 errored" not in said:
             raise RuntimeError(f"h2load failed: {said}")
-        return (float(re.search(r", ([0-9.]+) req/s", said).group(1)), (self.cpu_ns() - before_ns) / count / 1000)
+        used_ns = self.sched()[0] - before_ns
+        return float(re.search(r", ([0-9.]+) req/s", said).group(1)), used_ns / self.count / 1000
+
+    def warm_up(self):
+        self.run()
+
+    def sched(self):
+        return read_sched(self.process.pid)
+
+    def end(self):
+        self.bench.stop(self.process)
+        shutil.rmtree(self.dir)
 
 
-def measure_variant(bench, name, streams, count):
-    folder = re.sub(r"\W+", "-", name)
-    servers = {side: Nghttpd(bench, f"{folder}-{side}", side == "preloaded") for side in ("bare", "preloaded")}
-    bench.assert_preloaded(servers["preloaded"].process)
-    try:
-        for server in servers.values():
-            server.run(count, streams)
-        turns = take_turns(bench.pick(100, 12), list(servers), lambda side: servers[side].run(count, streams))
-    finally:
-        for server in servers.values():
-            bench.stop(server.process)
-    for place, row, unit in ((0, name, "req/s"), (1, "       processor time of it", "us/req")):
-        pairs = [(turn["bare"][place], turn["preloaded"][place]) for turn in turns]
-        bench.report(row, unit, pairs, "ratio", GOAL if place == 0 else None)
+def measure_variant(bench, name, streams, count, again=False):
+    def start(preloaded):
+        server = Nghttpd(bench, preloaded, streams, count)
+        if preloaded:
+            bench.assert_preloaded(server.process)
+        return server
+
+    sides = {"bare": lambda: start(False), "preloaded": lambda: start(True)}
+    if again:
+        sides["again"] = lambda: start(False)
+    rounds = take_rounds(bench, sides, Nghttpd.run, TURNS)
+    rounds.report(bench, name, goals=(GOAL, None))
+    if again:
+        rounds.report_again(bench)
 
 
 def measure_http2(bench):
-    measure_variant(bench, "nghttpd: HTTP/2, 20 at a time", 20, 4000)
+    measure_variant(bench, "nghttpd: HTTP/2, 20 at a time", 20, 4000, again=True)
     measure_variant(bench, "nghttpd: HTTP/2, one at a time", 1, 1500)

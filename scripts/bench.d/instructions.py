@@ -59,9 +59,7 @@ def settle(process):
 
 def count_nginx(bench, path, upstream, number, preloaded, more=None):
     out = bench.dir / "callgrind.out"
-    # Names of one length: a longer path alone costs nginx instructions.
-    name = f"counted-{'pre' if preloaded else 'not'}-{len(list(bench.dir.iterdir())):04d}"
-    server = Nginx(bench, name, preloaded, upstream=upstream, command=valgrind(bench, out), cpu=None,
+    server = Nginx(bench, bench.new_name(), preloaded, upstream=upstream, command=valgrind(bench, out), cpu=None,
                    main="master_process off;", more=more)
     send_requests(server.port, path, number)
     settle(server.process)

@@ -17,9 +17,10 @@ HEADER, HEAD, TAIL = 4096, 2304, 2368  # shim/ring_format.h
 
 
 class Fetcher:
-    """Empties every ring of a folder, a few times a millisecond's worth of requests."""
+    """Empties every ring of a folder each 5 ms, and removes those of processes that have ended."""
 
-    def __init__(self, folder):
+    def __init__(self, bench, folder):
+        self.bench = bench
         self.folder = pathlib.Path(folder)
         self.rings = {}
         self.fetched = 0
@@ -35,16 +36,23 @@ class Fetcher:
         self.thread.join()
 
     def run(self):
-        while not self.ended.wait(0.005):
-            for path in self.folder.glob("*.ring"):
-                if path not in self.rings:
-                    with open(path, "r+b") as ring:
-                        self.rings[path] = mmap.mmap(ring.fileno(), HEADER)
-            for ring in self.rings.values():
-                head, = struct.unpack_from("<Q", ring, HEAD)
-                tail, = struct.unpack_from("<Q", ring, TAIL)
-                self.fetched += head - tail
-                struct.pack_into("<Q", ring, TAIL, head)
+        with self.bench.aside():
+            while not self.ended.wait(0.005):
+                self.fetch()
+
+    def fetch(self):
+        for path in self.folder.glob("*.ring"):
+            if not os.path.exists(f"/proc/{path.name.split('-')[0]}"):
+                self.rings.pop(path, None)
+                path.unlink()
+            elif path not in self.rings:
+                with open(path, "r+b") as ring:
+                    self.rings[path] = mmap.mmap(ring.fileno(), HEADER)
+        for ring in self.rings.values():
+            head, = struct.unpack_from("<Q", ring, HEAD)
+            tail, = struct.unpack_from("<Q", ring, TAIL)
+            self.fetched += head - tail
+            struct.pack_into("<Q", ring, TAIL, head)
 
 
 def exporting(bench):
@@ -56,8 +64,8 @@ def exporting(bench):
 
 def measure_spans(bench):
     more = exporting(bench)
-    with Fetcher(more["TRACESHIM_RUN_DIR"]) as fetcher:
-        measure_variant(bench, "nginx: keep-alive, spans", "file", more=more)
+    with Fetcher(bench, more["TRACESHIM_RUN_DIR"]) as fetcher:
+        measure_variant(bench, "nginx: keep-alive, spans", "file", more=more, again=True)
         measure_variant(bench, "nginx: close, spans", "file", close=True, more=more)
         if fetcher.fetched == 0:
             raise RuntimeError("spans: nothing was exported")

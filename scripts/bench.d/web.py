@@ -7,25 +7,23 @@ Everything that is on shows as bytes: a log line of 90 bytes is a record of 320,
 the request that a proxy sends. A third nginx, bare, is told to write as many itself, as constant text: what that one loses
 is the kernel's price for bytes, and what is lost beyond it is ours.
 
-A round is a fixed number of requests and takes a fiftieth of a second: what else the machine does changes more slowly, and so
-hits all sides of a turn alike. The ratio of a turn still scatters by ten percent; of four hundred the mean is known to
-less than one (harness.py), which the row 'bare against bare' shows. With rounds of a second, as many seconds say a third of
-it. Processor time is that of nginx' worker: it is what to look at on a machine that others use, and where the other end of a
-connection decides how fast requests come.
+How these stand beside each other, and how surely their ratios are known, says rounds.py. Processor time is that of nginx' worker: it
+is what to look at on a machine that others use, and where the other end of a connection decides how fast requests come.
 """
-import os
 import pathlib
-import re
+import shutil
 import subprocess
 
-from harness import free_port, take_turns, wait_for_port
+from harness import LOAD_CPU, SERVER_CPU, free_port, wait_for_port
+from rounds import read_sched, take_rounds
 
 GOAL = (">=", 0.97)
 TLS_GOAL = (">=", 0.98)
 CPU_GOAL = ("<=", 1 / 0.97)  # the same of a server that has nothing else to do
 EVERYTHING_ON = {"TRACESHIM_RESPONSE_HEADER": "x-trace-id", "OTEL_SERVICE_NAME": "bench"}
 CONNECTIONS = 32
-ROUND_S = 0.02
+TURN_S = 0.02
+WARM_UP = 2000  # requests
 LINE = ('$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
         '"$http_user_agent"')
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -75,7 +73,7 @@ class Nginx:
     line of the log, and the head lines of what is preloaded to the messages.
     """
 
-    def __init__(self, bench, name, preloaded, log="/dev/stdout", upstream=1, cpu=1, command=(),
+    def __init__(self, bench, name, preloaded, log="/dev/stdout", upstream=1, cpu=SERVER_CPU, command=(),
                  main="worker_processes 1;", more=None, longer=None, certificate=None):
         self.bench = bench
         self.port = free_port()
@@ -94,32 +92,31 @@ class Nginx:
         (self.dir / "nginx.conf").write_text(CONFIG % values, encoding="utf-8")
         args = [*command, bench.tool("nginx"), "-e", "stderr", "-p", str(self.dir), "-c", str(self.dir / "nginx.conf")]
         env = {**EVERYTHING_ON, **(more or {})} if preloaded else {}
-        # Appended to, so that cutting a log short between two rounds leaves no hole.
         with open(self.dir / "out.log", "ab") as out, open(self.dir / "err.log", "ab") as err:
             self.process = bench.start(args, preloaded, cpu=cpu, env=env, stdout=out, stderr=err)
         wait_for_port(self.port, self.process)
 
-    def cpu_ns(self):
-        """Processor time of the worker so far: what the neighbours on the machine do is not in it."""
+    def sched(self):
+        """Processor time of the worker so far, in which is none of the neighbours', and how long it waited for its turn (read_sched)."""
         master = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}")
-        children = (master / "children").read_text(encoding="ascii")
-        return int(pathlib.Path(f"/proc/{children.split()[0]}/schedstat").read_text(encoding="ascii").split()[0])
+        return read_sched((master / "children").read_text(encoding="ascii").split()[0])
 
     def stop(self):
         self.bench.stop(self.process)
 
 
 class Load:
-    """What asks one nginx for one thing, in rounds."""
+    """What asks one nginx for one thing, in turns. With its server it is one side of a round (rounds.py)."""
 
     def __init__(self, bench, server, path, close):
         self.bench = bench
         self.server = server
+        self.asked = 0
         kind = [*(["-c"] if close else []), *(["-s"] if server.tls else [])]
         end = "Connection: close\r\n" if close else ""
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n{end}\r\n"
         args = [bench.program("bench_load"), *kind, str(server.port), str(CONNECTIONS), request]
-        self.process = bench.start(args, cpu=3, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = bench.start(args, cpu=LOAD_CPU, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, count):
         """Nanoseconds that `count` requests take."""
@@ -127,70 +124,72 @@ class Load:
         answer = self.process.stdout.readline()
         if not answer:
             raise RuntimeError("the load on nginx failed")
+        self.asked += count
         return int(answer)
 
     def run(self, count):
         """
-        One round. Returns (requests a second, microseconds of processor time a request). Another server ran before, so the
+        One turn. Returns (requests a second, microseconds of processor time a request). Another server ran before, so the
         first few requests find nothing in the processor's caches, and do not count.
         """
         self.ask(max(CONNECTIONS, count // 8))
-        before_ns = self.server.cpu_ns()
+        before_ns, _ = self.server.sched()
         taken_ns = self.ask(count)
-        used_ns = self.server.cpu_ns() - before_ns
-        if self.server.log.exists():
-            os.truncate(self.server.log, 0)
+        used_ns = self.server.sched()[0] - before_ns
         return count / taken_ns * 1e9, used_ns / count / 1000
+
+    def warm_up(self):
+        self.ask(WARM_UP)
+
+    def sched(self):
+        return [sum(times) for times in zip(self.server.sched(), read_sched(self.process.pid))]
 
     def line_length(self):
         """How many bytes a line of the log has."""
-        count = 100
-        self.ask(count)
-        length = self.server.log.stat().st_size / count
-        os.truncate(self.server.log, 0)
-        return round(length)
+        return round(self.server.log.stat().st_size / self.asked)
 
     def stop(self):
         self.bench.stop(self.process)
 
+    def end(self):
+        self.stop()
+        self.server.stop()
+        shutil.rmtree(self.server.dir)
+
+
+def probe(start):
+    """What only running servers tell: how many requests are a turn, and by how many bytes a preloaded one's log lines are longer."""
+    bare, preloaded = loads = start(False), start(True)
+    for load in loads:
+        load.warm_up()
+    rate, _ = bare.run(WARM_UP)
+    longer = preloaded.line_length() - bare.line_length()
+    for load in loads:
+        load.end()
+    return max(200, round(rate * TURN_S)), longer
+
 
 def measure_variant(bench, name, log, path="/tiny", close=False, upstream=1, more=None, again=False, certificate=None):
     """Some lines of the table: servers side by side, loaded in turns. `again`: the bare one twice, as two."""
-    folder = re.sub(r"\W+", "-", name)
-    loads = {}
+    def start(preloaded, longer=None):
+        server = Nginx(bench, bench.new_name(), preloaded, log, upstream, more=more, longer=longer, certificate=certificate)
+        if preloaded:
+            bench.assert_preloaded(server.process)
+        return Load(bench, server, path, close)
 
-    def start(side, preloaded, longer=None):
-        server = Nginx(bench, f"{folder}-{side}", preloaded, log, upstream, more=more, longer=longer,
-                       certificate=certificate)
-        loads[side] = Load(bench, server, path, close)
-
-    try:
-        start("bare", False)
-        start("preloaded", True)
-        bench.assert_preloaded(loads["preloaded"].server.process)
-        if log == "/dev/stdout":
-            start("longer", False, loads["preloaded"].line_length() - loads["bare"].line_length())
-        if again:
-            start("again", False)
-        # What comes first finds cold caches; what comes next says how many requests a round is.
-        rates = [[load.run(1000)[0] for load in loads.values()] for _ in range(2)]
-        count = max(200, round(rates[1][0] * ROUND_S))
-        turns = take_turns(bench.pick(400, 60), list(loads), lambda side: loads[side].run(count))
-    finally:
-        for load in loads.values():
-            load.stop()
-            load.server.stop()
-
-    def report(label, first, second, goals=(None, None)):
-        for place, row, unit in ((0, label, "req/s"), (1, "       processor time of it", "us/req")):
-            pairs = [(turn[first][place], turn[second][place]) for turn in turns]
-            bench.report(row, unit, pairs, "ratio", goals[place], (first, second))
-    report(name, "bare", "preloaded", (TLS_GOAL, None) if certificate else (GOAL, CPU_GOAL))
-    if "longer" in loads:
-        report("  bare, writing as many bytes", "bare", "longer")
-        report("  beyond that", "longer", "preloaded")
+    count, longer = probe(start)
+    sides = {"bare": lambda: start(False), "preloaded": lambda: start(True)}
+    if log == "/dev/stdout":
+        sides["longer"] = lambda: start(False, longer)
     if again:
-        report("  bare against bare", "bare", "again")
+        sides["again"] = lambda: start(False)
+    rounds = take_rounds(bench, sides, lambda load: load.run(count))
+    rounds.report(bench, name, goals=(TLS_GOAL, None) if certificate else (GOAL, CPU_GOAL))
+    if "longer" in sides:
+        rounds.report(bench, "  bare, writing as many bytes", "bare", "longer")
+        rounds.report(bench, "  beyond that", "longer", "preloaded")
+    if again:
+        rounds.report_again(bench)
 
 
 def make_certificate(bench):
