@@ -913,6 +913,14 @@ static __attribute__((noinline)) ssize_t end_usual_call(struct io_send *io, ssiz
 	return end_answer_otherwise(io, sent);
 }
 
+static inline void finish_answer(struct conn *conn, struct exchange *ex, size_t last)
+{
+	if (__builtin_expect(ex->span == NULL, 1))
+		served_finish(conn, ex);
+	else
+		served_finish_told(conn, ex, last);
+}
+
 ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
@@ -928,10 +936,10 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 		return end_answer_otherwise(io, sent);
 	}
 	ex->response_begun = true;
-	if (__builtin_expect(ex->span != NULL, 0))
-		span_count_down(ex, io->total);
 	if (io->spot.done)
-		served_finish(conn, ex);
+		finish_answer(conn, ex, io->total);
+	else if (__builtin_expect(ex->span != NULL, 0))
+		span_count_down(ex, io->total);
 	conn_unlock(conn);
 	if (io->insertion != NULL) {
 		insertion_free(io->insertion);
@@ -944,13 +952,33 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 
 /* ---- the usual body ---- */
 
+/* Should the process die inside the call, the span counts: so it is held before that. */
+static __attribute__((noinline)) void hold_body(struct conn_handle handle)
+{
+	struct exchange *ex;
+
+	ring_prepare();
+	if (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0)) {
+		io_spans_hold_unseen(handle);
+		return;
+	}
+	ex = handle.conn->first;
+	if (ex != NULL && ex->span != NULL && !ex->response_done)
+		span_hold_unseen(handle.conn, ex);
+	conn_unlock(handle.conn);
+}
+
 CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool io_send_body_usual(struct conn_handle *handle, int fd, uint64_t word)
 {
-	if (fds_kind(word) != FD_CONN || !io_active() || config.export_traces)
+	if (fds_kind(word) != FD_CONN || !io_active())
 		return false;
 	*handle = conn_of_word(fd, word);
-	return handle->conn != NULL && conn_tls(handle->conn) == NULL && conn_role(handle->conn) == CONN_SERVED &&
-	       handle->conn->pending == NULL && current_goes_on(handle->conn);
+	if (handle->conn == NULL || conn_tls(handle->conn) != NULL || conn_role(handle->conn) != CONN_SERVED ||
+	    handle->conn->pending != NULL || !current_goes_on(handle->conn))
+		return false;
+	if (__builtin_expect(config.export_traces, 0))
+		hold_body(*handle);
+	return true;
 }
 
 __attribute__((noinline)) ssize_t io_sent_body(struct conn_handle handle, int fd, ssize_t sent)
@@ -963,10 +991,13 @@ __attribute__((noinline)) ssize_t io_sent_body(struct conn_handle handle, int fd
 		            conn_is_answering(ex, true) && http1_skip_rest(&ex->down, (uint64_t)sent);
 
 		if (__builtin_expect(rest, 1))
-			served_finish(conn, ex);
+			finish_answer(conn, ex, (size_t)sent);
 		conn_unlock(conn);
-		if (__builtin_expect(rest, 1))
+		if (__builtin_expect(rest, 1)) {
+			if (config.export_traces)
+				ring_drop_held();
 			return sent;
+		}
 	}
 	io_send_unseen_end(fd, sent);
 	return sent;

@@ -398,8 +398,8 @@ static inline __attribute__((always_inline)) struct ring_entry *place_entry(stru
 	return entry_at(ring, at);
 }
 
-static __attribute__((noinline)) void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
-                                             size_t size, bool counted)
+static __attribute__((cold, noinline)) void *begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
+                                                   size_t size, bool counted)
 {
 	int32_t tid = os_tid();
 	struct ring *ring = place_of(tid);
@@ -433,6 +433,31 @@ void *ring_begin_held(struct ring_entry_place *place, enum ring_kind kind, size_
 	return begin(place, kind, fixed, size, false);
 }
 
+LAYOUT_BUILT_IN void *ring_begin_held_usual(struct ring_entry_place *place, enum ring_kind kind, size_t fixed,
+                                            size_t size)
+{
+	struct ring *ring = own;
+	uint32_t nobody = 0, tid = (uint32_t)os_tid();
+	struct ring_entry *entry;
+
+	if (ring == NULL || (uint32_t)__atomic_load_n(&ring->owner, __ATOMIC_RELAXED) != tid || size > RING_ENTRY_MAX ||
+	    !own_replace32(&ring->busy, &nobody, tid))
+		return NULL;
+	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
+	if (ring->map == NULL || is_to_grow(ring) || ring->held != ring->head ||
+	    ring->head + size - ring->tail > ring->capacity ||
+	    ring->capacity - (ring->head & (ring->capacity - 1)) < size) {
+		unlock(ring);
+		return NULL;
+	}
+	ring->held_at = (uint32_t)(ring->head & (ring->capacity - 1));
+	place->ring = ring;
+	place->end = ring->head + size;
+	entry = (struct ring_entry *)(void *)(area(ring) + ring->held_at);
+	*entry = (struct ring_entry){ (uint32_t)size, (uint16_t)kind, (uint16_t)fixed };
+	return entry;
+}
+
 static inline void move_head(struct ring *ring, uint64_t to)
 {
 	__atomic_store_n(&ring->head, to, __ATOMIC_RELAXED); /* ring_drop_held looks without the lock */
@@ -440,13 +465,13 @@ static inline void move_head(struct ring *ring, uint64_t to)
 	__atomic_store_n(&ring->map->head, to, __ATOMIC_RELEASE);
 }
 
-void ring_publish(struct ring_entry_place *place)
+LAYOUT_BUILT_IN void ring_publish(struct ring_entry_place *place)
 {
 	move_head(place->ring, place->end);
 	unlock(place->ring);
 }
 
-uint64_t ring_hold(struct ring_entry_place *place)
+LAYOUT_BUILT_IN uint64_t ring_hold(struct ring_entry_place *place)
 {
 	struct ring *ring = place->ring;
 	uint64_t ticket = 0;
@@ -460,7 +485,7 @@ uint64_t ring_hold(struct ring_entry_place *place)
 	return ticket;
 }
 
-void *ring_take_held(struct ring_entry_place *place, uint64_t ticket)
+LAYOUT_BUILT_IN void *ring_take_held(struct ring_entry_place *place, uint64_t ticket)
 {
 	struct ring *ring = own;
 	int32_t tid = os_tid();
@@ -496,7 +521,7 @@ __attribute__((cold)) bool ring_settle(uint64_t ticket, const struct ring_patch 
 	return true;
 }
 
-void ring_drop_held(void)
+LAYOUT_BUILT_IN void ring_drop_held(void)
 {
 	struct ring *ring = own;
 

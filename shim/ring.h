@@ -30,6 +30,11 @@ struct ring_entry_place {
 void *ring_begin(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size);
 /* The same for what is to be held: what has no room now is tried again when it is finished, and not counted yet. */
 void *ring_begin_held(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size);
+/*
+ * The same in few steps, built into its caller: a ring of the thread's own, which holds nothing, and where there is room up to its end. NULL: it
+ * is for ring_begin_held, nothing was done.
+ */
+void *ring_begin_held_usual(struct ring_entry_place *place, enum ring_kind kind, size_t fixed, size_t size);
 
 /* The entry is finished. */
 void ring_publish(struct ring_entry_place *place);

@@ -311,7 +311,7 @@ static void finish_response(struct conn *conn, struct exchange *ex);
 
 __attribute__((noinline)) void served_finish(struct conn *conn, struct exchange *ex)
 {
-	if (__builtin_expect(ex->span != NULL || ex->up.line != NULL || ex->down.line != NULL || conn->depth != 1, 0)) {
+	if (__builtin_expect(ex->up.line != NULL || ex->down.line != NULL || conn->depth != 1, 0)) {
 		finish_response(conn, ex);
 		return;
 	}
@@ -321,6 +321,13 @@ __attribute__((noinline)) void served_finish(struct conn *conn, struct exchange 
 	conn->depth = 0;
 	request_answered(ex->request);
 	conn_give_exchange(ex);
+}
+
+__attribute__((noinline)) void served_finish_told(struct conn *conn, struct exchange *ex, size_t used)
+{
+	span_count_down(ex, used);
+	span_end(conn, ex, false);
+	served_finish(conn, ex);
 }
 
 static void finish_response(struct conn *conn, struct exchange *ex)

@@ -159,22 +159,25 @@ void span_count_up(struct exchange *ex, size_t used)
 		ex->span->record.bytes_out += used;
 }
 
+/* The first bytes of the response. */
+static __attribute__((noinline)) void begin_answer(struct span *span)
+{
+	span->answering = span->fresh = true;
+	span->forks = forks_now();
+	span->record.first_byte_ns = os_monotonic_ns();
+}
+
 void span_count_down(struct exchange *ex, size_t used)
 {
 	struct span *span = ex->span;
 
 	span->fresh = false;
-	if (used == 0)
-		return;
-	if (!span->answering) {
-		span->answering = span->fresh = true;
-		span->forks = forks_now();
-		span->record.first_byte_ns = os_monotonic_ns();
-	}
 	if (span->record.span_kind == RING_SPAN_SERVER)
 		span->record.bytes_out += used;
 	else
 		span->record.bytes_in += used;
+	if (!span->answering && used > 0)
+		begin_answer(span);
 }
 
 void span_was_interim(struct exchange *ex)
@@ -253,21 +256,26 @@ void span_own_call(struct conn *conn, struct exchange *ex, struct request *calle
 
 /* ---- the end ---- */
 
-static void take_request(struct span *span, const struct request *request)
+static inline __attribute__((always_inline)) void take_ids(struct span *span, const struct trace_context *ctx)
 {
-	const struct trace_context *ctx = &request->ctx;
-
 	memcpy(span->record.trace_id, ctx->trace_id, sizeof(ctx->trace_id));
 	memcpy(span->record.span_id, ctx->span_id, sizeof(ctx->span_id));
 	memcpy(span->record.parent_id, ctx->parent_id, sizeof(ctx->parent_id));
 	span->record.flags |= ctx->flags & (RING_FLAG_SAMPLED | RING_FLAG_RANDOM);
 	if (ctx->remote)
 		span->record.flags |= RING_FLAG_REMOTE;
+}
+
+static void take_request(struct span *span, const struct request *request)
+{
+	const struct trace_context *ctx = &request->ctx;
+
+	take_ids(span, ctx);
 	if (ctx->tracestate.len > 0 && span->record.text[RING_TEXT_TRACESTATE] == 0)
 		span_put_text(span, RING_TEXT_TRACESTATE, ctx->text.data + ctx->tracestate.off, ctx->tracestate.len);
 }
 
-static void take_conn(struct span *span, const struct conn *conn)
+static inline __attribute__((always_inline)) void take_conn(struct span *span, const struct conn *conn)
 {
 	const struct span_conn *known = conn->spans;
 
@@ -304,38 +312,48 @@ static void write_texts(const struct span *span, char *to)
 	}
 }
 
-/* The record and its texts into the thread's ring. Times become those of the day. NULL: lost. */
-static struct ring_span *write_record(struct span *span, uint64_t end_ns, struct ring_entry_place *place, bool held)
+static size_t size_of_record(const struct span *span)
 {
-	bool in_order = span->head != NULL;
-	size_t size = sizeof(struct ring_span) + (in_order ? span->used : len_of_texts(span));
-	struct ring_span *out = (held ? ring_begin_held : ring_begin)(place, RING_SPAN, sizeof(struct ring_span), size);
+	return sizeof(struct ring_span) + (span->head != NULL ? span->used : len_of_texts(span));
+}
+
+/* The record, or so many bytes of it and of its texts, into its place in the thread's ring. Times become those of the day. */
+static inline __attribute__((always_inline)) void copy_record(const struct span *span, struct ring_span *out,
+                                                              size_t size, uint64_t first_byte_ns, uint64_t end_ns)
+{
 	/* Not &span->record: the texts behind it are meant, too. */
 	const char *from = (const char *)span + offsetof(struct span, record);
 
-	if (out == NULL)
-		return NULL;
-	memcpy((char *)out + sizeof(out->entry), from + sizeof(out->entry),
-	       (in_order ? size : sizeof(*out)) - sizeof(out->entry));
-	out->first_byte_ns = told(span, span->record.first_byte_ns);
+	memcpy((char *)out + sizeof(out->entry), from + sizeof(out->entry), size - sizeof(out->entry));
+	out->first_byte_ns = told(span, first_byte_ns);
 	out->end_ns = told(span, end_ns);
 	out->tid = (uint32_t)os_tid();
+}
+
+static __attribute__((cold, noinline)) void write_record(const struct span *span, struct ring_span *out, size_t size,
+                                                         uint64_t first_byte_ns, uint64_t end_ns)
+{
+	bool in_order = span->head != NULL;
+
+	copy_record(span, out, in_order ? size : sizeof(*out), first_byte_ns, end_ns);
 	if (!in_order)
 		write_texts(span, (char *)(out + 1));
-	return out;
 }
 
 static void push(struct span *span, uint64_t end_ns)
 {
+	size_t size = size_of_record(span);
 	struct ring_entry_place place;
+	struct ring_span *out = ring_begin(&place, RING_SPAN, sizeof(*out), size);
 
-	if (write_record(span, end_ns, &place, false) == NULL)
+	if (out == NULL)
 		return;
+	write_record(span, out, size, span->record.first_byte_ns, end_ns);
 	ring_publish(&place);
 	counters_count(spans);
 }
 
-static void complete(struct conn *conn, struct exchange *ex, const struct http1 *down)
+static __attribute__((cold, noinline)) void complete(const struct conn *conn, struct exchange *ex, uint16_t status)
 {
 	struct span *span = ex->span;
 
@@ -345,7 +363,7 @@ static void complete(struct conn *conn, struct exchange *ex, const struct http1 
 		span_split_line(span, &ex->up);
 		span->record.version = ex->up.minor != 0 ? 11 : 10;
 	}
-	span->record.status = span->answering ? down->status : 0;
+	span->record.status = status;
 	if (span->record.span_kind == RING_SPAN_SERVER)
 		take_request(span, ex->request);
 	take_conn(span, conn);
@@ -369,47 +387,79 @@ static bool settle(struct span *span, uint64_t end_ns)
 	return true;
 }
 
-static void end_with(struct conn *conn, struct exchange *ex, enum ring_span_error error)
+static __attribute__((cold, noinline)) void complete_and_push(const struct conn *conn, struct exchange *ex,
+                                                              uint64_t end_ns)
 {
-	struct span *span = ex->span;
-	uint64_t end_ns = span->fresh ? span->record.first_byte_ns : span->read_ns;
-
-	if (end_ns == 0 || error != RING_ERROR_none)
-		end_ns = os_monotonic_ns();
-	if (!settle(span, end_ns)) {
-		complete(conn, ex, &ex->down);
-		span->record.error = (uint8_t)error;
-		push(span, end_ns);
-	}
-	forget(ex);
+	complete(conn, ex, ex->span->answering ? ex->down.status : 0);
+	push(ex->span, end_ns);
 }
 
 void span_end(struct conn *conn, struct exchange *ex, bool upgraded)
 {
+	struct span *span = ex->span;
+	uint64_t end_ns = span->fresh ? span->record.first_byte_ns : span->read_ns;
+
 	if (upgraded)
-		ex->span->record.flags |= RING_FLAG_UPGRADED;
-	end_with(conn, ex, RING_ERROR_none);
+		span->record.flags |= RING_FLAG_UPGRADED;
+	if (end_ns == 0)
+		end_ns = os_monotonic_ns();
+	if (__builtin_expect(!settle(span, end_ns), 0))
+		complete_and_push(conn, ex, end_ns);
+	forget(ex);
+}
+
+/* It ends now, and not as it should. */
+static void end_unfinished(struct conn *conn, struct exchange *ex, enum ring_span_error error)
+{
+	ex->span->record.error = (uint8_t)error;
+	ex->span->fresh = false;
+	ex->span->read_ns = 0;
+	span_end(conn, ex, false);
+}
+
+/* As span_hold of a head that was read, or whose request says more than the head: NULL: it has no place. */
+static __attribute__((cold, noinline)) struct ring_span *hold_otherwise(const struct conn *conn, struct exchange *ex,
+                                                                        uint16_t status, struct ring_entry_place *place,
+                                                                        uint64_t first_ns, uint64_t now)
+{
+	struct ring_span *out;
+	size_t size;
+
+	complete(conn, ex, status);
+	size = size_of_record(ex->span);
+	out = ring_begin_held(place, RING_SPAN, sizeof(*out), size);
+	if (out != NULL)
+		write_record(ex->span, out, size, first_ns, now);
+	return out;
 }
 
 void span_hold(struct conn *conn, struct exchange *ex, const struct http1 *after, size_t len)
 {
 	struct span *span = ex->span;
+	/* What counts only if the process dies in the call need not be told by the clock that takes longer to ask. */
+	uint64_t now = os_coarse_ns(), first_ns = span->record.first_byte_ns;
 	struct ring_entry_place place;
 	struct ring_span *out;
-	bool answering = span->answering;
-	uint64_t first_ns = span->record.first_byte_ns, before = answering ? first_ns : span->start_ns;
-	/* What counts only if the process dies in the call need not be told by the clock that takes longer to ask. */
-	uint64_t now = os_coarse_ns();
 
-	if (now < before)
-		now = before;
-	span->answering = true;
-	if (!answering)
-		span->record.first_byte_ns = now;
-	complete(conn, ex, after);
-	out = write_record(span, now, &place, true);
-	span->answering = answering;
-	span->record.first_byte_ns = first_ns;
+	if (!span->answering)
+		first_ns = now < span->start_ns ? span->start_ns : now;
+	if (now < first_ns)
+		now = first_ns;
+	if (__builtin_expect(span->head != NULL && span->record.span_kind == RING_SPAN_SERVER &&
+	                             ex->request->ctx.tracestate.len == 0,
+	                     1)) {
+		/* As complete and write_record: the line was taken apart, and the texts are in order. */
+		span->record.status = after->status;
+		take_ids(span, &ex->request->ctx);
+		take_conn(span, conn);
+		out = ring_begin_held_usual(&place, RING_SPAN, sizeof(*out), sizeof(*out) + span->used);
+		if (__builtin_expect(out != NULL, 1))
+			copy_record(span, out, sizeof(*out) + span->used, first_ns, now);
+		else
+			out = hold_otherwise(conn, ex, after->status, &place, first_ns, now);
+	} else {
+		out = hold_otherwise(conn, ex, after->status, &place, first_ns, now);
+	}
 	if (out == NULL)
 		return;
 	out->bytes_out += len;
@@ -454,7 +504,7 @@ void span_drop(struct conn *conn, struct exchange *ex)
 	           fault == RING_ERROR_none) {
 		span_end(conn, ex, false); /* the program had what it wanted: a call ends with the response's head */
 	} else {
-		end_with(conn, ex, fault != RING_ERROR_none ? fault : RING_ERROR_unanswered);
+		end_unfinished(conn, ex, fault != RING_ERROR_none ? fault : RING_ERROR_unanswered);
 	}
 }
 

@@ -73,9 +73,11 @@ static inline struct exchange *served_unanswered(const struct conn *conn)
 	return ex != NULL && ex->request_headed ? ex : NULL;
 }
 /*
- * served.c: the first exchange, of which conn_is_answering, is answered to its end, that is no 1xx.
+ * served.c: the first exchange, of which conn_is_answering, is answered to its end, that is no 1xx. It has no span; _told: it has one, which
+ * is to hear of the last `used` bytes.
  */
 void served_finish(struct conn *conn, struct exchange *ex);
+void served_finish_told(struct conn *conn, struct exchange *ex, size_t used);
 /* served.c: the program shut its sending direction down: that is the end of a response until close. */
 void served_shut(struct conn *conn);
 
