@@ -9,8 +9,9 @@
  *              response is complete, waits for another thread (condition, semaphore, futex) or gives its connection, or a word,
  *              away: it may be at the next job of a queue then, by no call that we see. Before the response is
  *              complete such a wait may be a lock inside the handler (Python's GIL is one), and changes nothing.
- *              Where the connection's next request was read along with it (pipelining), the end of the response ends it:
- *              the program takes the next one out of its own buffer, by no call that we see.
+ *              Where the connection's next request was read along with it (pipelining), it proves nothing: the program takes the
+ *              next one out of its own buffer, by no call that we see, and may do so before it sends the answer to this one.
+ *              Where that was read later, by whomever, the end of the response ends it.
  *              A thread that has waited for other threads may be one of a pool that works in stages: read here, handled
  *              there. That proves something only while no other request waits,
  *              or if READ_PROOFS times readers answered their own requests while others waited. Taken as given for

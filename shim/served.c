@@ -88,15 +88,18 @@ static void request_complete_head(const struct conn *conn, struct exchange *ex)
 		counters_count(requests_continued);
 }
 
-/* The one request that the program can be working for: the only unanswered one, complete in its head. */
+/*
+ * The one request that the program can be working for: the only unanswered one, complete in its head. Of several that were read at once
+ * none is: servers take them in order, but may hold an answer back while they have the next request at hand (Apache does), so that no
+ * call tells when they go on to that. Of one whose head is not whole they have nothing at hand, if they were not busy before.
+ */
 static struct request *only_unanswered(const struct conn *conn, bool had_unanswered)
 {
 	const struct exchange *ex = conn->first;
 
 	if (ex == NULL || !ex->request_headed || ex->response_done)
 		return NULL;
-	/* Several at once: the program takes them in order, but only if it was not busy with an earlier one already. */
-	if (ex->next != NULL && had_unanswered)
+	if (ex->next != NULL && (had_unanswered || ex->next->request_headed))
 		return NULL;
 	return ex->request;
 }

@@ -424,11 +424,15 @@ CORE_TEST(a_wait_for_another_thread_ends_it_once_the_response_is_out)
 	core_close(fd);
 }
 
-CORE_TEST(two_requests_in_one_read_are_taken_in_order)
+/* Apache holds the first answer back while it has the second request at hand: no call tells when it goes on to that. */
+CORE_TEST(of_two_requests_in_one_read_none_is_known)
 {
 	int fd = core_accept(BLOCKING);
 
 	core_receive_text(fd, GET1 GET2);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, OK OK);
+	core_receive_text(fd, GET1);
 	CHECK_KNOWN(CORE_TRACE);
 	core_close(fd);
 }
@@ -443,7 +447,7 @@ CORE_TEST(after_the_first_of_two_pipelined_responses_nothing_is_known)
 
 		core_receive_text(fd, GET1 GET2);
 		core_send_text(fd, HALF_OK);
-		CHECK_KNOWN(CORE_TRACE);
+		CHECK_NOTHING_KNOWN();
 		if (way == 0) {
 			core_send_text(fd, "k");
 		} else if (way == 1) {
@@ -1223,7 +1227,7 @@ int main(void)
 		TEST(each_wait_for_new_work_ends_it),
 		TEST(waits_within_a_handler_do_not_end_it),
 		TEST(a_wait_for_another_thread_ends_it_once_the_response_is_out),
-		TEST(two_requests_in_one_read_are_taken_in_order),
+		TEST(of_two_requests_in_one_read_none_is_known),
 		TEST(after_the_first_of_two_pipelined_responses_nothing_is_known),
 		TEST(a_pipelined_response_in_special_pieces_leaves_nothing_known),
 		TEST(a_request_that_comes_while_another_is_unanswered_names_nobody),
