@@ -89,7 +89,10 @@ static size_t pick(size_t n)
 
 static uint16_t port_of_last;
 
-/* A connection that the kernel knows, too, of one of the families; by that number among the fake ones. */
+/*
+ * A connection that the kernel knows, too, of one of the families. By the kernel's number, which is below those of the fake ones: a number
+ * for each of the thousands would be more than the limit that Debian gives its users.
+ */
 static int accept_from(int family, bool nonblocking)
 {
 	union {
@@ -98,7 +101,7 @@ static int accept_from(int family, bool nonblocking)
 		struct sockaddr_in6 v6;
 	} addr = { .any.sa_family = (sa_family_t)family };
 	socklen_t len = family == AF_INET ? sizeof(addr.v4) : sizeof(addr.v6);
-	int fd = core_next_fd++, pair[2], listener;
+	int pair[2], listener;
 
 	port_of_last = 0;
 	if (family == AF_UNIX) {
@@ -118,12 +121,11 @@ static int accept_from(int family, bool nonblocking)
 		port_of_last = ntohs(family == AF_INET ? addr.v4.sin_port : addr.v6.sin6_port);
 		close(listener);
 	}
-	CHECK(dup2(pair[0], fd) == fd);
-	close(pair[0]);
+	CHECK(pair[0] < CORE_LISTENER);
 	close(pair[1]);
 	io_accept_begin();
-	io_accepted(CORE_LISTENER, fd, nonblocking);
-	return fd;
+	io_accepted(CORE_LISTENER, pair[0], nonblocking);
+	return pair[0];
 }
 
 static int family_to_test(void)
