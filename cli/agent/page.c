@@ -41,7 +41,8 @@ static bool page_parse_address(const char *text, struct sockaddr_storage *addres
 	const char *colon = strrchr(text, ':');
 	char host[256];
 
-	if (!colon || !colon[1] || parsed.host.len >= sizeof(host))
+	/* getaddrinfo takes any number for a port, and leaves out its upper bits. */
+	if (!colon || (!parsed.port && strcmp(colon + 1, "0") != 0) || parsed.host.len >= sizeof(host))
 		return false;
 	snprintf(host, sizeof(host), "%.*s", (int)parsed.host.len, parsed.host.len ? parsed.host.at : "");
 	if (getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, &found) != 0)

@@ -428,6 +428,14 @@ PY
     stop_agent
 }
 
+@test "what is no address and port is told, and no other port is served in its place" {
+    for wrong in 127.0.0.1:65536 127.0.0.1:99999 127.0.0.1:4294967297 127.0.0.1: 127.0.0.1:http 127.0.0.1:1x 4319 ::1:4319 ''; do
+        run timeout 20 "$traceshim" agent --run-dir "$run_dir" --metrics "$wrong"
+        [ "$status" -eq 1 ]
+        [ "$output" = "traceshim: agent: '$wrong' is no ADDRESS:PORT that can be served" ]
+    done
+}
+
 @test "a page that others can reach needs a token, and nothing is told without it" {
     run "$traceshim" agent --run-dir "$run_dir" --ui 0.0.0.0:0
     [ "$status" -eq 1 ]
