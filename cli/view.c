@@ -47,11 +47,13 @@ static const char tail_help[] =
 	"  --color WHEN     always, never, auto\n"
 	"  -h, --help       show this\n";
 
+/* Those of view; tail has the last ones. */
 static const struct option options[] = {
 	{ "trace", required_argument, NULL, 't' }, { "width", required_argument, NULL, 'w' },
-	{ "color", required_argument, NULL, 'c' }, { "errors", no_argument, NULL, 'e' },
+	{ "errors", no_argument, NULL, 'e' },      { "color", required_argument, NULL, 'c' },
 	{ "help", no_argument, NULL, 'h' },        { NULL, 0, NULL, 0 },
 };
+static const struct option *const tail_options = options + 3;
 
 struct view {
 	struct waterfall_style style;
@@ -82,14 +84,14 @@ static unsigned view_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : WIDTH_DEFAULT;
 }
 
-static enum view_result view_read_options(struct view *v, int argc, char **argv)
+static enum view_result view_read_options(struct view *v, int argc, char **argv, const struct option *known)
 {
 	const char *when = NULL;
 	int option;
 
 	*v = (struct view){ .trace = "", .style.width = view_width() };
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+:h", known, NULL)) != -1) {
 		switch (option) {
 		case 't': v->trace = optarg; break;
 		case 'e': v->errors = true; break;
@@ -105,7 +107,8 @@ static enum view_result view_read_options(struct view *v, int argc, char **argv)
 		return VIEW_WRONG;
 	}
 	if (!view_set_color(v, when) || v->style.width < 1 || v->style.width > 1000) {
-		text_error("%s: --color is always, never or auto; --width a number up to 1000", argv[0]);
+		text_error("%s: --color is always, never or auto%s", argv[0],
+		           known == options ? "; --width a number up to 1000" : "");
 		return VIEW_WRONG;
 	}
 	return VIEW_GO;
@@ -157,13 +160,16 @@ static int view_compare_start(const void *left, const void *right)
 	return a->start_ns < b->start_ns ? -1 : a->start_ns > b->start_ns;
 }
 
-static void view_draw(struct view *v)
+/* Returns how many were drawn. */
+static size_t view_draw(struct view *v)
 {
 	struct view_trace *traces = calloc(v->count + 1, sizeof(*traces));
-	size_t count = 0;
+	size_t count = 0, drawn = 0;
 
-	if (!traces)
-		return;
+	if (!traces) {
+		v->no_memory = true;
+		return 0;
+	}
 	if (v->count)
 		qsort(v->items, v->count, sizeof(*v->items), view_compare_trace);
 	for (size_t i = 0; i < v->count; i++) {
@@ -179,8 +185,10 @@ static void view_draw(struct view *v)
 			continue;
 		waterfall_draw(stdout, v->items + traces[i].first, traces[i].count, &v->style);
 		fputc('\n', stdout);
+		drawn++;
 	}
 	free(traces);
+	return drawn;
 }
 
 static FILE *view_open(const char *name)
@@ -197,41 +205,57 @@ static FILE *view_open(const char *name)
 	return file;
 }
 
-int view_command(int argc, char **argv)
+/* Returns whether it could be read to its end; else that was told. */
+static bool view_read(struct view *v, FILE *file)
 {
-	struct view v;
-	enum view_result result = view_read_options(&v, argc, argv);
 	size_t room = 0, number = 0, wrong = 0;
 	char *line = NULL;
 	ssize_t len;
+	int error;
+
+	errno = 0;
+	while ((len = getline(&line, &room, file)) > 0) {
+		number++;
+		if (len > 1 && !otlp_file_read_line(line, (size_t)len, view_keep, v) && wrong++ < WRONG_TOLD)
+			text_error("view: line %zu is not OTLP JSON, and is left out", number);
+	}
+	error = feof(file) ? 0 : errno;
+	if (error)
+		text_error("view: %s: %s", v->file ? v->file : "standard input", strerror(error));
+	if (wrong > WRONG_TOLD)
+		text_error(
+			"view: %zu of %zu lines are not OTLP JSON; what `traceshim run --spans FILE` writes is wanted",
+			wrong, number);
+	free(line);
+	return !error;
+}
+
+int view_command(int argc, char **argv)
+{
+	struct view v;
+	enum view_result result = view_read_options(&v, argc, argv, options);
+	size_t drawn;
 	FILE *file;
+	bool ok;
 
 	if (result != VIEW_GO)
 		return result == VIEW_HELP ? fputs(view_help, stdout) < 0 : EXIT_USAGE;
 	file = view_open(v.file);
 	if (!file)
 		return EXIT_FAILURE;
-	while ((len = getline(&line, &room, file)) > 0) {
-		number++;
-		if (len > 1 && !otlp_file_read_line(line, (size_t)len, view_keep, &v) && wrong++ < WRONG_TOLD)
-			text_error("view: line %zu is not OTLP JSON, and is left out", number);
-	}
-	if (wrong > WRONG_TOLD)
-		text_error(
-			"view: %zu of %zu lines are not OTLP JSON; what `traceshim run --spans FILE` writes is wanted",
-			wrong, number);
-	free(line);
+	ok = view_read(&v, file);
 	if (file != stdin)
 		fclose(file);
-	view_draw(&v);
+	drawn = view_draw(&v);
 	if (v.no_memory)
 		text_error("view: memory was short; something is missing");
-	if (!v.count)
-		text_error(*v.trace ? "view: no trace %s there" : "view: no trace there%s", v.trace);
+	if (ok && !drawn)
+		text_error("view: no trace%s%s%s there", *v.trace ? " " : "", v.trace,
+		           v.errors ? " with an error" : "");
 	for (size_t i = 0; i < v.count; i++)
 		otlp_item_free(&v.items[i]);
 	free(v.items);
-	return fflush(stdout) == 0 && v.count ? EXIT_SUCCESS : EXIT_FAILURE;
+	return fflush(stdout) == 0 && ok && drawn ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static void tail_print(void *owner, const struct otlp_item *item)
@@ -273,6 +297,8 @@ static void tail_follow(struct view *v, int fd, bool is_pipe)
 		n = read(fd, bytes + len, room - len);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0)
+			text_error("tail: %s: %s", v->file ? v->file : "the agent", strerror(errno));
 		if (n < 0 || (n == 0 && is_pipe))
 			break;
 		if (n == 0) {
@@ -317,7 +343,7 @@ static int tail_start_agent(void)
 int tail_command(int argc, char **argv)
 {
 	struct view v;
-	enum view_result result = view_read_options(&v, argc, argv);
+	enum view_result result = view_read_options(&v, argc, argv, tail_options);
 	int fd, status = 0;
 
 	if (result != VIEW_GO)

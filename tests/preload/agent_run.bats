@@ -195,6 +195,27 @@ shop: GET /buy 200 /buy                                   100 ms |==============
     [ "$("$traceshim" view --errors <"$spans" 2>/dev/null | grep -c ^trace)" -eq 1 ]
     run "$traceshim" view --trace ffff "$spans"
     [ "$status" -eq 1 ]
+    [ "$output" = "$(printf 'traceshim: view: line 2 is not OTLP JSON, and is left out\ntraceshim: view: no trace ffff there')" ]
+    run "$traceshim" view --errors "$tmp/more"
+    [ "$status" -eq 1 ]
+    [ "$output" = "traceshim: view: no trace with an error there" ]
+}
+
+@test "view and tail tell what cannot be read, and tail refuses options that only view has" {
+    for sub in view tail; do
+        run timeout 20 "$traceshim" "$sub" "$tmp"
+        [ "$status" -eq 1 ]
+        [ "$output" = "traceshim: $sub: $tmp: Is a directory" ]
+    done
+    : >"$spans"
+    for option in --errors --trace=1 --width=9; do
+        run timeout 20 "$traceshim" tail "$option" "$spans"
+        [ "$status" -eq 2 ]
+        [ "$output" = "traceshim: tail: unknown option, or one that takes no argument: '$option'; see \`traceshim tail --help\`" ]
+    done
+    run "$traceshim" tail --color purple "$spans"
+    [ "$status" -eq 2 ]
+    [ "$output" = "traceshim: tail: --color is always, never or auto" ]
 }
 
 @test "view and tail show no byte of a file's that a terminal would obey" {
