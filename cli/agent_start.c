@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "status_file.h"
 #include "text.h"
 
 #ifndef TRACESHIM_LIBDIR
@@ -74,12 +75,12 @@ bool agent_is_wished(const struct agent_wish *wish)
 	return wish->otlp || wish->loki || wish->spans || wish->ui;
 }
 
-/* TRACESHIM_RUN_DIR, or a new folder; `made` tells which. */
+/* The folder that is given, or a new one; `made` tells which. */
 static bool agent_choose_folder(char folder[PATH_MAX], bool *made)
 {
-	const char *given = getenv("TRACESHIM_RUN_DIR"), *tmp = getenv("TMPDIR");
+	const char *given = status_run_dir_given(), *tmp = getenv("TMPDIR");
 
-	*made = !given || !*given;
+	*made = !given;
 	if (!*made)
 		return snprintf(folder, PATH_MAX, "%s", given) < PATH_MAX;
 	if (!tmp || *tmp != '/')

@@ -17,6 +17,9 @@
 
 #include "find.h"
 #include "procfs.h"
+#include "text.h"
+
+enum { RUN_DIR_SIZE = 256 }; /* NAME_ROOM of shim/config_values.c */
 
 static const struct {
 	const char *name, *text;
@@ -54,11 +57,28 @@ bool status_counter_is_degradation(const char *name)
 	return false;
 }
 
-const char *status_run_dir(void)
+const char *status_run_dir_given(void)
 {
 	const char *dir = getenv("TRACESHIM_RUN_DIR");
+	static bool told;
 
-	return dir && *dir ? dir : "/tmp/traceshim";
+	if (!dir || !*dir)
+		return NULL;
+	if (*dir == '/' && strlen(dir) < RUN_DIR_SIZE)
+		return dir;
+	if (!told)
+		text_error(
+			"warning: TRACESHIM_RUN_DIR=%.40s is ignored: it must be an absolute path, of at most %d bytes",
+			dir, RUN_DIR_SIZE - 1);
+	told = true;
+	return NULL;
+}
+
+const char *status_run_dir(void)
+{
+	const char *dir = status_run_dir_given();
+
+	return dir ? dir : "/tmp/traceshim";
 }
 
 bool status_page_accept(struct status_page *page, size_t len, int32_t pid)

@@ -30,7 +30,13 @@ const char *status_counter_name(unsigned i);
 /* Does a counter of this name mean that something was left undone? */
 bool status_counter_is_degradation(const char *name);
 
-/* The folder of the pages: TRACESHIM_RUN_DIR or its default. */
+/*
+ * TRACESHIM_RUN_DIR as the object takes it: an absolute path of at most 255 bytes. NULL where it is unset or empty, or ignored there
+ * (which is told here, once).
+ */
+const char *status_run_dir_given(void);
+
+/* The folder of the pages: the one that is given, or the default. */
 const char *status_run_dir(void);
 
 /* Read and check the page of `pid` in the folder open as `dir`. `page` is valid with STATUS_FILE_OK only. */

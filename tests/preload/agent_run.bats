@@ -124,6 +124,22 @@ count() { # count FILE: spans in it
     [[ $output == *"another agent serves $run_dir already"* ]]
 }
 
+@test "a folder that the object ignores is none for the agent either, and that is told" {
+    cd "$tmp"
+    for wrong in folder "/$(printf '%0256d' 0)"; do
+        export TRACESHIM_RUN_DIR=$wrong
+        "$traceshim" run --spans "$spans" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=3' "$writer" 2>"$tmp/err" 3>&-
+        finished "$spans"
+        [ "$(count "$spans")" -eq 3 ]
+        [ "$(cat "$tmp/err")" = "traceshim: warning: TRACESHIM_RUN_DIR=${wrong:0:40} is ignored: it must be an absolute path, of at most 255 bytes" ]
+        rm "$spans"
+    done
+    [ ! -e folder ]
+    run "$traceshim" status "$$"
+    [ "$status" -eq 1 ]
+    [ "$(grep -c 'TRACESHIM_RUN_DIR=.* is ignored' <<<"$output")" -eq 1 ]
+}
+
 @test "what a back end did not take by the end of the run is kept, and told where" {
     port=$(free_port)
     "$traceshim" run --otlp "http://127.0.0.1:$port" -- sh -c '"$0" "$TRACESHIM_RUN_DIR" spans=100' "$writer" 2>"$tmp/err" 3>&-
