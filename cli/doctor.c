@@ -68,16 +68,16 @@ static void doctor_check_object_way(struct doctor_report *report)
 			part);
 }
 
-static void doctor_load_object(struct doctor_report *report, const char *given)
+/* `without`: what it means that there is none. */
+static void doctor_load_object(struct doctor_report *report, const char *given, enum doctor_effect without)
 {
 	if (!find_object(report->object_path, given)) {
-		doctor_add(
-			report, DOCTOR_NONE, "no-object",
-			"The object %s was not found, so the hooks that would act are not known. Name it with --library.",
-			report->object_path);
+		doctor_add(report, without, "no-object",
+		           "The object %s was not found: without it nothing is traced. Name it with --library.",
+		           report->object_path);
 	} else if (find_map(&report->object_map, report->object_path) != 0 ||
 	           elf_parse(&report->object, report->object_map.data, report->object_map.size) != ELF_OK) {
-		doctor_add(report, DOCTOR_CANNOT, "bad-object", "%s is not a shared object of this machine.",
+		doctor_add(report, without, "bad-object", "%s is not a shared object of this machine.",
 		           report->object_path);
 	} else {
 		report->have_object = true;
@@ -140,11 +140,11 @@ static void doctor_match_hooks(struct doctor_report *report)
 			"loads modules later.");
 }
 
-static void doctor_start(struct doctor_report *report, const char *asked, const char *given)
+static void doctor_start(struct doctor_report *report, const char *asked, const char *given, enum doctor_effect without)
 {
 	memset(report, 0, sizeof(*report));
 	report->asked = asked;
-	doctor_load_object(report, given);
+	doctor_load_object(report, given, without);
 }
 
 void doctor_examine_program(struct doctor_report *report, const char *name, const char *given, bool thorough)
@@ -153,7 +153,7 @@ void doctor_examine_program(struct doctor_report *report, const char *name, cons
 	enum elf_result result;
 	int error = find_program(path, name);
 
-	doctor_start(report, name, given);
+	doctor_start(report, name, given, DOCTOR_CANNOT);
 	if (error) {
 		doctor_fail(report, "%s: %s", name, strerror(error));
 		return;
@@ -210,7 +210,7 @@ void doctor_examine_process(struct doctor_report *report, int pid, const char *g
 	int error, has;
 
 	snprintf(digits, sizeof(digits), "%d", pid);
-	doctor_start(report, digits, given);
+	doctor_start(report, digits, given, DOCTOR_NONE); /* a process has its own, or has none */
 	report->pid = pid;
 	error = procfs_program(pid, report->program, sizeof(report->program));
 	if (error) {

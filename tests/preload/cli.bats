@@ -366,6 +366,16 @@ closed() {
 	[ "$status" -eq 3 ]
 }
 
+@test "doctor says that nothing is traced where there is no object, but for processes that have theirs" {
+	export TRACESHIM_LIBRARY
+	for TRACESHIM_LIBRARY in "$tmp/missing.so" "$BATS_TEST_FILENAME"; do
+		doctor 2 '' /bin/ls
+		jq -e '.findings | any((.kind == "no-object" or .kind == "bad-object") and .effect == "cannot")' <<<"$output"
+	done
+	TRACESHIM_LIBRARY=$build/libtraceshim.so start_guest
+	doctor 0 bad-object "$guest"
+}
+
 @test "doctor tells of a process whether it is traced" {
 	start_guest
 	doctor 0 '' "$guest"
