@@ -13,10 +13,11 @@ VERSION := $(file < VERSION)
 INTERFACE := $(firstword $(shell cat shim/handoff.h shim/status_page.h | cksum))
 BUILD ?= build
 
-PREFIX ?= /usr/local
-BINDIR ?= $(PREFIX)/bin
-LIBDIR ?= $(PREFIX)/lib
-MANDIR ?= $(PREFIX)/share/man
+# In capitals, or as GNU has them.
+PREFIX ?= $(or $(prefix),/usr/local)
+BINDIR ?= $(or $(bindir),$(PREFIX)/bin)
+LIBDIR ?= $(or $(libdir),$(PREFIX)/lib)
+MANDIR ?= $(or $(mandir),$(PREFIX)/share/man)
 DESTDIR ?=
 
 CC = gcc
@@ -230,6 +231,12 @@ $(BUILD)/obj/cli/%.o: cli/%.c Makefile VERSION
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CLI_CFLAGS) -MMD -MP -c -o $@ $<
 
+# Where the object will be is compiled into these: make install may be told another place than make was.
+$(BUILD)/obj/cli/find.o $(BUILD)/obj/cli/agent_start.o: $(BUILD)/gen/libdir
+$(BUILD)/gen/libdir: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(LIBDIR)' | cmp -s - $@ || echo '$(LIBDIR)' > $@
+
 $(BUILD)/traceshim: $(CLI_O)
 	$(call say,LD,$@)
 	$(Q)$(CC) -pie -o $@ $(CLI_O) $(LDFLAGS) $(CLI_LIBS)
@@ -439,7 +446,7 @@ sanitize:
 	$(Q)$(MAKE) $(PARALLEL) all programs
 	$(Q)scripts/sanitize --build '$(BUILD)'
 
-## install: under PREFIX (/usr/local), below DESTDIR
+## install: under PREFIX (/usr/local), below DESTDIR; BINDIR, LIBDIR, MANDIR (also prefix, bindir, libdir, mandir)
 install: all
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(LIBDIR)/traceshim' '$(DESTDIR)$(MANDIR)/man1'
 	install -m 755 $(BUILD)/traceshim '$(DESTDIR)$(BINDIR)/traceshim'

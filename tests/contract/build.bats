@@ -9,8 +9,13 @@ setup() {
     unset MAKEFLAGS MFLAGS MAKELEVEL
 }
 
+# In a build of its own: another place to install to makes the programs that know it anew, which other tests run.
 make_install() {
-    make -C "$root" BUILD="$build" DESTDIR="$BATS_TEST_TMPDIR/dest" PREFIX=/usr "$@"
+    [ -d "$BATS_TEST_TMPDIR/build" ] || {
+        mkdir "$BATS_TEST_TMPDIR/build"
+        cp -a "$build"/{obj,gen,libtraceshim*,traceshim*} "$BATS_TEST_TMPDIR/build/"
+    }
+    make -C "$root" BUILD="$BATS_TEST_TMPDIR/build" DESTDIR="$BATS_TEST_TMPDIR/dest" PREFIX=/usr "$@"
 }
 
 # Standard input (or a file) must not match. A plain `!` would fail a test only on its last line.
@@ -43,6 +48,25 @@ absent() {
     run find "$BATS_TEST_TMPDIR/dest" -type f
     [ "$output" = "$BATS_TEST_TMPDIR/dest/usr/bin/other" ]
     [ ! -e "$BATS_TEST_TMPDIR/dest/usr/lib/traceshim" ]
+}
+
+@test "what was built for one place is found in another that install is told" {
+    dest=$BATS_TEST_TMPDIR/dest
+    make_install install PREFIX="$dest/opt" DESTDIR= LIBDIR="$dest/elsewhere"
+    run env -u TRACESHIM_LIBRARY "$dest/opt/bin/traceshim" run -- sh -c 'echo "$LD_PRELOAD"'
+    [[ $output == *"$dest/elsewhere/traceshim/libtraceshim.so"* ]]
+    env -u TRACESHIM_LIBRARY "$dest/opt/bin/traceshim" agent --help >/dev/null
+    # and back: nothing is made anew for the place it is built for
+    make_install install PREFIX="$dest/opt" DESTDIR= LIBDIR="$dest/elsewhere" >"$BATS_TEST_TMPDIR/again"
+    absent '(CC|LD) ' "$BATS_TEST_TMPDIR/again"
+}
+
+@test "the names that GNU has for the places are as good" {
+    unset PREFIX BINDIR LIBDIR MANDIR
+    make -n -C "$root" BUILD="$BATS_TEST_TMPDIR/build" DESTDIR=/d prefix=/p libdir=/l install >"$BATS_TEST_TMPDIR/out"
+    for place in /d/p/bin/traceshim /d/l/traceshim/libtraceshim.so /d/p/share/man/man1/traceshim.1; do
+        grep -qF "'$place'" "$BATS_TEST_TMPDIR/out"
+    done
 }
 
 @test "the program knows the version of the tree" {
