@@ -1,35 +1,21 @@
 /*
- * JSON strings and objects.
+ * JSON strings: text into one. Objects are read by json_scan.c.
  *
- * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So both directions are a loop
- * over 16 bytes at a time (SSE2; 8 in a machine word elsewhere) that asks one question, 'is any of these special?', and
- * a slow path for the one byte that is. 'Special' is: below 0x20, from 0x80, '"' or '\'; as signed bytes the first three are
- * one comparison. The last bytes, which are fewer, are shifted to where the first of 16 are: a copy with blanks behind it had
- * to wait for its stores, at the end of each line. Text beyond ASCII is checked 16 bytes at a time too, without a branch for each character, that
- * no processor could foresee: comparisons give one bit a byte for 'first of two, three, four' and for 'goes on', and where
- * the first ones say that a character goes on must be exactly where bytes do. The object scanner is a loop over tokens
- * with one bit per level for 'object or array': no recursion, because hosts run on small stacks, and because a depth
- * limit is then a comparison.
+ * Mechanism. Nearly all bytes of nearly all logs are printable ASCII without '"' and '\'. So this is a loop over 16 bytes at a time
+ * that asks one question, 'is any of these special?' (json_bytes.h), and a slow path for the one byte that is.
  *
- * Who may call: anybody, signal handlers included. Nothing is kept; 128 bytes of stack for an escaped key.
- * Reads never go beyond the input: the last bytes of a program's buffer may be the last bytes of a mapping.
+ * Who may call: anybody, signal handlers included. Nothing is kept.
  *
- * long: two directions over one way to look at bytes, which is there twice, with vectors and without.
- *
- * Source: RFC 8259 sections 2 to 8; RFC 3629 section 4 (the table of well-formed sequences).
+ * Source: RFC 8259 section 7; RFC 3629 section 4.
  */
 #include "json.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "json_bytes.h"
 
 #ifdef __SSE2__
-#define STEP 16
-
 /*
  * Of 16 bytes that begin with a character: the positions of bytes that are no part of valid characters, by the table of
  * RFC 3629; right up to the first one. *expected: positions, beyond the 16 too, where a character must go on; *leads:
@@ -66,19 +52,7 @@ static unsigned find_bad_utf8(__m128i v, unsigned *expected, unsigned *leads)
 	return (bad | (*expected ^ next)) & 0xffff;
 }
 
-/*
- * All ones where a byte is from 0x20 to 0x7f, and neither '"' nor '\\'. With one bit turned over, the quote is next to what is below
- * 0x20 (and nothing else comes there).
- */
-static inline __m128i find_plain(__m128i v)
-{
-	__m128i turned = _mm_xor_si128(v, _mm_set1_epi8('"' ^ 0x20));
-
-	return _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')), _mm_cmpgt_epi8(turned, _mm_set1_epi8(0x20)));
-}
-
-/* How many of 16 bytes, which begin with a character and of which one is special, are whole characters without escape? */
-static inline unsigned step_text(__m128i v, unsigned stop)
+unsigned json_step_text(__m128i v, unsigned stop)
 {
 	unsigned high = (unsigned)_mm_movemask_epi8(v), expected, leads, at;
 
@@ -91,118 +65,6 @@ static inline unsigned step_text(__m128i v, unsigned stop)
 	if (expected >> at & 1)
 		return 31 - (unsigned)__builtin_clz(leads & (((unsigned)1 << at) - 1));
 	return at;
-}
-
-/* Fewer than 16 bytes, with blanks behind: a character that they cut in two is none. */
-static inline __m128i load_some(const char *in, size_t len)
-{
-	uint64_t low = 0x2020202020202020u, high = low;
-	char *to = (char *)&low;
-
-	if (len >= 8) {
-		memcpy(&low, in, 8);
-		in += 8;
-		len -= 8;
-		to = (char *)&high;
-	}
-	if (len & 4) {
-		memcpy(to, in, 4);
-		to += 4;
-		in += 4;
-	}
-	if (len & 2) {
-		memcpy(to, in, 2);
-		to += 2;
-		in += 2;
-	}
-	if (len & 1)
-		*to = *in;
-	return _mm_set_epi64x((long long)high, (long long)low);
-}
-
-static inline __m128i load(const char *in)
-{
-	return _mm_loadu_si128((const __m128i *)(const void *)in);
-}
-
-static inline void store(char *out, __m128i v)
-{
-	_mm_storeu_si128((__m128i *)(void *)out, v);
-}
-
-/* A bit for each of 16 bytes that is special. */
-static inline unsigned find_stop(__m128i v)
-{
-	return (unsigned)_mm_movemask_epi8(find_plain(v)) ^ 0xffff;
-}
-
-/*
- * How many bytes at the front of `len` need no escape? What is behind them may be a character beyond ASCII, to be looked at by
- * itself.
- */
-static inline size_t text_span(const char *in, size_t len)
-{
-	size_t n = 0;
-	unsigned stop, k;
-	__m128i v;
-
-	while (len - n >= STEP) {
-		v = load(in + n);
-		stop = find_stop(v);
-		k = stop ? step_text(v, stop) : STEP;
-		n += k;
-		if (k != STEP && (k == 0 || (unsigned char)in[n] < 0x80))
-			return n;
-	}
-	if (n == len)
-		return n;
-	v = load_some(in + n, len - n);
-	stop = find_stop(v);
-	k = stop ? step_text(v, stop) : STEP;
-	return k < len - n ? n + k : len;
-}
-#else
-#define STEP 8
-
-static inline bool is_special(unsigned char c)
-{
-	return c < 0x20 || c >= 0x80 || c == '"' || c == '\\';
-}
-
-/* Which of 8 bytes is the first special one? 8: none. */
-static inline unsigned step_plain(const char *in)
-{
-	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-	uint64_t v, quote, slash, bad;
-	unsigned i;
-
-	memcpy(&v, in, 8);
-	quote = v ^ (ones * '"');
-	slash = v ^ (ones * '\\');
-	bad = ((v - ones * 0x20) | (quote - ones) | (slash - ones) | v) & high;
-	if (!bad)
-		return 8;
-	/* A borrow may have marked a byte above a special one: look at them in order. */
-	for (i = 0; i < 8 && !is_special((unsigned char)in[i]); i++)
-		;
-	return i;
-}
-
-/* As above. */
-static inline size_t text_span(const char *in, size_t len)
-{
-	size_t n = 0;
-
-	while (len - n >= STEP) {
-		unsigned k = step_plain(in + n);
-
-		n += k;
-		if (k != STEP)
-			return n;
-	}
-	while (n < len && !is_special((unsigned char)in[n]))
-		n++;
-	return n;
 }
 #endif
 
@@ -427,7 +289,7 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 		}
 		if (line && in[k] == '\n')
 			return NULL;
-		k = step_text(v, stop);
+		k = json_step_text(v, stop);
 		k = k < (size_t)(end - in) ? k : (size_t)(end - in);
 		in += k;
 		out += k;
@@ -467,297 +329,4 @@ char *json_escape(char *out, const char *in, size_t len)
 char *json_escape_line(char *out, const char *in, size_t len)
 {
 	return escape(out, in, len, true);
-}
-
-static inline const char *skip_space(const char *p, const char *end)
-{
-	if (__builtin_expect(p < end && (unsigned char)*p > ' ', 1))
-		return p;
-	while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
-		p++;
-	return p;
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The four digits of a \u escape, or -1. */
-static int hex_quad(const char *p, const char *end)
-{
-	int value = 0, i;
-
-	if (end - p < 4)
-		return -1;
-	for (i = 0; i < 4; i++) {
-		int d = hex_digit(p[i]);
-
-		if (d < 0)
-			return -1;
-		value = value << 4 | d;
-	}
-	return value;
-}
-
-/* An escape, from its backslash to behind it. NULL: there is no such escape. */
-static const char *scan_escape(const char *p, const char *end)
-{
-	if (end - p < 2)
-		return NULL;
-	if (p[1] == 'u')
-		return hex_quad(p + 2, end) < 0 ? NULL : p + 6;
-	return p[1] && strchr("\"\\/bfnrt", p[1]) ? p + 2 : NULL;
-}
-
-/* What scan_string does, of any string. */
-static __attribute__((cold)) __attribute__((noinline)) const char *scan_any_string(const char *p, const char *end,
-                                                                                   bool *escaped)
-{
-	while (p) {
-		size_t k;
-
-		p += text_span(p, (size_t)(end - p));
-		if (p == end || (unsigned char)*p < 0x20)
-			return NULL;
-		if (*p == '"')
-			return p + 1;
-		if (*p == '\\') {
-			*escaped = true;
-			p = scan_escape(p, end);
-			continue;
-		}
-		k = json_utf8_char(p, (size_t)(end - p));
-		p = k ? p + k : NULL;
-	}
-	return NULL;
-}
-
-/* From behind the opening quote to behind the closing one. NULL: it is no string. */
-static inline const char *scan_string(const char *p, const char *end, bool *escaped)
-{
-#ifdef __SSE2__
-	while (end - p >= STEP) {
-		unsigned stop = find_stop(load(p));
-
-		if (stop) {
-			p += (unsigned)__builtin_ctz(stop);
-			if (*p == '"')
-				return p + 1;
-			break;
-		}
-		p += STEP;
-	}
-#endif
-	return scan_any_string(p, end, escaped);
-}
-
-static size_t put_utf8(char *out, unsigned code)
-{
-	if (code < 0x80) {
-		out[0] = (char)code;
-		return 1;
-	}
-	if (code < 0x800) {
-		out[0] = (char)(0xc0 | code >> 6);
-		out[1] = (char)(0x80 | (code & 0x3f));
-		return 2;
-	}
-	/* A surrogate comes out as three bytes that no name has; good enough for 'is it this name?'. */
-	out[0] = (char)(0xe0 | code >> 12);
-	out[1] = (char)(0x80 | (code >> 6 & 0x3f));
-	out[2] = (char)(0x80 | (code & 0x3f));
-	return 3;
-}
-
-/* A string that scan_string has accepted, without its escapes. Returns the length; 0 when it does not fit. */
-static size_t unescape_key(char out[JSON_KEY_MAX], const char *in, const char *end)
-{
-	size_t n = 0;
-
-	while (in < end) {
-		if (n > JSON_KEY_MAX - 3)
-			return 0;
-		if (*in != '\\') {
-			out[n++] = *in++;
-		} else if (in[1] == 'u') {
-			n += put_utf8(out + n, (unsigned)hex_quad(in + 2, end));
-			in += 6;
-		} else {
-			static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-			const char *which = strchr(from, in[1]);
-
-			out[n++] = which ? to[which - from] : in[1];
-			in += 2;
-		}
-	}
-	return n;
-}
-
-/* Whom keys of the object itself are told. */
-struct key_reader {
-	void (*key)(void *owner, const char *name, size_t len, char value);
-	void *owner;
-	bool any;
-};
-
-static void tell_key(struct key_reader *reader, const char *name, size_t len, bool escaped, char value)
-{
-	char plain[JSON_KEY_MAX];
-
-	reader->any = true;
-	if (escaped) {
-		len = unescape_key(plain, name, name + len);
-		if (!len)
-			return;
-		name = plain;
-	}
-	reader->key(reader->owner, name, len, value);
-}
-
-/* A key, its colon, and up to the first byte of its value. NULL: it is none. */
-static inline const char *scan_key(const char *p, const char *end, struct key_reader *reader, bool outermost)
-{
-	const char *name = ++p;
-	bool escaped = false;
-	size_t len;
-
-	p = scan_string(p, end, &escaped);
-	if (!p)
-		return NULL;
-	len = (size_t)(p - 1 - name);
-	p = skip_space(p, end);
-	if (p == end || *p++ != ':')
-		return NULL;
-	p = skip_space(p, end);
-	if (p == end)
-		return NULL;
-	if (outermost)
-		tell_key(reader, name, len, escaped, *p);
-	return p;
-}
-
-static __attribute__((noinline)) const char *skip_digits(const char *p, const char *end)
-{
-#ifdef __SSE2__
-	if (end - p >= STEP) {
-		__m128i from = _mm_sub_epi8(load(p), _mm_set1_epi8('0'));
-		__m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(from, _mm_set1_epi8(9)), from);
-		unsigned others = (unsigned)_mm_movemask_epi8(digits) ^ 0xffff;
-
-		if (others)
-			return p + (unsigned)__builtin_ctz(others);
-		p += STEP;
-	}
-#endif
-	while (p < end && (unsigned char)(*p - '0') < 10)
-		p++;
-	return p;
-}
-
-static const char *scan_number(const char *p, const char *end)
-{
-	const char *from;
-
-	if (*p == '-')
-		p++;
-	from = p;
-	/* Behind a zero, nothing but a fraction or an exponent may follow. */
-	p = p < end && *p == '0' ? p + 1 : skip_digits(p, end);
-	if (p == from)
-		return NULL;
-	if (p < end && *p == '.') {
-		from = ++p;
-		p = skip_digits(p, end);
-		if (p == from)
-			return NULL;
-	}
-	if (p < end && (*p == 'e' || *p == 'E')) {
-		p++;
-		if (p < end && (*p == '+' || *p == '-'))
-			p++;
-		from = p;
-		p = skip_digits(p, end);
-		if (p == from)
-			return NULL;
-	}
-	return p;
-}
-
-static const char *scan_word(const char *p, const char *end, const char *word, size_t len)
-{
-	return (size_t)(end - p) >= len && memcmp(p, word, len) == 0 ? p + len : NULL;
-}
-
-/* A value that holds no others, from its first byte to behind it. NULL: it is none. */
-static inline const char *scan_scalar(const char *p, const char *end)
-{
-	bool escaped;
-
-	switch (*p) {
-	case '"': return scan_string(p + 1, end, &escaped);
-	case 't': return scan_word(p, end, "true", 4);
-	case 'f': return scan_word(p, end, "false", 5);
-	case 'n': return scan_word(p, end, "null", 4);
-	default: return scan_number(p, end);
-	}
-}
-
-/* From behind the first '{' to behind the '}' that belongs to it. NULL: there is none, or what is between is no JSON. */
-static const char *scan_members(const char *p, const char *end, struct key_reader *reader)
-{
-	uint64_t objects = 1; /* bit 0: the innermost level is an object (not an array); one bit a level */
-	bool opened = true;   /* just now, so that its end may come at once */
-	unsigned depth = 1;
-
-	for (;;) {
-		p = skip_space(p, end);
-		if (p == end)
-			return NULL;
-		if (!opened || *p != (objects & 1 ? '}' : ']')) {
-			if ((objects & 1) && (*p != '"' || !(p = scan_key(p, end, reader, depth == 1))))
-				return NULL;
-			opened = *p == '{' || *p == '[';
-			if (opened) {
-				if (depth++ == JSON_DEPTH_MAX)
-					return NULL;
-				objects = objects << 1 | (*p++ == '{');
-				continue;
-			}
-			p = scan_scalar(p, end);
-			if (!p)
-				return NULL;
-			p = skip_space(p, end);
-		}
-		while (p < end && *p == (objects & 1 ? '}' : ']')) {
-			p++;
-			if (!--depth)
-				return p;
-			objects >>= 1;
-			p = skip_space(p, end);
-		}
-		if (p == end || *p++ != ',')
-			return NULL;
-		opened = false;
-	}
-}
-
-bool json_scan_object(const char *in, size_t len,
-                      void (*key)(void *owner, const char *name, size_t name_len, char value), void *owner,
-                      size_t *brace, bool *empty)
-{
-	struct key_reader reader = { .key = key, .owner = owner };
-	const char *end = in + len, *p = skip_space(in, end);
-
-	if (p == end || *p != '{')
-		return false;
-	p = scan_members(p + 1, end, &reader);
-	if (!p)
-		return false;
-	*brace = (size_t)(p - 1 - in);
-	*empty = !reader.any;
-	return skip_space(p, end) == end;
 }
