@@ -72,3 +72,29 @@ END
         diff -u "$BATS_TEST_TMPDIR/record" "$BATS_TEST_TMPDIR/readme"
     done
 }
+
+free_port() {
+    /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Times, ids and numbers are others each time.
+plain() {
+    sed -E 's/[0-9a-f]{32}|[0-9a-f]{16}/ID/g; s/[0-9]+\/[A-Z][a-z]+\/[0-9]+|[0-9T:.Z-]{4,}/TIME/g; s/"(pid|tid)":[0-9]+/"\1":N/g; s/flags":"0./flags":"0/'
+}
+
+@test "the README's first example shows what comes" {
+    cd "$BATS_TEST_TMPDIR"
+    sed -n '/^A server without/,/^It keeps/p' "$top/README.md" >example
+    grep -E '^(127|\{)' example | plain >wanted
+    [ "$(wc -l <wanted)" -eq 3 ]
+    # With ports of our own, into a file, and as soon as the servers are there. (Of the job's processes the first one is told its end.)
+    bare=$(free_port) traced=$(free_port)
+    {
+        sed -n 's/^\$ //p' example | sed -E "s/\b8000\b/$bare/; s/\b8001\b/$traced/; s|build/traceshim|${TRACESHIM_BUILD:-$top/build}/traceshim|
+            s|python3|/usr/bin/python3|; s/\| cat &/| cat >>shown \&/; s/^curl/curl --retry 60 --retry-delay 1 --retry-connrefused/"
+        echo 'kill $(jobs -p); wait'
+    } >commands
+    env TRACESHIM_RUN_DIR="$BATS_TEST_TMPDIR/run" bash -m commands 3>&-
+    grep -v 'Serving HTTP\|Keyboard' shown | plain | diff -u wanted -
+    [ "$(grep -c '"trace_id":"0af7651916cd43dd8448eb211c80319c"' shown)" -eq 1 ]
+}
