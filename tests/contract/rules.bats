@@ -93,6 +93,20 @@ C
     sed -i '1s,^,/* long: a table */ ,' "$tree/cli/a.c"
     check
     [ "$status" -eq 0 ]
+    mkdir "$tree/hooks/companion"
+    seq 601 | sed 's/.*/let v&;/' >"$tree/hooks/companion/a.cjs"
+    check
+    [ "$status" -eq 1 ]
+    [ "$output" = "hooks/companion/a.cjs:1: 601 lines (600)" ]
+}
+
+@test "without what tells the functions nothing is called clean" {
+    for tool in bash env awk sed grep find sort wc head cat dirname; do
+        ln -s "$(type -P "$tool")" "$BATS_TEST_TMPDIR/$tool"
+    done
+    PATH=$BATS_TEST_TMPDIR check
+    [ "$status" -ne 0 ]
+    [[ $output == *"ctags is missing"* ]]
 }
 
 @test "work put off in a comment is found" {
