@@ -41,7 +41,7 @@ took() {
     promtool check config "$recipes/tempo-loki-grafana/prometheus.yaml"
     for recipe in "$recipes"/*/; do
         [ -s "$recipe/README.md" ]
-        grep -q ':4318' "$recipe"/*.yaml
+        ! compgen -G "$recipe/*.yaml" >/dev/null || grep -q ':4318' "$recipe"/*.yaml
         grep -q "$(basename "$recipe")/" "$recipes/README.md"
     done
 }
@@ -70,6 +70,47 @@ took() {
     done
     # Two of them leave the lines to somebody else.
     took resourceLogs 4
+}
+
+# systemd_files: the recipe's, with this build in place of what is installed, in $tmp/units; the settings are those of a receiver at $url
+systemd_files() {
+    mkdir -p "$tmp/units/shop.service.d" "$tmp/state"
+    printf '[Service]\nExecStart=/bin/true\n' >"$tmp/units/shop.service"
+    for file in traceshim-agent.service traceshim.conf; do
+        sed -e "s|/usr/local/bin/traceshim|$traceshim|; s|/usr/local/lib/traceshim/|$build/|; s|/run/traceshim|$run_dir|; s|/var/lib/traceshim|$tmp/state|" \
+            "$recipes/systemd/$file" >"$tmp/units/$file"
+    done
+    mv "$tmp/units/traceshim.conf" "$tmp/units/shop.service.d/"
+}
+
+@test "systemd takes the unit and the addition to a service, and what they start goes the whole way" {
+    receive
+    systemd_files
+    # It has something to say of other units, too.
+    systemd-analyze verify "$tmp/units/traceshim-agent.service" "$tmp/units/shop.service" 2>&1 | grep 'traceshim\|shop' && false
+    sed 's/^After/Aftr/' -i "$tmp/units/shop.service.d/traceshim.conf"
+    systemd-analyze verify "$tmp/units/shop.service" 2>&1 | grep -qF 'Aftr'
+    # What they say, without systemd: nothing else in the environment, and standard output is a socket.
+    read -ra start < <(sed -n 's/^ExecStart=//p' "$tmp/units/traceshim-agent.service")
+    env -i OTEL_EXPORTER_OTLP_ENDPOINT="$url" OTEL_BLRP_SCHEDULE_DELAY=50 "${start[@]}" 2>"$tmp/agent.err" </dev/null 3>&- &
+    agent=$!
+    started+=("$agent")
+    read -ra settings < <(sed -n 's/^Environment=//p' "$tmp/units/shop.service.d/traceshim.conf" | sed 's/%N/shop/' | paste -sd ' ')
+    [ "${#settings[@]}" -eq 4 ]
+    /usr/bin/python3 - "${settings[@]}" >"$tmp/journal" <<'PY'
+import socket, subprocess, sys
+ours, theirs = socket.socketpair()
+subprocess.run(["/bin/sh", "-c", "echo INFO the shop is open"], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs,
+               env=dict(pair.split("=", 1) for pair in sys.argv[1:]), check=True)
+theirs.close()
+while data := ours.recv(65536):
+    sys.stdout.buffer.write(data)
+PY
+    jq -e '.message == "INFO the shop is open" and .service == "shop"' "$tmp/journal"
+    eventually lines_in 1 "$got/lines"
+    grep -q 'the shop is open' "$got/lines"
+    stop_agent
+    [ ! -s "$tmp/agent.err" ]
 }
 
 @test "what the agent writes of spans and lines of every kind is OTLP by its definitions" {
