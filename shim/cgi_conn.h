@@ -23,6 +23,7 @@ struct cgi_conn {
 	char address[CGI_ADDRESS]; /* served: the client's */
 };
 
+/* The state of a connection that speaks one of the two (conn->protocol). Locked. */
 struct cgi_conn *cgi_of(struct conn *conn);
 
 /* Follow the connection. false: no memory (counted). */

@@ -14,6 +14,7 @@ struct request *coroutine_known(const struct stack *stack);
 /* The request that it read, whether that proves something or not; borrowed. */
 struct request *coroutine_request(const struct stack *stack);
 
+/* It works for nobody any more. */
 void coroutine_clear(struct stack *stack);
 
 /* It read on this served connection, whose lock is held: of `request`, or of none alone (NULL). */

@@ -46,6 +46,7 @@ struct fastcgi {
 	struct cgi_answer answer; /* responses; result */
 };
 
+/* Begin with the first byte of a direction. */
 void fastcgi_init(struct fastcgi *h, enum fastcgi_side side);
 
 /* Responses: what comes next is the answer to this request. */

@@ -169,6 +169,7 @@ void http2_claim_call(struct conn *conn, struct http2_stream *s, struct request 
 
 /* ---- http2_insert.c ---- */
 
+/* As `find_spot` and `insert` of struct protocol. */
 bool http2_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 void http2_insert(struct conn *conn, const struct protocol_call *call, struct stream_spot *spot, struct insertion *ins);
 

@@ -187,6 +187,7 @@ void io_send_unseen_plain(struct conn_handle handle, size_t sent);
 
 /* ---- connections ---- */
 
+/* Before the real accept: who accepts has no request any more. */
 void io_accept_begin(void);
 /* A connection was accepted; `nonblocking`: by accept4's flag. */
 void io_accepted(int listener, int fd, bool nonblocking);
@@ -197,6 +198,7 @@ void io_connect_end(int fd, int result, int error);
 void io_touch_call(struct conn *conn, int fd);
 /* The program asks how a connect went, or what became of a connection (SO_ERROR): an event of that one is being handled. */
 void io_asked(int fd);
+/* listen and shutdown have succeeded. */
 void io_listening(int fd);
 void io_shut(int fd, int how);
 /* The program sets or clears O_NONBLOCK. */
@@ -208,6 +210,7 @@ void io_set_nonblocking(int fd, bool nonblocking);
 bool io_poll_begin(struct pollfd *fds, nfds_t count, int64_t timeout_ns);
 bool io_select_begin(int count, const fd_set *reads, const fd_set *writes, int64_t timeout_ns);
 bool io_epoll_begin(int epoll, int64_t timeout_ns);
+/* An epoll set has a new descriptor: it shows whether waiting for the set is waiting for new requests. */
 void io_epoll_added(int epoll, int fd);
 /* An epoll set watches a descriptor, or watches it otherwise: another thread may get it from there. */
 void io_epoll_changed(int fd);

@@ -57,6 +57,7 @@ void stacks_born(const void *low, size_t size);
  */
 void stacks_freed(const void *pages, size_t len, bool unmapped);
 
+/* In the child, before anything else runs there: of the parent's stacks only that of the thread that forked goes on. */
 void stacks_after_fork(void);
 
 #endif

@@ -16,8 +16,8 @@
 enum stream_prepared { STREAM_UNPREPARED, STREAM_PREPARING, STREAM_PREPARED };
 extern uint8_t stream_prepared; /* atomic */
 void stream_prepare(void);
+/* Its parts, called by it alone: the filters of served.c and of call.c. */
 void served_prepare(void);
-
 void call_prepare(void);
 
 static inline const struct http1_filter *stream_filter(const struct http1_filter *filter)

@@ -113,6 +113,10 @@ struct tls_cork {
 };
 struct tls_cork *tls_cork(void *session);
 
+/*
+ * Write `len` bytes of the program's into the session by `emitter->emit`, which may be asked several times, with what is inserted. Returns
+ * what the program is to be told, with errno and the library's errors as the last `emit` left them. As signal-safe as `emit`. See tls_send.c.
+ */
 long tls_send(struct tls_emitter *emitter, const void *buf, size_t len);
 
 /*

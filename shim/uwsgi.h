@@ -31,6 +31,7 @@ struct uwsgi {
 	struct cgi_pairs pairs;
 };
 
+/* Begin with the first byte of a packet. */
 void uwsgi_init(struct uwsgi *h);
 
 /* Take the next bytes; `used`: fewer than len exactly when it stopped. `buffer` as for cgi_pairs_feed. */

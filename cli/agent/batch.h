@@ -40,6 +40,7 @@ static inline bool batch_is_full(const struct batch *b)
 /* Write the request, behind what is in `out`, and begin anew. False when memory was short: then the items are lost. */
 bool batch_render(struct batch *b, struct buffer *out);
 
+/* Give back what is in it, unsent. */
 void batch_free(struct batch *b);
 
 #endif

@@ -21,6 +21,7 @@ struct buffer {
 /* Make room for `more` bytes behind the end. False (and `failed`) when there is no memory. */
 bool buffer_reserve(struct buffer *b, size_t more);
 
+/* Append. What does not fit into memory makes it `failed`. */
 void buffer_put(struct buffer *b, const void *bytes, size_t len);
 
 static inline void buffer_put_text(struct buffer *b, const char *text)
@@ -28,6 +29,7 @@ static inline void buffer_put_text(struct buffer *b, const char *text)
 	buffer_put(b, text, strlen(text));
 }
 
+/* In decimal. */
 void buffer_put_number(struct buffer *b, uint64_t number);
 
 /* Lower-case hex. */

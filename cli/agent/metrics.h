@@ -10,8 +10,10 @@
 
 struct metrics;
 
+/* Empty; NULL without memory. */
 struct metrics *metrics_open(void);
 
+/* Count a span, of a request or of a call; where there are too many series, metrics.c says as what. */
 void metrics_take(struct metrics *m, const struct origin *origin, const struct ring_span_read *span);
 
 /* The text format 0.0.4. */

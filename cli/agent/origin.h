@@ -20,6 +20,7 @@ struct origin {
 /* The origin of this header, with a reference to it; NULL without memory. */
 struct origin *origin_take(const struct ring_header *header);
 
+/* One reference more, which is returned; one less, and with the last one it is freed. */
 struct origin *origin_share(struct origin *o);
 void origin_drop(struct origin *o);
 

@@ -18,6 +18,7 @@ struct sampler {
 /* Set from the variables' values (NULL: unset). False when the sampler's name or its argument is not valid; then it is the default. */
 bool sampler_set(struct sampler *s, const char *name, const char *argument);
 
+/* Is it exported? By its trace id and flags alone, so all agents with the same settings say the same. */
 bool sampler_takes(const struct sampler *s, const struct ring_span *span);
 
 #endif

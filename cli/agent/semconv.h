@@ -19,6 +19,7 @@ struct semconv_target {
 	bool credentials; /* there were a user and password, which are not shown */
 };
 
+/* Views into `target`; what it does not have is empty. */
 struct semconv_target semconv_split_target(struct ring_view target);
 
 /* "host", "host:port", "[::1]:port": port 0 where none is told (or none that can be). */
@@ -27,6 +28,7 @@ struct semconv_address {
 	uint16_t port;
 };
 
+/* As the Host field has it, an IPv6 address without brackets, too (which has no port then). */
 struct semconv_address semconv_split_host(struct ring_view host);
 
 /* The client's address out of a Forwarded or X-Forwarded-For field; empty where it tells none. */
@@ -44,6 +46,7 @@ struct semconv_rpc {
 	int status;
 };
 
+/* Views into the span. */
 struct semconv_rpc semconv_rpc(const struct ring_span_read *s);
 
 /* Is the span an error? */

@@ -41,6 +41,7 @@ struct sinks {
 /* False when something cannot be set up; told on stderr. To be closed either way. */
 bool sinks_open(struct sinks *s, const struct settings *settings, CURLM *multi);
 
+/* For rings_drain: `owner` is the struct sinks. What it is given is the caller's again behind the call. */
 void sinks_take_span(void *owner, struct origin *origin, const struct ring_span_read *span);
 void sinks_take_line(void *owner, struct origin *origin, const struct ring_line_read *line);
 

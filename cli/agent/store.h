@@ -13,8 +13,10 @@
 
 struct store;
 
+/* Empty; NULL without memory. */
 struct store *store_open(void);
 
+/* Keep a copy; the oldest go for it. */
 void store_take_span(struct store *s, const struct origin *origin, const struct ring_span_read *span);
 void store_take_line(struct store *s, const struct origin *origin, const struct ring_line_read *line);
 
