@@ -156,7 +156,7 @@ ssize_t io_received_nothing(struct conn_handle handle, int fd, void *buf, size_t
 void io_receive_unseen(int fd, ssize_t received);
 /*
  * The next call reads from a connection, or writes to it, and nobody sees what or how much: so nothing is known of what comes behind it,
- * and it passes from there on. Any descriptor.
+ * and it passes from there on; of a served one the thread works for nobody then. Any descriptor.
  */
 void io_passes_unseen(int fd);
 

@@ -173,6 +173,8 @@ __attribute__((cold)) void io_passes_unseen(int fd)
 
 	if (io_active())
 		handle = conn_find(fd);
+	if (handle.conn != NULL && conn_role(handle.conn) != CONN_OUTGOING)
+		current_clear(); /* what the thread reads so may be the next request */
 	if (handle.conn != NULL && conn_lock(handle)) {
 		conn_make_opaque(handle.conn, true);
 		conn_unlock(handle.conn);

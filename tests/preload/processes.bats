@@ -369,6 +369,76 @@ END
     done
 }
 
+@test "a request that is read unseen does not get the id of the one before" {
+    cat >"$tmp/server.py" <<'END'
+import ctypes, os, socket, sys
+libc = ctypes.CDLL(None)
+answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n"
+listener = socket.create_server(("127.0.0.1", 0))
+with open(sys.argv[1], "w") as port:
+    print(listener.getsockname()[1], file=port)
+conn = listener.accept()[0]
+space = ctypes.create_string_buffer(65536)
+
+class Vector(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+
+class Aio(ctypes.Structure): # struct aiocb: LIO_READ, SIGEV_NONE
+    _fields_ = [("fd", ctypes.c_int), ("opcode", ctypes.c_int), ("priority", ctypes.c_int), ("bytes", ctypes.c_void_p), ("len", ctypes.c_size_t),
+                ("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("notify", ctypes.c_int), ("rest", ctypes.c_char * 120)]
+
+def read_vector(call):
+    vector = Vector(ctypes.addressof(space), len(space))
+    return call(conn.fileno(), ctypes.byref(vector), 1, ctypes.c_long(-1), 0)
+
+def read_later(call, *mode):
+    aio = Aio(conn.fileno(), 0, 0, ctypes.addressof(space), len(space), None, 0, 1)
+    one = (ctypes.c_void_p * 1)(ctypes.addressof(aio))
+    assert call(*mode, one, 1, None) == 0 if mode else call(ctypes.byref(aio)) == 0
+    while libc.aio_error(ctypes.byref(aio)) == 115: # EINPROGRESS
+        pass
+    return libc.aio_return(ctypes.byref(aio))
+
+number = 0
+while number < 4:
+    number += 1
+    if number % 2:
+        got = len(conn.recv(65536))
+    elif sys.argv[2].startswith("preadv"):
+        got = read_vector(getattr(libc, sys.argv[2]))
+    elif sys.argv[2].startswith("aio"):
+        got = read_later(getattr(libc, sys.argv[2]))
+    elif sys.argv[2].startswith("lio"):
+        got = read_later(getattr(libc, sys.argv[2]), number // 2 % 2) # LIO_NOWAIT, LIO_WAIT
+    else:
+        got = libc.syscall(0, conn.fileno(), space, len(space))
+    assert got > 0
+    print("begin", number, flush=True)
+    conn.send(answer)
+    print("end", number, flush=True)
+END
+    cat >"$tmp/client.py" <<'END'
+import socket, sys
+conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20)
+for n in range(1, 5):
+    conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%016x-01\r\n\r\n" % (n, n))
+    got = b""
+    while b"ok\n" not in got:
+        got += conn.recv(65536)
+    print(b"ok" in got)
+END
+    for how in preadv2 preadv64v2 aio_read aio_read64 lio_listio lio_listio64 number; do
+        rm -f "$tmp/port"
+        LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" "$how" >"$tmp/log" 2>&1 3>&- &
+        for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+        [ "$(/usr/bin/python3 "$tmp/client.py" "$(<"$tmp/port")" | grep -c True)" -eq 4 ]
+        wait $!
+        cat "$tmp/log"
+        jq -e -s 'length == 8 and all(.[]; .trace_id == null or (.trace_id | tonumber) == (.message[-1:] | tonumber)) and
+            .[0].trace_id != null' "$tmp/log"
+    done
+}
+
 @test "of requests read at once, one that is answered unseen gives its id to none behind it" {
     cat >"$tmp/server.py" <<'END'
 import ctypes, os, socket, subprocess, sys
@@ -399,6 +469,14 @@ class Aio(ctypes.Structure): # struct aiocb: LIO_WRITE, SIGEV_NONE
 def write_later(call):
     aio = Aio(conn.fileno(), 1, 0, answer, len(answer), None, 0, 1)
     assert call(ctypes.byref(aio)) == 0
+    end_write(aio)
+
+def write_listed(call, mode):
+    aio = Aio(conn.fileno(), 1, 0, answer, len(answer), None, 0, 1)
+    assert call(mode, (ctypes.c_void_p * 2)(None, ctypes.addressof(aio)), 2, None) == 0
+    end_write(aio)
+
+def end_write(aio):
     while libc.aio_error(ctypes.byref(aio)) == 115: # EINPROGRESS
         pass
     assert libc.aio_return(ctypes.byref(aio)) == len(answer)
@@ -433,6 +511,9 @@ for number, head in enumerate(conn.recv(65536).split(b"\r\n\r\n")[:4], 1):
     elif how == b"aio":
         named += 1
         write_later(libc.aio_write if named % 2 else libc.aio_write64)
+    elif how == b"listed":
+        named += 1
+        write_listed(libc.lio_listio if named % 2 else libc.lio_listio64, named % 2) # LIO_NOWAIT, LIO_WAIT
     elif how == b"copy":
         os.write(copy := libc.syscall(32, conn.fileno()), answer)
         os.close(copy)
@@ -450,7 +531,7 @@ conn.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%01
 while got := conn.recv(65536):
     sys.stdout.write(got.decode())
 END
-    for how in fork spawn vfork system syscall sent number pwritev2 aio copy; do
+    for how in fork spawn vfork system syscall sent number pwritev2 aio listed copy; do
         for first in own "$how"; do
             rm -f "$tmp/port"
             TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
