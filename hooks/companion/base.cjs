@@ -113,6 +113,21 @@ function replace(object, name, make) {
 	}));
 }
 
+/* A property that is made when it is first looked at: look(value) sees what its getter made. */
+function replaceGetter(object, name, descriptor, look) {
+	function get() {
+		const value = apply(descriptor.get, this, []);
+		try {
+			look(value);
+		} catch {
+			/* It is as it was. */
+		}
+		return value;
+	}
+	defineProperty(get, "name", { value: descriptor.get.name, configurable: true });
+	defineProperty(object, name, { ...descriptor, get });
+}
+
 /* A request that this process serves: the value of the storage. */
 class Request {
 	/*

@@ -189,18 +189,10 @@ function watchStandardStream(name, fd) {
 		return;
 	}
 	let watched;
-	function get() {
-		const stream = apply(descriptor.get, process, []);
+	replaceGetter(process, name, descriptor, (stream) => {
 		if (stream !== watched && stream) {
 			watched = stream;
-			try {
-				watchStream(stream, fd);
-			} catch {
-				/* The stream is as it was. */
-			}
+			watchStream(stream, fd);
 		}
-		return stream;
-	}
-	defineProperty(get, "name", { value: descriptor.get.name, configurable: true });
-	defineProperty(process, name, { ...descriptor, get });
+	});
 }

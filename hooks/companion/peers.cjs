@@ -5,7 +5,8 @@
  *
  * Connections are pooled more often than not: they belong to nobody (here those whose handle net.Socket.connect does not make; the
  * others are in watch.cjs). Threads and processes are mostly started for one request, which listens to them in callbacks. They are its own
- * until somebody else tells them something, or somebody tells them something while they answer: that is the next one's turn.
+ * until somebody else tells them something, or somebody tells them something while they answer: that is the next one's turn. What comes by a
+ * port alone is nobody's: who told the other end something cannot be seen from here.
  */
 
 class Peer {
@@ -18,7 +19,7 @@ class Peer {
 
 const ANSWERS = new Set(["message", "data", "readable"]);
 
-/* Its events, of which some bring answers. */
+/* Its events, of which some bring answers. Those of a thread come by a port. */
 function hearPeer(peer, emitter) {
 	override(emitter, "emit", (upper) => function emit(type) {
 		if (peer.shared) {
@@ -27,7 +28,9 @@ function hearPeer(peer, emitter) {
 		const before = peer.answers;
 		peer.answers = before || ANSWERS.has(type);
 		try {
-			return apply(upper.emit, this, arguments);
+			return storage.getStore() === undefined ?
+				runIn(peer.owner, upper.emit, this, arguments) :
+				apply(upper.emit, this, arguments);
 		} finally {
 			peer.answers = before;
 		}
@@ -81,6 +84,21 @@ function watchChild(child) {
 			tellPeer(peer, stream, "write", "end");
 		}
 	}
+}
+
+/* Messages of all ports, those of threads and of broadcast channels too, are told by this method of what they inherit from. */
+function watchPorts({ prototype }) {
+	override(prototype, Symbol.for("nodejs.internal.kHybridDispatch"), (upper) => function (event, type) {
+		return runIn(null, upper[Symbol.for("nodejs.internal.kHybridDispatch")], this, arguments);
+	});
+}
+
+/* Observers are told of what several requests did at once, in the context of whoever came first. */
+function watchObservers({ prototype }) {
+	const dispatch = ownKeys(prototype).find((key) => typeof key === "symbol" && key.description === "kDispatch");
+	replace(prototype, dispatch, (original) => function () {
+		return runIn(null, original, this, arguments);
+	});
 }
 
 /* Both ends of a connection in TLS are made of a handle of its own, before it is connected. */

@@ -140,3 +140,29 @@ function watchStreams({ Writable, Duplex, Transform }) {
 	override(Transform.prototype, "push", markPushed);
 	override(Transform.prototype, "emit", tellPushed);
 }
+
+/*
+ * zlib's streams have a handle, which brings what it made in the context of whoever made the stream. It is about who writes to it, while that
+ * is one and the same.
+ */
+const SEVERAL = Symbol("several");
+
+function watchZlib({ Gzip }) {
+	const base = getPrototypeOf(getPrototypeOf(Gzip.prototype));
+	override(base, "write", (upper) => function write() {
+		const writer = Attach.get(this);
+		if (writer !== SEVERAL) {
+			const store = storage.getStore() || null;
+			if (writer !== store) {
+				attach(this, writer === undefined ? store : SEVERAL);
+			}
+		}
+		return apply(upper.write, this, arguments);
+	});
+	override(base, "push", (upper) => function push() {
+		const writer = Attach.get(this);
+		return writer === undefined ?
+			apply(upper.push, this, arguments) :
+			runIn(writer === SEVERAL ? null : writer, upper.push, this, arguments);
+	});
+}

@@ -32,11 +32,15 @@ function prepare() {
 		watchPassThrough(require("stream").PassThrough, require("fs").WriteStream);
 		watchOnce(watchChildren, require("child_process"));
 		/* An ES module that imports one of these does not come by _load. */
-		for (const name of ["http2", "tls", "dgram"]) {
+		for (const name of ["http2", "tls", "dgram", "zlib", "perf_hooks"]) {
 			if (process.moduleLoadList.includes("NativeModule " + name)) {
 				watchOnce(loaders[name], require(name));
 			}
 		}
+		if (process.moduleLoadList.includes("NativeModule worker_threads")) {
+			watchOnce(watchPorts, require("worker_threads").MessagePort);
+		}
+		watchGlobals();
 		replace(AsyncLocalStorage, "bind", (original) => function bind() {
 			return bindExplicitly(original, this, arguments);
 		});
@@ -45,6 +49,28 @@ function prepare() {
 		});
 	} catch {
 		/* What was not replaced is as it was. */
+	}
+}
+
+/* What the program has without loading it. Before Node 22 it is made when it is first looked at. */
+function watchGlobals() {
+	watchGlobal("PerformanceObserver", watchObservers);
+	watchGlobal("MessagePort", watchPorts);
+	for (const name of ["MessageChannel", "BroadcastChannel"]) {
+		const { get } = getOwnPropertyDescriptor(globalThis, name) || {};
+		if (get !== undefined) {
+			watchGlobal(name, () => watchOnce(watchPorts, require("worker_threads").MessagePort));
+		}
+	}
+}
+
+function watchGlobal(name, watch) {
+	const descriptor = getOwnPropertyDescriptor(globalThis, name);
+	const look = (made) => typeof made === "function" && watchOnce(watch, made);
+	if (descriptor !== undefined && descriptor.get !== undefined && descriptor.configurable) {
+		replaceGetter(globalThis, name, descriptor, look);
+	} else if (descriptor !== undefined) {
+		look(descriptor.value);
 	}
 }
 
@@ -74,6 +100,10 @@ function watchChildren(child_process) {
 	}
 }
 
+function watchPerformance({ PerformanceObserver }) {
+	watchOnce(watchObservers, PerformanceObserver);
+}
+
 /* It has loaded tls. */
 function watchHttps() {
 	watchOnce(watchTls, require("tls"));
@@ -81,7 +111,8 @@ function watchHttps() {
 
 /* A worker with an environment or options of its own reads these instead of ours: it is invited by hand. */
 function watchWorkers(threads) {
-	const { Worker } = threads;
+	const { Worker, MessagePort } = threads;
+	watchOnce(watchPorts, MessagePort);
 	const made = new Proxy(Worker, {
 		construct(target, args, newTarget) {
 			const options = args[1] || {};
@@ -148,6 +179,10 @@ const loaders = {
 	"node:https": watchHttps,
 	dgram: watchDatagrams,
 	"node:dgram": watchDatagrams,
+	zlib: watchZlib,
+	"node:zlib": watchZlib,
+	perf_hooks: watchPerformance,
+	"node:perf_hooks": watchPerformance,
 	/* Before the program takes functions out of it. */
 	child_process: watchChildren,
 	"node:child_process": watchChildren,

@@ -58,14 +58,18 @@ owned() {
     used worker fork spawn
 }
 
+@test "ports, channels, observers and zlib's streams that the first request made: never another's id" {
+    used port port-here broadcast observer gzip
+}
+
 @test "what tells that a write is done: never another's id" {
     used write-net write-gzip write-duplex
     with_node 24
     used write-net write-gzip write-duplex
 }
 
-@test "a thread or a process of a request's own: each line has its id" {
-    owned own-worker own-fork own-spawn own-exec
+@test "a thread, a process or a stream of a request's own: each line has its id" {
+    owned own-worker own-fork own-spawn own-exec own-gzip
 }
 
 @test "Node 18, 22 and 24: what others use as well, and what is a request's own" {
@@ -73,7 +77,7 @@ owned() {
     certificate
     for version in 18 22 24; do
         with_node "$version"
-        used tls udp worker fork spawn
+        used tls udp worker port fork spawn
         owned own-worker own-fork own-spawn own-exec
     done
 }

@@ -21,6 +21,13 @@ const pause = (ms) => new Promise((resolve) => setTimeout(resolve, Math.random()
 /* What is on the other side sends everything back, later. */
 const echoed = (send) => (data) => setTimeout(send, Math.random() * 10, data);
 
+if (!threads.isMainThread && threads.workerData === "port") {
+	/* Answers come by a port of their own, in the turn of whoever asked next. */
+	threads.parentPort.once("message", (port) => {
+		threads.parentPort.on("message", echoed((data) => port.postMessage(data)));
+	});
+	return;
+}
 if (!threads.isMainThread) {
 	threads.parentPort.on("message", echoed((data) => {
 		if (threads.workerData === "worker") {
@@ -81,6 +88,33 @@ const makers = {
 	worker() {
 		const worker = new threads.Worker(__filename, { workerData: kind }).on("message", reply);
 		return { ask: (n) => worker.postMessage(n), end: () => worker.terminate() };
+	},
+	port() {
+		const worker = new threads.Worker(__filename, { workerData: kind });
+		const { port1, port2 } = new threads.MessageChannel();
+		worker.postMessage(port2, [port2]);
+		port1.on("message", reply);
+		return { ask: (n) => worker.postMessage(n), end: () => worker.terminate() };
+	},
+	"port-here"() {
+		const { port1, port2 } = new MessageChannel();
+		port1.onmessage = ({ data }) => reply(data);
+		return { ask: (n) => port2.postMessage(n), end: () => port1.close() };
+	},
+	broadcast() {
+		const [from, to] = [new BroadcastChannel("replies"), new BroadcastChannel("replies")];
+		to.onmessage = ({ data }) => reply(data);
+		return { ask: (n) => from.postMessage(n), end: () => [from, to].map((channel) => channel.close()) };
+	},
+	observer() {
+		new PerformanceObserver((list) => list.getEntries().forEach(({ name }) => reply(Number(name)))).observe({ entryTypes: ["mark"] });
+		return { ask: (n) => performance.mark(String(n)), end: () => {} };
+	},
+	/* Stored, not compressed: so the numbers can be read. */
+	gzip() {
+		const gzip = zlib.createGzip({ level: 0, flush: zlib.constants.Z_SYNC_FLUSH });
+		gzip.on("data", (data) => (String(data).match(/<[0-9]+>/g) ?? []).forEach((n) => reply(Number(n.slice(1, -1)))));
+		return { ask: (n) => gzip.write(`<${n}>`), end: () => gzip.end() };
 	},
 	fork() {
 		const child = childProcess.fork(__filename, ["child"]).on("message", reply);
