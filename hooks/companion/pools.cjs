@@ -294,6 +294,25 @@ function carryMethods(object, names) {
 	}
 }
 
+/*
+ * ws compresses and expands the messages of a few connections at a time, and goes on with the next connection's from the end of one's. It
+ * does so in files of its own, which have no name but this one.
+ */
+const files = {
+	__proto__: null,
+	"./permessage-deflate": (PerMessageDeflate) => carryMethodsOf(PerMessageDeflate, "decompress", "compress"),
+	"./websocket": (WebSocket) => carryMethodsOf(WebSocket, "send", "ping", "pong"),
+};
+
+/* If this is a class with such methods: their callbacks come last. */
+function carryMethodsOf({ prototype }, ...names) {
+	if (prototype && names.every((name) => typeof prototype[name] === "function")) {
+		for (const name of names) {
+			carryArguments(prototype, name, -1);
+		}
+	}
+}
+
 /* Promises of before there were any call what waits for one from where it is settled, or out of a queue of their own. */
 const carryThen = (Promised) => carryArguments(Promised && Promised.prototype, "then", 0, 1, 2);
 

@@ -251,7 +251,11 @@ function watchModules() {
 	const Module = require("module");
 	replace(Module, "_load", (original) => function _load(request, parent, isMain) {
 		if (typeof request !== "string" || request[0] === ".") {
-			return apply(original, this, arguments); // a file of somebody's own, which has no name
+			const exports = apply(original, this, arguments); // a file of somebody's own, which has no name
+			if (files[request] !== undefined && typeof exports === "function") {
+				watchOnce(files[request], exports);
+			}
+			return exports;
 		}
 		const name = nameOfModule(request);
 		const pool = pools[name];

@@ -100,6 +100,20 @@ never_anothers() {
     all_theirs pools agentkeepalive 10
 }
 
+# messages FOLDER [import]: connections are requests of their own, in the trace of the one that opened them
+messages() {
+    pooled "$1" ws "${@:2}"
+    awk 'match($0, /n=[0-9]+/) {
+            if (index($0, sprintf("%016x\",\"span_id", substr($0, RSTART + 2, RLENGTH - 2) + 0))) right++; else other++
+        } END { print "right=" right + 0, "other=" other + 0; exit right != 2200 || other != 0 }' "$tmp/guest.log"
+    again
+}
+
+@test "ws: what compressed messages bring has their own connection's id" {
+    messages pools
+    messages pools-old
+}
+
 @test "bluebird: what waits for its promises has its request's id, and so have its coroutines" {
     all_theirs pools bluebird 22
     all_theirs pools bluebird-coroutine 10 import
@@ -158,6 +172,7 @@ shared() {
         with_node "$major"
         all_theirs pools p-limit 10 import
         all_theirs pools-esm p-queue 10 import
+        messages pools import
         shared transform 60
     done
 }

@@ -308,6 +308,32 @@ const shapes = {
 		const when = await load("when");
 		return (say) => thens(say, () => when().delay(2));
 	},
+	// Messages that are compressed and expanded for so many connections at a time; each is sent back.
+	async ws() {
+		const loaded = imported ? await import(pathToFileURL(`${folder}/node_modules/ws/wrapper.mjs`)) : require("ws");
+		const { WebSocket = loaded, WebSocketServer = loaded.Server } = loaded;
+		const perMessageDeflate = { threshold: 0, concurrencyLimit: WIDTH };
+		const listener = http.createServer().listen(0, "127.0.0.1");
+		const jobs = new Map();
+		new WebSocketServer({ server: listener, perMessageDeflate }).on("connection", (socket, { url }) => {
+			const { say, resolve } = jobs.get(url);
+			socket.on("message", (message) => {
+				say("message");
+				socket.send(message, () => say("sent"));
+				setTimeout(() => say("later"), 1);
+			});
+			socket.on("close", () => resolve("result"));
+		});
+		return (say) =>
+			new Promise((resolve) => {
+				const path = `/${jobs.size}`;
+				jobs.set(path, { say, resolve });
+				const client = new WebSocket(`ws://127.0.0.1:${listener.address().port}${path}`, { perMessageDeflate });
+				let left = 3;
+				const send = () => client.send("a message ".repeat(1000 * left));
+				client.on("open", send).on("message", () => (--left > 0 ? send() : client.close()));
+			});
+	},
 	async agentkeepalive() {
 		const Agent = await load("agentkeepalive");
 		const agent = new Agent({ maxSockets: WIDTH });
