@@ -59,20 +59,36 @@ static __attribute__((noinline)) ssize_t read_watched(int fd, void *buf, size_t 
 	return n;
 }
 
-EXPORT ssize_t read(int fd, void *buf, size_t len)
+/* What the kind of the descriptor alone does not let pass. */
+static __attribute__((noinline)) ssize_t read_usual(int fd, void *buf, size_t len, uint64_t word)
 {
-	__typeof__(&read) real = BOUND(read);
-	uint64_t word = fds_word(fd);
 	struct conn_handle handle;
 	ssize_t n;
 
-	if (__builtin_expect(real == NULL, 0))
+	if (fds_kind(word) != FD_CONN || !io_receive_usual(&handle, fd, word))
 		return read_watched(fd, buf, len);
-	if (fds_kind(word) == FD_CONN && io_receive_usual(&handle, fd, word)) {
-		n = real(fd, buf, len);
-		return n > 0 ? io_received(handle, fd, buf, n) : io_received_nothing(handle, fd, buf, len, n);
-	}
-	return passes(word) ? real(fd, buf, len) : read_watched(fd, buf, len);
+	n = REAL(read)(fd, buf, len);
+	return n > 0 ? io_received(handle, fd, buf, n) : io_received_nothing(handle, fd, buf, len, n);
+}
+
+/* The first one, and those of high numbers. */
+static __attribute__((noinline, cold)) ssize_t read_seldom(int fd, void *buf, size_t len)
+{
+	uint64_t word = fds_word(fd);
+
+	return passes(word) ? REAL(read)(fd, buf, len) : read_usual(fd, buf, len, word);
+}
+
+/* A library of TLS comes by here some times a request, on its connection: so that is asked before what it is else. */
+EXPORT ssize_t read(int fd, void *buf, size_t len)
+{
+	__typeof__(&read) real = BOUND(read);
+	uint64_t word;
+
+	if (__builtin_expect((unsigned)fd >= FDS_FIRST || real == NULL, 0))
+		return read_seldom(fd, buf, len);
+	word = fds_word(fd);
+	return tls_is_below(word) || fds_kind(word) == FD_NOTHING ? real(fd, buf, len) : read_usual(fd, buf, len, word);
 }
 
 /* libc's own are its plain ones behind a check, which is theirs to fail. */
