@@ -811,14 +811,15 @@ LAYOUT_BUILT_IN void current_begin_usual_response(struct request *request, struc
 {
 	struct current *me = self();
 
-	/* Not what is counted: an agreement of several, a pool's thread that answers what it read. */
+	/* Not what proves something of others: a pool's thread that answers what it read. */
 	if (__builtin_expect(is_special() || handoff != NULL || me->request != request || request->behind != 0 ||
-	                             request_state(request) != REQUEST_LIVE ||
-	                             (me->class == CLASS_LOOP ? (me->events | me->touched) > 1 : me->pooled),
+	                             request_state(request) != REQUEST_LIVE || (me->class != CLASS_LOOP && me->pooled),
 	                     0)) {
 		current_begin_response(request, conn_is_blocking(conn, fd));
 		return;
 	}
+	if (me->class == CLASS_LOOP && (me->events | me->touched) > 1)
+		counters_count(context_multi_agreed);
 	__atomic_store_n(&request->state, REQUEST_RESPONDING, __ATOMIC_RELEASE);
 	me->answers = true;
 }
@@ -831,8 +832,8 @@ CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_goes_on(const struct conn *conn)
 	if (me->request == NULL || !me->answers || ex == NULL || ex->request != me->request || conn->depth != 1 ||
 	    ex->response_done)
 		return false;
-	if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
-		counters_count_seldom(context_multi_agreed);
+	if (me->class == CLASS_LOOP && (me->events | me->touched) > 1)
+		counters_count(context_multi_agreed);
 	return true;
 }
 
@@ -993,6 +994,17 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	if (ex == NULL)
 		return request != NULL && conn->only == request && request_state(request) < REQUEST_ENDED;
 	return request != NULL && conn->depth == 1 && ex->request == request && request_state(request) < REQUEST_ENDED;
+}
+
+/* By HTTP/1 and with no request in hand there is nothing of the thread's own to wait for; who has answered by TLS may look (io_receive.c). */
+CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_leaves(const struct conn *conn)
+{
+	if (__builtin_expect(is_special() || conn->first != NULL || conn->mode != CONN_HTTP1 ||
+	                             (self()->class == CLASS_READ && conn_tls(conn) != NULL),
+	                     0))
+		return false;
+	clear_home();
+	return true;
 }
 
 /* Is there more to come of the request that the thread has read on it? */

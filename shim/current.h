@@ -101,6 +101,12 @@ bool current_goes_on(const struct conn *conn);
 /* Did this thread read and answer the request with this span id, and has it not waited since? Not for event loops. */
 bool current_has_answered(uint64_t span_id);
 
+/*
+ * This thread, which has a request, is about to read on a served connection: in few steps, where that is nearly always the end of its work for it
+ * (io_receive.c). false: it is to be looked at, and nothing was done. Built into its caller.
+ */
+bool current_leaves(const struct conn *conn);
+
 /* More than one unanswered request was read: nobody can say which one the thread takes first. */
 void current_clear(void);
 

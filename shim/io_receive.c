@@ -60,8 +60,8 @@ bool io_receive_begin(struct io_receive *io, int fd)
 	io->beside = tls_passes(io->handle.conn, fd);
 	if (io->beside && tls_mark.session != NULL)
 		return false;
-	if (conn_role(io->handle.conn) == CONN_SERVED && current_has_request())
-		before_served_read(io->handle.conn, fd);
+	if (current_has_request())
+		io_before_plain_read(io->handle.conn, fd);
 	return true;
 }
 
@@ -74,7 +74,7 @@ void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, in
 
 void io_before_plain_read(struct conn *conn, int fd)
 {
-	if (conn_role(conn) == CONN_SERVED)
+	if (conn_role(conn) == CONN_SERVED && !current_leaves(conn))
 		before_served_read(conn, fd);
 }
 
