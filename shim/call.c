@@ -58,7 +58,7 @@ static bool awaits_tunnel(const struct exchange *ex)
 
 static struct exchange *calling(struct conn *conn, struct span **span)
 {
-	struct exchange *ex = conn->last;
+	struct exchange *ex = conn_last(conn);
 
 	if (awaits_tunnel(ex)) {
 		counters_count_seldom(http_tunnels);
@@ -302,7 +302,7 @@ void call_received(struct conn *conn, const char *in, size_t len)
 bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t total, struct stream_spot *spot,
                      struct span **span)
 {
-	const struct exchange *ex = conn->last;
+	const struct exchange *ex = conn_last(conn);
 	struct stream_heads *heads;
 	struct http1_known *known;
 	bool found;
@@ -325,7 +325,7 @@ bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t 
 
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
 {
-	const struct exchange *ex = conn->last;
+	const struct exchange *ex = conn_last(conn);
 	struct call_head head = { 0, config.propagate_hosts.len == 0, NULL };
 	struct http1_sink sink = {
 		.wants = head_wants, .field = head_field, .owner = &head, .filter = stream_filter(&filter)

@@ -142,7 +142,7 @@ struct exchange *cgi_begin(struct conn *conn)
 
 struct cgi_telling cgi_telling_dry(const struct conn *conn)
 {
-	const struct exchange *ex = conn->last;
+	const struct exchange *ex = conn_last(conn);
 
 	if (ex == NULL || ex->request_headed)
 		return (struct cgi_telling){ .host_allowed = config.propagate_hosts.len == 0 };
@@ -153,7 +153,7 @@ struct cgi_telling cgi_telling_of(struct conn *conn)
 {
 	struct cgi_telling telling = cgi_telling_dry(conn);
 
-	telling.ex = conn->last;
+	telling.ex = conn_last(conn);
 	telling.state = conn_role(conn) == CONN_SERVED ? cgi_of(conn) : NULL;
 	return telling;
 }
@@ -246,7 +246,7 @@ static void end_call_head(struct conn *conn, struct exchange *ex, struct request
 
 void cgi_end_head(struct conn *conn, const struct cgi_telling *telling, struct request *caller)
 {
-	struct exchange *ex = conn->last;
+	struct exchange *ex = conn_last(conn);
 	const struct cgi_conn *state = telling->state;
 
 	ex->own = telling->own;

@@ -1,7 +1,7 @@
 /*
  * Lifetime and locking of connections; see conn.h. What the bytes mean is in served.c and call.c.
  *
- * Memory: a connection between two messages is one block of sizeof(struct conn); an exchange lives from a request's first
+ * Memory: a connection between two messages is one block of CONN_BLOCK bytes; an exchange lives from a request's first
  * byte to its response's last one; line buffers exist only while a head line is split over two reads.
  */
 #include "conn.h"
@@ -29,7 +29,8 @@
 /* So many times that, where giving up would leave half a head line with the peer. */
 #define LOCK_PATIENCE 500
 
-POOL(conns, sizeof(struct conn), 64);
+_Static_assert(offsetof(struct conn, last) <= CONN_LINE && sizeof(struct conn) <= CONN_BLOCK, "a connection's lines");
+POOL(conns, CONN_BLOCK, 64);
 POOL(exchanges, sizeof(struct exchange), 32);
 POOL(lines, LIMIT_HEAD_LINE, 4);
 POOL(insertions, sizeof(struct insertion), 4);
@@ -113,7 +114,6 @@ static __attribute__((cold)) void drop_exchanges(struct conn *conn)
 			                                     REQUEST_ENDED);
 		free_exchange(conn, ex);
 	}
-	conn->last = NULL;
 	conn->depth = 0;
 }
 
@@ -315,6 +315,7 @@ __attribute__((cold)) void conn_restart(struct conn *conn, void *tls)
 
 struct exchange *conn_push(struct conn *conn)
 {
+	struct exchange *last = conn_last(conn);
 	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? spare_take(kind_of_exchange(conn), &exchanges) : NULL;
 
 	if (ex == NULL) {
@@ -322,11 +323,10 @@ struct exchange *conn_push(struct conn *conn)
 		return NULL;
 	}
 	memset(ex, 0, offsetof(struct exchange, in)); /* what the head says begins with the head */
-	if (conn->last != NULL)
-		conn->last->next = ex;
+	if (last != NULL)
+		last->next = conn->last = ex;
 	else
 		conn->first = ex;
-	conn->last = ex;
 	conn->depth++;
 	return ex;
 }
@@ -340,7 +340,7 @@ LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn)
 		return NULL;
 	}
 	memset(ex, 0, offsetof(struct exchange, in));
-	conn->first = conn->last = ex;
+	conn->first = ex;
 	conn->depth = 1;
 	return ex;
 }
@@ -357,8 +357,6 @@ void conn_pop_done(struct conn *conn)
 	if (ex == NULL || !ex->request_done || !ex->response_done)
 		return;
 	conn->first = ex->next;
-	if (conn->first == NULL)
-		conn->last = NULL;
 	conn->depth--;
 	free_exchange(conn, ex);
 }

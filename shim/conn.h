@@ -101,6 +101,10 @@ struct insertion {
 /* So much of it is filled with what else goes out behind the insertion. */
 #define INSERTION_STRETCH ((size_t)LIMIT_INJECTION + INSERTION_GATHERS)
 
+/*
+ * What a request asks of its connection comes first, in one line of the cache: a server has many connections, and each comes again when
+ * the processor has forgotten it. What is behind that is of calls, other protocols and spans.
+ */
 struct conn {
 	uint32_t pool_word;
 	uint32_t refs; /* descriptors; atomic */
@@ -133,20 +137,32 @@ struct conn {
 		uint16_t children; /* served: conn_children when it came, or, where it was inherited, of before */
 	};
 	void *tls; /* the session whose plain text this is (tls.h): what passes on the descriptor is none of it; atomic */
-	struct exchange *first, *last;
-	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
+	struct exchange *first;
 	struct insertion *pending;
+	uint64_t answered; /* inside TLS: the span id of the request that was answered last */
+
+	struct exchange *last; /* where there are several: conn_last */
+	struct request *owner; /* outgoing: the request that opened it or last wrote on it; raw: the request in work */
 	struct protocol *protocol; /* CONN_PROTOCOL: what follows it, else NULL */
 	struct request *
 		only; /* CONN_PROTOCOL, served: the one request in hand, for looks without the lock; else NULL; atomic */
-	uint64_t answered;       /* inside TLS: the span id of the request that was answered last */
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
 };
+
+/* So that the first line is one. */
+#define CONN_LINE 64u
+#define CONN_BLOCK (2 * CONN_LINE)
 
 struct conn_handle {
 	struct conn *conn;
 	uint32_t gen;
 };
+
+/* The exchange that came last; NULL: there is none. Locked. */
+static inline struct exchange *conn_last(const struct conn *conn)
+{
+	return conn->depth > 1 ? conn->last : conn->first;
+}
 
 /*
  * What is looked at without the lock, on the way into a wait: a connection that another thread uses too may give an answer

@@ -33,7 +33,7 @@ static bool take_request(struct conn *conn, enum fastcgi_status status, const st
 			conn_line_buffer_free(state->up.pairs.line);
 		state->up.pairs.line = NULL;
 		return true;
-	case FASTCGI_BODY: conn->last->request_done = true; return true;
+	case FASTCGI_BODY: conn_last(conn)->request_done = true; return true;
 	case FASTCGI_ALIEN: cgi_lose(conn, state->up.begun); return false;
 	default: return true;
 	}
@@ -48,8 +48,8 @@ static bool take_requests(struct conn *conn, const char *in, size_t len, struct 
 		cgi_lose(conn, true);
 		return false;
 	}
-	if (in == NULL && conn->last != NULL && conn->last->span != NULL)
-		span_count_up(conn->last, len);
+	if (in == NULL && conn_last(conn) != NULL && conn_last(conn)->span != NULL)
+		span_count_up(conn_last(conn), len);
 	while (in != NULL && len > 0) {
 		struct cgi_telling telling = cgi_telling_of(conn);
 		struct cgi_sink sink = { cgi_take_pair, &telling };
@@ -57,14 +57,14 @@ static bool take_requests(struct conn *conn, const char *in, size_t len, struct 
 		size_t used;
 
 		status = fastcgi_feed(&state->up, &sink, conn_line_buffer, in, len, &used);
-		if (conn->last != NULL && !conn->last->request_headed) {
-			conn->last->own = telling.own;
-			conn->last->host_allowed = telling.host_allowed;
+		if (conn_last(conn) != NULL && !conn_last(conn)->request_headed) {
+			conn_last(conn)->own = telling.own;
+			conn_last(conn)->host_allowed = telling.host_allowed;
 		}
 		if (!take_request(conn, status, &telling, caller))
 			return false;
-		if (conn->last != NULL && conn->last->span != NULL)
-			span_count_up(conn->last, used);
+		if (conn_last(conn) != NULL && conn_last(conn)->span != NULL)
+			span_count_up(conn_last(conn), used);
 		in += used;
 		len -= used;
 	}

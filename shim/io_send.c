@@ -48,8 +48,8 @@ static struct request *bound_to(const struct io_send *io, struct conn *conn)
 
 	if (conn->mode == CONN_PROTOCOL)
 		return conn->protocol->writes(conn, io->iov, io->count, &request) == PROTOCOL_ONE ? request : NULL;
-	if (conn->last != NULL && !conn->last->request_done)
-		return conn->last->request != NULL ? conn->last->request : conn->owner;
+	if (conn_last(conn) != NULL && !conn_last(conn)->request_done)
+		return conn_last(conn)->request != NULL ? conn_last(conn)->request : conn->owner;
 	return conn->mode == CONN_FRESH && conn->opener == os_tid() ? conn->owner : NULL;
 }
 
@@ -202,7 +202,7 @@ __attribute__((cold)) static enum io_verdict begin_served(struct io_send *io, st
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_to_send(io->handle))
 		return IO_PLAIN;
-	if (conn->first != conn->last && conn_child_since(conn->first->request))
+	if (conn->depth > 1 && conn_child_since(conn->first->request))
 		conn_make_opaque(conn, true); /* is this the first one's answer, or did a child give that? */
 	ex = conn->mode == CONN_HTTP1 ? served_unanswered(conn) : NULL;
 	if (ex == NULL && conn->mode == CONN_PROTOCOL) {

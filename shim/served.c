@@ -50,7 +50,7 @@ static void head_field(void *owner, const char *name, size_t name_len, const cha
 /* The exchange whose request the next received byte belongs to. */
 static struct exchange *receiving(struct conn *conn)
 {
-	struct exchange *ex = conn->last;
+	struct exchange *ex = conn_last(conn);
 
 	if (ex == NULL || ex->request_done) {
 		/* Was the one before it answered by a child, made before it came or since? Then the next answer would be taken for that. */
@@ -320,7 +320,7 @@ __attribute__((noinline)) void served_finish(struct conn *conn, struct exchange 
 	}
 	if (conn_tls(conn) != NULL)
 		memcpy(&conn->answered, ex->request->ctx.span_id, sizeof(conn->answered));
-	conn->first = conn->last = NULL;
+	conn->first = NULL;
 	conn->depth = 0;
 	request_answered(ex->request);
 	conn_give_exchange(ex);

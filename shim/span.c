@@ -141,7 +141,8 @@ struct span *span_prepare_call(struct conn *conn, int fd, const struct http1_kno
 
 void span_call_is_due(struct conn *conn, int fd)
 {
-	if ((conn->last == NULL || conn->last->request_done) && conn->mode != CONN_OPAQUE && span_know_conn(conn, fd))
+	if ((conn_last(conn) == NULL || conn_last(conn)->request_done) && conn->mode != CONN_OPAQUE &&
+	    span_know_conn(conn, fd))
 		conn->spans->due_ns = os_monotonic_ns();
 }
 

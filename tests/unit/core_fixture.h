@@ -84,8 +84,7 @@ void __wrap_pool_give(const struct pool *pool, void *block);
 /* Blocks that are taken again as they were left. */
 static inline bool core_is_kept(const struct pool *pool)
 {
-	return pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15) ||
-	       pool->block == ((sizeof(struct stream_heads) + 15) & ~(size_t)15);
+	return pool->block == CONN_BLOCK || pool->block == ((sizeof(struct stream_heads) + 15) & ~(size_t)15);
 }
 
 void *__wrap_pool_take(const struct pool *pool)

@@ -12,7 +12,7 @@
 #include "stream.h"
 
 _Static_assert(sizeof(uint64_t) == 8, "a descriptor: a word");
-_Static_assert(sizeof(struct conn) <= 112, "a connection");
+_Static_assert(CONN_BLOCK <= 128, "a connection");
 _Static_assert(sizeof(struct exchange) <= 320, "an exchange");
 _Static_assert(sizeof(struct request) <= 800, "a request, with its text");
 _Static_assert(LIMIT_TEXT_LARGE <= 16 * 1024, "a request's long baggage");

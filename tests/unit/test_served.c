@@ -347,7 +347,7 @@ CORE_TEST(a_request_ends_when_its_connection_dies)
 
 	core_receive_text(fd, GET1 GET2);
 	first = request_ref(core_conn(fd)->first->request);
-	second = request_ref(core_conn(fd)->last->request);
+	second = request_ref(conn_last(core_conn(fd))->request);
 	core_close(fd);
 	CHECK_INT(request_state(first), REQUEST_FOLLOWED); /* the program may have been at the second one */
 	CHECK_INT(request_state(second), REQUEST_ENDED);

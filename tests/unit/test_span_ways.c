@@ -188,7 +188,7 @@ static void ask(struct side *side, size_t request, bool whole)
 		core_receive(side->fd, text, 1);
 		core_receive(side->fd, text + 1, len - 1);
 	}
-	ex = core_conn(side->fd)->last;
+	ex = conn_last(core_conn(side->fd));
 	CHECK(ex != NULL && ex->span != NULL && ex->request_headed);
 	CHECK_INT(ex->span->head != NULL, is_usual);
 	short_requests += is_usual;
@@ -373,7 +373,7 @@ static void record_another(bool call)
 		core_send_text(fd, "GET /out HTTP/1.1\r\nHost: them\r\nUser-Agent: not\r\ntraceparent: "
 		                   "00-" CORE_TRACE "-b7ad6b7169203331-01\r\n\r\n");
 		conn = core_conn(fd);
-		block = conn->last != NULL ? conn->last->span : NULL;
+		block = conn_last(conn) != NULL ? conn_last(conn)->span : NULL;
 		CHECK(block == NULL); /* somebody else's: the block went back */
 	} else {
 		core_receive_text(fd, "PING\r\n");
