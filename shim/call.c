@@ -32,22 +32,28 @@ __attribute__((cold)) void call_prepare(void)
 	propagate_each_own(stream_expect_field, &filter);
 }
 
+static inline bool is_host(const char *name, size_t len)
+{
+	return len == 4 && memcmp(name, "host", 4) == 0;
+}
+
 static bool head_wants(void *owner, const char *name, size_t len)
 {
 	(void)owner;
-	return (len == 4 && memcmp(name, "host", 4) == 0) || propagate_own_header(name, len) != 0;
+	return is_host(name, len) || propagate_own_header(name, len) != 0;
 }
 
 static void head_field(void *owner, const char *name, size_t name_len, const char *value, size_t value_len)
 {
 	struct call_head *head = owner;
 
-	if (name_len == 4 && head->span != NULL)
-		(void)span_take_field(head->span, name, name_len, value, value_len);
-	if (name_len == 4)
-		head->host_allowed = config_host_allowed(value, value_len);
-	else
+	if (!is_host(name, name_len)) {
 		head->own |= propagate_own_header(name, name_len);
+		return;
+	}
+	if (head->span != NULL)
+		(void)span_take_field(head->span, name, name_len, value, value_len);
+	head->host_allowed = config_host_allowed(value, value_len);
 }
 
 /* Asked for a tunnel and not answered yet: what is sent behind it may be of any protocol, and be meant for somebody else. */

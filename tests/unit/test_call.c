@@ -229,6 +229,40 @@ CORE_TEST(each_of_two_requests_on_a_kept_connection_is_told_apart)
 	core_close(two);
 }
 
+/* A correlation header's name may have as many letters as Host: its value is no host, and it is not added to itself. */
+CORE_TEST(a_header_of_four_letters_is_not_the_host)
+{
+	static const char mine[] = "GET / HTTP/1.1\r\nHost: b\r\nx-id: c\r\n\r\n",
+			  other[] = "GET / HTTP/1.1\r\nHost: c\r\nx-id: b\r\n\r\n";
+	int served, fd, i;
+
+	config.correlation[0] = CORE_NAME("x-id");
+	config.correlation_count = 1;
+	config.header_lengths = 1u << 3;
+	config.propagate_hosts = CORE_NAME("b");
+	served = core_accept(false);
+	core_receive_text(served, "GET / HTTP/1.1\r\n" CORE_PARENT "\r\n");
+	fd = core_connect();
+	for (i = 0; i < 4; i++) {
+		struct wire w = { 0 };
+
+		CHECK_INT(wire_send(&w, fd, mine, sizeof(mine) - 1), sizeof(mine) - 1);
+		CHECK_WIRE(&w, "GET / HTTP/1.1\r\nHost: b\r\nx-id: c\r\n" CORE_INSERTED "\r\n");
+		core_receive_text(fd, OK);
+		wire_free(&w);
+	}
+	for (i = 0; i < 4; i++) {
+		struct wire w = { 0 };
+
+		CHECK_INT(wire_send(&w, fd, other, sizeof(other) - 1), sizeof(other) - 1);
+		CHECK_WIRE(&w, other);
+		core_receive_text(fd, OK);
+		wire_free(&w);
+	}
+	core_close(fd);
+	core_close(served);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -238,6 +272,7 @@ int main(void)
 		TEST(scenarios_at_every_split),
 		TEST(a_queue_beyond_its_limit_passes_through),
 		TEST(an_idle_connection_of_a_pool_holds_nobody),
+		TEST(a_header_of_four_letters_is_not_the_host),
 		TEST(each_of_two_requests_on_a_kept_connection_is_told_apart),
 	};
 
