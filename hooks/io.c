@@ -136,7 +136,8 @@ EXPORT __attribute__((cold)) ssize_t readv(int fd, const struct iovec *iov, int 
 	return n;
 }
 
-static __attribute__((noinline)) ssize_t recv_watched(int fd, void *buf, size_t len, int flags, const void *caller)
+static __attribute__((cold, noinline)) ssize_t recv_watched(int fd, void *buf, size_t len, int flags,
+                                                            const void *caller)
 {
 	struct io_receive io;
 	ssize_t n;
@@ -319,7 +320,7 @@ EXPORT ssize_t write(int fd, const void *buf, size_t len)
 	return fds_kind(word) == FD_LOG ? write_line(fd, buf, len, word) : write_watched(fd, buf, len, word);
 }
 
-static __attribute__((noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)
+static __attribute__((cold, noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)
 {
 	struct io_emitter emitter = { .emit = emit_writev, .fd = fd };
 	struct io_send io;

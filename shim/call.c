@@ -20,9 +20,6 @@ struct call_head {
 	struct span *span; /* NULL: none, or a dry run */
 };
 
-/* Of a head that is known: it has no header of its own that must not be there twice, and its host may get ours. */
-enum mark { MARK_NONE, MARK_PLAIN };
-
 static struct http1_filter filter LAYOUT_LATER;
 
 __attribute__((cold)) void call_prepare(void)
@@ -62,7 +59,7 @@ static bool awaits_tunnel(const struct exchange *ex)
 	return ex != NULL && ex->request_done && !ex->response_done && ex->up.method == HTTP1_CONNECT;
 }
 
-static struct exchange *calling(struct conn *conn, struct span **span)
+static struct exchange *calling(struct conn *conn)
 {
 	struct exchange *ex = conn_last(conn);
 
@@ -77,9 +74,7 @@ static struct exchange *calling(struct conn *conn, struct span **span)
 			return NULL;
 		http1_init(&ex->up, HTTP1_REQUEST, 0);
 		ex->host_allowed = config.propagate_hosts.len == 0;
-		ex->span = *span;
-		*span = NULL;
-		if (config.export_traces && ex->span == NULL)
+		if (config.export_traces)
 			span_begin_call(conn, ex);
 	}
 	return ex;
@@ -115,17 +110,14 @@ static void complete_head(struct conn *conn, struct exchange *ex, struct request
 	count_head(ex);
 }
 
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len,
-                     struct span *span)
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len)
 {
 	struct exchange *ex;
 	char *line;
 
 	set_owner(conn, caller);
 	conn->mode = CONN_HTTP1;
-	ex = calling(conn, &span);
-	if (span != NULL)
-		span_free(span);
+	ex = calling(conn);
 	if (ex == NULL)
 		return;
 	line = ex->up.line;
@@ -162,8 +154,7 @@ void call_sent(struct conn *conn, const char *out, size_t len, struct request *c
 	if (len > 0)
 		set_owner(conn, caller);
 	while (len > 0 && conn->mode == CONN_HTTP1) {
-		struct span *none = NULL;
-		struct exchange *ex = calling(conn, &none);
+		struct exchange *ex = calling(conn);
 		enum http1_status status;
 		size_t used = 0;
 		uint64_t skipped = 0;
@@ -305,28 +296,17 @@ void call_received(struct conn *conn, const char *in, size_t len)
 		(void)conn->protocol->received(conn, in, len);
 }
 
-bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t total, struct stream_spot *spot,
-                     struct span **span)
+/*
+ * Of a head that is known, and came again: may the next such one be taken at once (call_usual.c)? It has no header of its own that must not be
+ * there twice, its host may get ours, and it says how long its body is.
+ */
+static void mark_head(struct http1_known *known, const struct call_head *head)
 {
-	const struct exchange *ex = conn_last(conn);
-	struct stream_heads *heads;
-	struct http1_known *known;
-	bool found;
+	const struct http1 *after = &known->after;
+	bool plain = head->own == 0 && head->host_allowed && after->method != HTTP1_CONNECT &&
+	             (after->body == HTTP1_BODY_LENGTH || (after->body == HTTP1_BODY_NONE && after->remaining == 0));
 
-	if (conn->mode != CONN_HTTP1 || (ex != NULL && (!ex->request_done || awaits_tunnel(ex))))
-		return false;
-	heads = stream_take_heads();
-	known = stream_known(heads, STREAM_REQUEST_OUT);
-	found = known != NULL && known->mark == MARK_PLAIN && stream_find_plain(spot, 0, known, iov, total);
-	*span = NULL;
-	if (found && config.export_traces) {
-		*span = span_prepare_call(conn, fd, known, iov->iov_base);
-		found = *span != NULL;
-	}
-	stream_give_heads(heads);
-	spot->own = 0;
-	spot->host_allowed = true;
-	return found;
+	known->whole = plain ? (uint16_t)(known->len + 2) : 0;
 }
 
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot)
@@ -355,7 +335,7 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 	sink.known = stream_known(heads, STREAM_REQUEST_OUT);
 	found = fresh && offset == 0 && count > 0 && stream_find_known(spot, 0, &sink, iov, stream_total(iov, count));
 	if (found)
-		sink.known->mark = head.own == 0 && head.host_allowed ? MARK_PLAIN : MARK_NONE;
+		mark_head(sink.known, &head);
 	if (!found && fresh) {
 		http1_init(&spot->after, HTTP1_REQUEST, 0);
 		found = stream_find_spot(spot, &sink, iov, count, offset);

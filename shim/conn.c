@@ -76,12 +76,12 @@ __attribute__((cold)) struct conn *conn_new(enum conn_role role)
 	return conn;
 }
 
-static inline enum spare_kind kind_of_exchange(const struct conn *conn)
+static LAYOUT_INLINE enum spare_kind kind_of_exchange(enum conn_role role)
 {
-	return conn->role == CONN_OUTGOING ? SPARE_CALL : SPARE_EXCHANGE;
+	return role == CONN_OUTGOING ? SPARE_CALL : SPARE_EXCHANGE;
 }
 
-static void free_exchange(const struct conn *conn, struct exchange *ex)
+static __attribute__((cold)) void free_exchange(const struct conn *conn, struct exchange *ex)
 {
 	request_unref(ex->request);
 	if (ex->span != NULL)
@@ -90,7 +90,7 @@ static void free_exchange(const struct conn *conn, struct exchange *ex)
 		pool_give(&lines, ex->up.line);
 	if (ex->down.line != NULL)
 		pool_give(&lines, ex->down.line);
-	spare_give(kind_of_exchange(conn), &exchanges, ex);
+	spare_give(kind_of_exchange((enum conn_role)conn->role), &exchanges, ex);
 }
 
 static __attribute__((cold)) void drop_exchanges(struct conn *conn)
@@ -269,6 +269,12 @@ static CONN_UNLOCKED_LOOK bool has_pending(const struct conn *conn)
 	return conn->pending != NULL;
 }
 
+/* No short way comes here (conn_lock_usual), and built into all who call it it is 1 KB. */
+__attribute__((noinline)) bool conn_lock(struct conn_handle handle)
+{
+	return conn_lock_within(handle, 1);
+}
+
 bool conn_lock_to_send(struct conn_handle handle)
 {
 	return conn_lock_within(handle, has_pending(handle.conn) ? LOCK_PATIENCE : 1);
@@ -315,9 +321,10 @@ __attribute__((cold)) void conn_restart(struct conn *conn, void *tls)
 
 struct exchange *conn_push(struct conn *conn)
 {
-	struct exchange *last = conn_last(conn);
-	struct exchange *ex = conn->depth < LIMIT_PIPELINE ? spare_take(kind_of_exchange(conn), &exchanges) : NULL;
+	struct exchange *last = conn_last(conn), *ex = NULL;
 
+	if (conn->depth < LIMIT_PIPELINE)
+		ex = spare_take(kind_of_exchange((enum conn_role)conn->role), &exchanges);
 	if (ex == NULL) {
 		conn_make_opaque(conn, true);
 		return NULL;
@@ -331,9 +338,9 @@ struct exchange *conn_push(struct conn *conn)
 	return ex;
 }
 
-LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn)
+LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn, enum conn_role role)
 {
-	struct exchange *ex = spare_take(SPARE_EXCHANGE, &exchanges);
+	struct exchange *ex = spare_take(kind_of_exchange(role), &exchanges);
 
 	if (__builtin_expect(ex == NULL, 0)) {
 		conn_make_opaque(conn, true);
@@ -345,9 +352,9 @@ LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn)
 	return ex;
 }
 
-LAYOUT_BUILT_IN void conn_give_exchange(struct exchange *ex)
+LAYOUT_BUILT_IN void conn_give_exchange(struct exchange *ex, enum conn_role role)
 {
-	spare_give(SPARE_EXCHANGE, &exchanges, ex);
+	spare_give(kind_of_exchange(role), &exchanges, ex);
 }
 
 void conn_pop_done(struct conn *conn)
@@ -395,8 +402,23 @@ LAYOUT_BUILT_IN struct insertion *insertion_borrow(void)
 {
 	struct insertion *ins = spare_borrow(SPARE_INSERTION, &insertions);
 
-	if (__builtin_expect(ins != NULL, 1))
+	if (__builtin_expect(ins != NULL, 1)) {
 		ins->sent = ins->swallow = 0;
+		ins->kept_as = SPARE_INSERTION;
+	}
+	return ins;
+}
+
+LAYOUT_BUILT_IN struct insertion *insertion_of_call(void)
+{
+	struct insertion *ins = spare_take(SPARE_CALL_HEAD, &insertions);
+
+	if (__builtin_expect(ins == NULL, 0)) {
+		counters_count_seldom(no_memory_skipped);
+		return NULL;
+	}
+	ins->sent = ins->swallow = 0;
+	ins->kept_as = SPARE_CALL_HEAD;
 	return ins;
 }
 
@@ -408,6 +430,7 @@ struct insertion *insertion_new(void)
 		counters_count_seldom(no_memory_skipped);
 	} else {
 		ins->len = ins->sent = ins->swallow = 0;
+		ins->kept_as = SPARE_INSERTION;
 		ins->like = NULL;
 	}
 	return ins;
@@ -415,5 +438,5 @@ struct insertion *insertion_new(void)
 
 void insertion_free(struct insertion *ins)
 {
-	spare_give(SPARE_INSERTION, &insertions, ins);
+	spare_give((enum spare_kind)ins->kept_as, &insertions, ins);
 }

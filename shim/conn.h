@@ -89,11 +89,13 @@ struct insertion {
 	uint32_t swallow;
 	/*
 	 * Of the usual answer: which head stands in `before`, with the response header and a blank line in `text`, so that of one like the
-	 * last one the id alone is another. NULL: none.
+	 * last one the id alone is another. Of the usual call: the same with its head lines. NULL: none.
 	 */
 	const struct http1_known *like;
 	uint64_t serial;                /* of that head */
 	struct span_ids ids;            /* a call's, where spans are exported */
+	uint8_t kept_as;                /* enum spare_kind, of the thread that has kept it, or will */
+	bool bare;                      /* the usual call's: propagate_renew_bare makes the next one's of `text` */
 	char before[INSERTION_GATHERS]; /* room for a copy of the head, up to `text` */
 	char text[LIMIT_INJECTION + INSERTION_GATHERS + LIMIT_HEAD_FRAME];
 };
@@ -280,10 +282,7 @@ static LAYOUT_INLINE bool conn_lock_within(struct conn_handle handle, int attemp
 }
 
 /* Lock, if the connection is still the one that was found. false: it is gone, or busy (then it was made opaque). */
-static inline bool conn_lock(struct conn_handle handle)
-{
-	return conn_lock_within(handle, 1);
-}
+bool conn_lock(struct conn_handle handle);
 
 static LAYOUT_INLINE void conn_unlock(struct conn *conn)
 {
@@ -358,10 +357,10 @@ static inline void *conn_tls(const struct conn *conn)
 
 /* Append a fresh exchange; NULL: queue full or no memory (the connection is then opaque). Locked. */
 struct exchange *conn_push(struct conn *conn);
-/* The same of a served connection that has none, built into its callers. */
-struct exchange *conn_push_first(struct conn *conn);
-/* What is left of one that has neither request nor lines nor span any more. Of a served connection; built into its caller. */
-void conn_give_exchange(struct exchange *ex);
+/* The same of a connection that has none, built into its callers; `role` is the connection's. */
+struct exchange *conn_push_first(struct conn *conn, enum conn_role role);
+/* What is left of one that has neither request nor lines nor span any more. Built into its callers. */
+void conn_give_exchange(struct exchange *ex, enum conn_role role);
 /* Drop the first exchange if both its messages are done. Locked. */
 void conn_pop_done(struct conn *conn);
 
@@ -387,8 +386,12 @@ void conn_line_buffer_free(char *line);
 
 /* Blocks for insertions. */
 struct insertion *insertion_new(void);
-/* The one that the thread has kept, with the length and text that it had, of which nothing is sent; NULL: none. Built into its caller. */
+/*
+ * The one that the thread has kept of an answer, with the length and text that it had, of which nothing is sent; NULL: none. And that of
+ * a call, or a new one; NULL: no memory (counted). Built into their callers.
+ */
 struct insertion *insertion_borrow(void);
+struct insertion *insertion_of_call(void);
 void insertion_free(struct insertion *ins);
 
 #endif

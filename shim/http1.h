@@ -246,10 +246,6 @@ void http1_use_known(struct http1 *h, struct http1_known *known);
 /* The same of a response with a known length, of whose body so many bytes, but not all, have come. */
 void http1_use_known_body(struct http1 *h, const struct http1_known *known, uint64_t body);
 
-/* The same, but no field is handed over. `known` may be NULL. */
-bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,
-                      size_t total, struct http1_message *message);
-
 enum http1_sniff { HTTP1_SNIFF_NO, HTTP1_SNIFF_MAYBE, HTTP1_SNIFF_YES };
 
 /*

@@ -84,12 +84,6 @@ bool http1_take_known(struct http1 *h, unsigned options, const struct http1_sink
 	return true;
 }
 
-bool http1_take_plain(struct http1 *h, unsigned options, struct http1_known *known, const char *in, size_t len,
-                      size_t total, struct http1_message *message)
-{
-	return take(h, options, known, in, len, total, message);
-}
-
 bool http1_is_whole(const struct http1_known *known)
 {
 	return known->len > 0 && known->after.kind == HTTP1_REQUEST && known->after.body == HTTP1_BODY_NONE;

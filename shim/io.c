@@ -131,22 +131,24 @@ static void asked_served(struct conn_handle handle, int fd)
 		conn_unlock(handle.conn);
 }
 
+/* Then it is a look whether a kept connection still works, and no event. */
+static inline CONN_UNLOCKED_LOOK bool is_between_calls(const struct conn *conn)
+{
+	return conn_role(conn) == CONN_OUTGOING && conn->mode == CONN_HTTP1 && conn->first == NULL;
+}
+
 __attribute__((cold)) void io_asked(int fd)
 {
-	struct conn_handle handle;
+	uint64_t word = fds_word(fd);
+	struct conn_handle handle = conn_of_word(fd, word);
 	int saved = errno;
 
-	if (fds_kind(fds_word(fd)) != FD_CONN || (handle = conn_find(fd)).conn == NULL) {
-		errno = saved;
+	if (fds_kind(word) != FD_CONN || handle.conn == NULL || is_between_calls(handle.conn))
 		return;
-	}
 	if (conn_role(handle.conn) == CONN_SERVED) {
 		asked_served(handle, fd);
 	} else if (conn_role(handle.conn) == CONN_OUTGOING && conn_lock(handle)) {
-		/*
-		 * Between two calls it is a look whether a kept connection still works, and no event. Of one that is not HTTP
-		 * nobody can say whether it is between two.
-		 */
+		/* Of one that is not HTTP nobody can say whether it is between two. */
 		if (handle.conn->mode == CONN_OPAQUE)
 			current_read_reply(NULL, NULL, conn_is_blocking(handle.conn, fd));
 		else if (handle.conn->mode == CONN_FRESH || handle.conn->first != NULL || is_asked(handle.conn))

@@ -12,6 +12,7 @@
 #include "current.h"
 #include "layout.h"
 #include "protocol.h"
+#include "ring.h"
 #include "span.h"
 #include "stream.h"
 #include "tls.h"
@@ -34,7 +35,7 @@ CONN_UNLOCKED_LOOK static __attribute__((noinline)) void before_served_read(stru
 }
 
 /* What is not known yet, or no connection. The word of what is one; else 0. */
-static __attribute__((noinline)) uint64_t begin_otherwise(int fd, uint64_t word)
+static __attribute__((cold, noinline)) uint64_t begin_otherwise(int fd, uint64_t word)
 {
 	int saved = errno;
 
@@ -137,7 +138,8 @@ static void received_reply(struct conn *conn, int fd, const struct iovec *iov, i
 	}
 }
 
-void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek)
+__attribute__((cold)) void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received,
+                                          bool peek)
 {
 	struct conn *conn = io->handle.conn;
 	int saved = errno;
@@ -177,7 +179,7 @@ LAYOUT_HOT __attribute__((noinline)) bool io_receive_usual(struct conn_handle *h
 	if (!io_active())
 		return false;
 	*handle = conn_of_word(fd, word);
-	if (handle->conn == NULL || conn_role(handle->conn) != CONN_SERVED || conn_tls(handle->conn) != NULL ||
+	if (handle->conn == NULL || conn_role(handle->conn) == CONN_UNDECIDED || conn_tls(handle->conn) != NULL ||
 	    tls_mark.session != NULL)
 		return false;
 	if (current_has_request())
@@ -186,8 +188,8 @@ LAYOUT_HOT __attribute__((noinline)) bool io_receive_usual(struct conn_handle *h
 }
 
 /* As io_receive_end, of another connection than of requests by HTTP/1, or a busy one, or where spans hear of an end. */
-static __attribute__((noinline)) void received_otherwise(struct conn_handle handle, int fd, void *buf, size_t len,
-                                                         ssize_t received)
+static __attribute__((cold, noinline)) void received_otherwise(struct conn_handle handle, int fd, void *buf, size_t len,
+                                                               ssize_t received)
 {
 	struct io_receive io = { .handle = handle, .fd = fd };
 	struct iovec iov = { buf, len };
@@ -205,7 +207,7 @@ static __attribute__((noinline)) void received_unusual(struct conn *conn, void *
 }
 
 /* Is it HTTP/1 that begins on a fresh connection of requests? Then that is locked. */
-static __attribute__((noinline)) bool begins(struct conn_handle handle, const void *buf, size_t len)
+static __attribute__((cold, noinline)) bool begins(struct conn_handle handle, const void *buf, size_t len)
 {
 	if (conn_role(handle.conn) != CONN_SERVED || !conn_lock_to_look(handle))
 		return false;
@@ -223,8 +225,31 @@ static __attribute__((noinline)) bool begins(struct conn_handle handle, const vo
 
 ssize_t io_received_nothing(struct conn_handle handle, int fd, void *buf, size_t len, ssize_t received)
 {
-	if (config.export_traces)
+	if (config.export_traces || conn_role(handle.conn) == CONN_OUTGOING)
 		received_otherwise(handle, fd, buf, len, received);
+	return received;
+}
+
+/* The same of a connection that calls are made on. */
+static __attribute__((noinline)) ssize_t received_reply_usual(struct conn_handle handle, int fd, void *buf,
+                                                              ssize_t received)
+{
+	struct conn *conn = handle.conn;
+
+	if (config.export_traces)
+		ring_prepare(); /* without the connection's lock */
+	if (__builtin_expect(!conn_lock_usual(handle, CONN_OUTGOING), 0)) {
+		received_otherwise(handle, fd, buf, (size_t)received, received);
+		return received;
+	}
+	io_touch_call(conn, fd);
+	if (__builtin_expect(!call_received_usual(conn, buf, (size_t)received), 0)) {
+		int saved = errno;
+
+		call_received(conn, buf, (size_t)received);
+		errno = saved;
+	}
+	conn_unlock(conn);
 	return received;
 }
 
@@ -233,6 +258,8 @@ __attribute__((noinline)) ssize_t io_received(struct conn_handle handle, int fd,
 	struct conn *conn = handle.conn;
 	struct request *request;
 
+	if (conn_role(conn) == CONN_OUTGOING)
+		return received_reply_usual(handle, fd, buf, received);
 	if (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0) && !begins(handle, buf, (size_t)received)) {
 		received_otherwise(handle, fd, buf, (size_t)received, received);
 		return received;

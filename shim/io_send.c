@@ -25,6 +25,7 @@
 #include "current.h"
 #include "ids.h"
 #include "os.h"
+#include "propagate_bare.h"
 #include "protocol.h"
 #include "record_digits.h"
 #include "ring.h"
@@ -57,7 +58,7 @@ static struct request *bound_to(const struct io_send *io, struct conn *conn)
  * The request in whose name the program writes on an outgoing connection, with a reference; NULL: not known, or none and
  * not to be made up. Locked.
  */
-static struct request *find_caller(struct conn *conn, struct request *bound, bool blocking)
+static __attribute__((cold)) struct request *find_caller(struct conn *conn, struct request *bound, bool blocking)
 {
 	struct request *caller = current_for_call(bound, blocking);
 
@@ -256,7 +257,7 @@ static __attribute__((cold)) void decide_role(struct io_send *io, struct conn *c
  * Are these bytes that we may read, and how many? If not it is for the kernel to refuse them, or to take a part. Of what goes
  * to a connection a piece is looked at in its first pages and its last one: the inside of a body is not read.
  */
-static bool are_bytes(const struct iovec *iov, int count, bool log, size_t *sum)
+static __attribute__((cold)) bool are_bytes(const struct iovec *iov, int count, bool log, size_t *sum)
 {
 	size_t total = 0;
 	int i;
@@ -350,7 +351,7 @@ __attribute__((cold)) void io_send_commit(struct io_send *io, size_t offset, siz
 		if (conn_role(conn) == CONN_SERVED)
 			served_sent_known(conn, &io->spot, len);
 		else
-			call_sent_known(conn, &io->spot, io->caller, len, NULL);
+			call_sent_known(conn, &io->spot, io->caller, len);
 		conn_unlock(conn);
 		return;
 	}
@@ -380,7 +381,7 @@ static inline __attribute__((always_inline)) void inserted(const struct conn *co
 		counters_count(calls_injected);
 }
 
-CONN_UNLOCKED_LOOK void io_send_blank_line_left(struct conn_handle handle)
+CONN_UNLOCKED_LOOK __attribute__((cold)) void io_send_blank_line_left(struct conn_handle handle)
 {
 	struct insertion *ins;
 
@@ -687,54 +688,8 @@ static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum
 	return total > 0;
 }
 
-/*
- * Is it one message, whose head was found in the first vector, and all of that vector is known to be readable? Then head, insertion and
- * the vector's rest go out behind each other, in the insertion's block, and behind them the other vectors as they are. With nothing
- * before it, a part of the insertion could go out and nothing of the program's: then there would be more to send.
- */
-static inline bool can_be_gathered(const struct io_send *io)
-{
-	size_t first = io->iov->iov_len, blank_end = io->spot.at + 2;
-
-	return io->spot.at > 0 && io->spot.end == io->total && first <= INSERTION_GATHERS &&
-	       known_end(io->iov->iov_base, blank_end, first) == first;
-}
-
-/* Is it a call that says nothing of a trace itself? Then who makes it is asked for. Locked. */
-static inline bool is_call(struct io_send *io, struct conn *conn)
-{
-	if (!call_find_plain(conn, io->fd, io->iov, io->total, &io->spot, &io->span))
-		return false;
-	if (!can_be_gathered(io)) {
-		if (io->span != NULL)
-			span_free(io->span);
-		return false;
-	}
-	io->caller = find_caller(conn, NULL, conn_is_blocking(conn, io->fd));
-	return true;
-}
-
-/* The vectors with what is inserted, or as they are. */
-static inline void lay_out_call(struct io_send *io, struct iovec *v)
-{
-	struct insertion *ins = io->caller != NULL ? insertion_new() : NULL;
-	int i;
-
-	if (ins != NULL) {
-		ins->len = (uint32_t)format_call_insertion(io, &io->spot, ins);
-		if (ins->len == 0) {
-			insertion_free(ins);
-			ins = NULL;
-		}
-	}
-	io->insertion = ins;
-	v[0] = ins != NULL ? gather_around(ins, io->iov->iov_base, io->spot.at, io->iov->iov_len) : io->iov[0];
-	for (i = 1; i < io->count; i++)
-		v[i] = io->iov[i];
-}
-
 /* The block is to hold the known head, response header and blank line from now on, but for the id. */
-static __attribute__((noinline)) void note_answer(struct insertion *ins, const struct http1_known *known)
+static __attribute__((cold, noinline)) void note_answer(struct insertion *ins, const struct http1_known *known)
 {
 	size_t len = config.response_header.len;
 
@@ -806,23 +761,107 @@ static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, st
 	return true;
 }
 
-/* A call with a head that is known. */
-static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struct iovec *v)
+/* The block is to hold the known head from now on. */
+static __attribute__((cold, noinline)) void note_call(struct insertion *ins, const struct http1_known *known)
 {
-	struct conn *conn = io->handle.conn;
+	memcpy(ins->before + sizeof(ins->before) - known->len, known->head, known->len);
+	ins->like = known;
+	ins->serial = known->serial;
+	ins->bare = false;
+}
 
-	if (!conn_lock_to_look(io->handle))
+/* The head lines and the blank line are made anew. NULL: there are none. */
+static __attribute__((cold, noinline)) struct insertion *form_call(struct insertion *ins,
+                                                                   const struct trace_context *ctx,
+                                                                   const uint8_t span_id[8])
+{
+	ins->len = (uint32_t)propagate_format_headers(ctx, span_id, 0, ins->text);
+	memcpy(ins->text + ins->len, "\r\n", 2);
+	ins->bare = ins->len > 0 && propagate_is_bare(ctx);
+	if (ins->len > 0)
+		return ins;
+	insertion_free(ins);
+	return NULL;
+}
+
+/* What goes into a call with this head; NULL: nothing. Locked. */
+static LAYOUT_INLINE struct insertion *renew_call(struct io_send *io, const struct http1_known *known)
+{
+	struct insertion *ins = io->caller != NULL ? insertion_of_call() : NULL;
+	uint8_t span_id[8];
+
+	if (__builtin_expect(ins == NULL, 0))
+		return NULL;
+	if (__builtin_expect(ins->like != known || ins->serial != known->serial, 0))
+		note_call(ins, known);
+	ids_generate_span(span_id);
+	if (config.export_traces)
+		span_describe_call(&ins->ids, io->caller, span_id);
+	if (__builtin_expect(!ins->bare || !propagate_is_bare(&io->caller->ctx), 0))
+		return form_call(ins, &io->caller->ctx, span_id);
+	propagate_renew_bare(&io->caller->ctx, span_id, ins->text);
+	return ins;
+}
+
+/* It is for the thread's request, as a rule. */
+static __attribute__((cold, noinline)) struct request *find_other_caller(const struct io_send *io, struct conn *conn)
+{
+	return find_caller(conn, NULL, conn_is_blocking(conn, io->fd));
+}
+
+/*
+ * The only call of its connection, whole, with the head of the last such one, to which everything is added: in its block, which holds that
+ * head, the ids are written anew. Locked.
+ */
+static LAYOUT_INLINE bool call_usual(struct io_send *io, struct conn *conn, struct iovec *v)
+{
+	size_t first = io->iov->iov_len;
+	const char *out = io->iov->iov_base;
+	struct stream_heads *heads;
+	struct http1_known *known;
+	struct insertion *ins;
+	int i;
+
+	if (conn->first != NULL || conn->pending != NULL || (heads = call_find_head(out, first, &known)) == NULL)
 		return false;
-	if (conn_role(conn) != CONN_OUTGOING || conn->pending != NULL || !is_call(io, conn)) {
-		conn_unlock(conn);
+	if (io->total - known->whole != known->after.remaining ||
+	    (first != known->whole && (first > INSERTION_GATHERS || !is_near(out, known->whole, first))) ||
+	    (config.export_traces && (io->span = span_prepare_call(conn, io->fd, known, out)) == NULL)) {
+		stream_return_heads(heads);
 		return false;
 	}
-	lay_out_call(io, v);
-	io->looked = io->found = true;
-	io->from = 0;
+	http1_use_known(&io->spot.after, known);
+	io->caller = request_ref(current_known());
+	if (__builtin_expect(io->caller == NULL, 0))
+		io->caller = find_other_caller(io, conn);
+	ins = renew_call(io, known);
+	io->spot.at = known->len;
+	if (__builtin_expect(ins != NULL, 1)) {
+		if (first != known->whole)
+			memcpy(ins->text + ins->len + 2, out + known->whole, first - known->whole);
+		v[0] = (struct iovec){ ins->before + sizeof(ins->before) - known->len, first + ins->len };
+		io->whole = io->total + ins->len;
+	} else {
+		v[0] = io->iov[0];
+		io->whole = io->total;
+	}
+	stream_return_heads(heads);
+	for (i = 1; i < io->count; i++)
+		v[i] = io->iov[i];
+	io->insertion = ins;
 	io->sends = conn->sends;
-	conn_unlock(conn);
 	return true;
+}
+
+static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struct iovec *v)
+{
+	bool begun;
+
+	if (!conn_lock_usual(io->handle, CONN_OUTGOING))
+		return false;
+	begun = call_usual(io, io->handle.conn, v);
+	conn_unlock(io->handle.conn);
+	return begun;
 }
 
 /* With handle, fd, word, iov and count set. */
@@ -885,32 +924,45 @@ static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherw
 	return sent < 0 ? -1 : (ssize_t)own;
 }
 
+/* The call's span is its exchange's from now on, if there is one. */
+static __attribute__((noinline)) void tell_call(const struct io_send *io, struct conn *conn)
+{
+	struct exchange *ex = conn->first;
+
+	if (io->insertion != NULL)
+		span_injected(conn, &io->insertion->ids);
+	if (ex == NULL) {
+		span_free(io->span);
+		return;
+	}
+	ex->span = io->span;
+	span_count_up(ex, io->total);
+	span_own_call(conn, ex, io->caller);
+}
+
 static __attribute__((noinline)) ssize_t end_usual_call(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
 	struct insertion *ins = io->insertion;
 
-	if (__builtin_expect(sent == (ssize_t)(io->total + (ins != NULL ? ins->len : 0)), 1) &&
-	    conn_lock_to_look(io->handle)) {
-		/* As io_send_commit, if it is still so. */
-		if (conn->sends == io->sends && conn->mode == CONN_HTTP1) {
-			conn->sends++;
-			if (config.export_traces && ins != NULL)
-				span_injected(conn, &ins->ids);
-			call_sent_known(conn, &io->spot, io->caller, io->total, io->span);
-			conn_unlock(conn);
-			if (ins != NULL) {
-				insertion_free(ins);
-				inserted(conn);
-			}
-			if (config.export_traces)
-				ring_drop_held();
-			request_unref(io->caller);
-			return (ssize_t)io->total;
-		}
+	if (__builtin_expect(sent != (ssize_t)io->whole || !conn_lock_usual(io->handle, CONN_OUTGOING), 0))
+		return end_answer_otherwise(io, sent);
+	if (__builtin_expect(conn->sends != io->sends || conn->first != NULL, 0)) {
 		conn_unlock(conn);
+		return end_answer_otherwise(io, sent);
 	}
-	return end_answer_otherwise(io, sent);
+	conn->sends++;
+	call_sent_usual(conn, &io->spot.after, io->caller);
+	if (__builtin_expect(io->span != NULL, 0))
+		tell_call(io, conn);
+	conn_unlock(conn);
+	if (__builtin_expect(ins != NULL, 1)) {
+		insertion_free(ins);
+		counters_count(calls_injected);
+	}
+	if (config.export_traces)
+		ring_drop_held();
+	return (ssize_t)io->total;
 }
 
 static inline void finish_answer(struct conn *conn, struct exchange *ex, size_t last)

@@ -223,7 +223,7 @@ static __attribute__((cold)) __attribute__((noinline)) void mark_head(struct htt
 static LAYOUT_INLINE struct request *take_known(struct conn *conn, struct http1_known *known, const char *in)
 {
 	struct request *request;
-	struct exchange *ex = conn_push_first(conn);
+	struct exchange *ex = conn_push_first(conn, CONN_SERVED);
 
 	if (ex == NULL)
 		return NULL;
@@ -323,7 +323,7 @@ __attribute__((noinline)) void served_finish(struct conn *conn, struct exchange 
 	conn->first = NULL;
 	conn->depth = 0;
 	request_answered(ex->request);
-	conn_give_exchange(ex);
+	conn_give_exchange(ex, CONN_SERVED);
 }
 
 __attribute__((noinline)) void served_finish_told(struct conn *conn, struct exchange *ex, size_t used)
@@ -536,21 +536,6 @@ __attribute__((cold)) void served_shut(struct conn *conn)
 	}
 }
 
-/* May a response with this head be taken at once? */
-static __attribute__((cold)) __attribute__((noinline)) bool mark_response(struct http1_known *known)
-{
-	const struct http1 *after = &known->after;
-
-	known->mark = MARK_TELLING;
-	if (known->len == 0 || known->fields > 0 || known->options != 0 || after->kind != HTTP1_RESPONSE ||
-	    after->interim || after->status == 101 ||
-	    (after->body != HTTP1_BODY_LENGTH && (after->body != HTTP1_BODY_NONE || after->remaining > 0)))
-		return false;
-	known->mark = MARK_PLAIN;
-	known->whole = (uint16_t)(known->len + 2);
-	return true;
-}
-
 LAYOUT_BUILT_IN struct stream_heads *served_find_head(const struct exchange *ex, const char *out, size_t len,
                                                       struct http1_known **found)
 {
@@ -564,8 +549,7 @@ LAYOUT_BUILT_IN struct stream_heads *served_find_head(const struct exchange *ex,
 	if (__builtin_expect(heads == NULL, 0))
 		return NULL;
 	known = &heads->of[STREAM_RESPONSE_OUT];
-	if ((known->mark != MARK_NONE || mark_response(known)) && known->whole - 1u < len &&
-	    memcmp(out, known->head, known->whole) == 0) {
+	if (stream_is_marked(known) && known->whole - 1u < len && memcmp(out, known->head, known->whole) == 0) {
 		*found = known;
 		return heads;
 	}

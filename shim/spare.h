@@ -7,8 +7,17 @@
 
 #include "pool.h"
 
-/* SPARE_CALL: the exchange of a call that is made while another one is served. */
-enum spare_kind { SPARE_REQUEST, SPARE_EXCHANGE, SPARE_CALL, SPARE_INSERTION, SPARE_SPAN, SPARE_HEADS, SPARE_KINDS };
+/* SPARE_CALL and those behind it: the exchange and the insertion of a call that is made while another one is served. */
+enum spare_kind {
+	SPARE_REQUEST,
+	SPARE_EXCHANGE,
+	SPARE_INSERTION,
+	SPARE_SPAN,
+	SPARE_HEADS,
+	SPARE_CALL,
+	SPARE_CALL_HEAD,
+	SPARE_KINDS
+};
 
 /* As pool_take and pool_give; `kind` always goes with the same pool. Signal-safe. */
 void *spare_take(enum spare_kind kind, const struct pool *pool);

@@ -121,3 +121,19 @@ bool stream_find_spot(struct stream_spot *spot, const struct http1_sink *sink, c
 	scanner->line = NULL;
 	return found;
 }
+
+enum mark { MARK_NONE, MARK_PLAIN, MARK_TELLING };
+
+__attribute__((cold)) __attribute__((noinline)) bool stream_mark_response(struct http1_known *known)
+{
+	const struct http1 *after = &known->after;
+
+	known->mark = MARK_TELLING;
+	if (known->len == 0 || known->fields > 0 || known->options != 0 || after->kind != HTTP1_RESPONSE ||
+	    after->interim || after->status == 101 ||
+	    (after->body != HTTP1_BODY_LENGTH && (after->body != HTTP1_BODY_NONE || after->remaining > 0)))
+		return false;
+	known->mark = MARK_PLAIN;
+	known->whole = (uint16_t)(known->len + 2);
+	return true;
+}

@@ -123,18 +123,13 @@ static inline bool stream_find_known(struct stream_spot *spot, unsigned options,
 	stream_found(spot, &message);
 	return true;
 }
-/* The same, where no field of that head says anything. */
-static inline bool stream_find_plain(struct stream_spot *spot, unsigned options, struct http1_known *known,
-                                     const struct iovec *iov, size_t total)
-{
-	struct http1_message message;
-
-	if (!http1_take_plain(&spot->after, options, known, iov->iov_base, iov->iov_len, total, &message))
-		return false;
-	stream_found(spot, &message);
-	return true;
-}
 size_t stream_total(const struct iovec *iov, int count);
+/* May a response that begins with this head, which is known, be taken in few steps, as far as the head says so? Then known->whole says how long it is. */
+bool stream_mark_response(struct http1_known *known);
+static inline bool stream_is_marked(struct http1_known *known)
+{
+	return known->mark != 0 || stream_mark_response(known);
+}
 /* The program is about to send: what `spot` found (NULL: bytes that nobody sees) may complete a span. See span_hold. */
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
@@ -149,15 +144,19 @@ struct stream_heads *served_find_head(const struct exchange *ex, const char *out
  * instead of reading the same bytes again. Only where spot->known.
  */
 void served_sent_known(struct conn *conn, const struct stream_spot *spot, size_t len);
-/* `span`: what span_prepare_call made of this call's head, taken over; NULL: nothing. */
-void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len,
-                     struct span *span);
-/*
- * The same for a call that begins with the vectors, if its head is known, gets all that is inserted and goes to a host that may get it.
- * `span`: where spans are exported, that of the call, for call_sent_known; else NULL. `fd` is the connection's.
- */
-bool call_find_plain(struct conn *conn, int fd, const struct iovec *iov, size_t total, struct stream_spot *spot,
-                     struct span **span);
+void call_sent_known(struct conn *conn, const struct stream_spot *spot, struct request *caller, size_t len);
 bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
+/*
+ * call_usual.c, each built into its caller: do `len` bytes begin with the head of the last call, which gets all that is inserted, and goes to a
+ * host that may get it? Its heads, which are to be given back; `known` is set to that head. NULL: no.
+ */
+struct stream_heads *call_find_head(const char *out, size_t len, struct http1_known **known);
+/*
+ * A call with such a head was sent, all of it, on a connection that has no other one: `up` is what its scanner is like, the reference to
+ * `caller` is taken over (NULL: nobody). It is the connection's first exchange then; without memory the connection has none, and passes.
+ */
+void call_sent_usual(struct conn *conn, const struct http1 *up, struct request *caller);
+/* The reply to the one call of a connection came, with the head of the last reply, and no more than the rest of its body to come. false: it is for call_received. */
+bool call_received_usual(struct conn *conn, const char *in, size_t len);
 
 #endif

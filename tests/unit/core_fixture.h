@@ -264,7 +264,7 @@ static inline void core_receive(int fd, const char *bytes, size_t len)
 	else if (len > 0)
 		CHECK_INT(io_received(handle, fd, exact, (ssize_t)len), (ssize_t)len);
 	else
-		CHECK_INT(io_received_nothing(handle, fd, exact, 1, 0), 0);
+		CHECK_INT(io_received_nothing(handle, fd, exact, 0, 0), 0);
 	free(exact);
 }
 

@@ -76,7 +76,7 @@ static bool send_part(struct conn *known, struct conn *plain, const char *bytes,
 		if (served)
 			served_sent_known(known, &spot, spot.end);
 		else
-			call_sent_known(known, &spot, caller, spot.end, NULL);
+			call_sent_known(known, &spot, caller, spot.end);
 	}
 	if (rest > 0 && served)
 		served_sent(known, bytes + len - rest, rest);
