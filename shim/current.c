@@ -150,8 +150,8 @@ static uint8_t special;
 
 static struct request *ambient;
 static bool serves, inline_loop, writes_events, staged, handed, takes_over, wakes_by_pipe;
-static int64_t
-	inline_step_ns; /* an inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's */
+/* An inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's, and so do we, behind each wait. */
+static int64_t inline_step_ns;
 static bool alarm_asked, alarm_came;
 static uint64_t alarm_ns; /* when SIGALRM comes next to an inline loop, from its wait on; 0: not */
 static bool (*context_says)(struct context_mark *mark);
@@ -324,7 +324,7 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	else if (config.loop_trust != LOOP_AUTO)
 		inline_loop = false;
 	if (inline_loop)
-		inline_step_ns = os_coarse_step_ns();
+		inline_step_ns = 2 * os_coarse_step_ns();
 	if (config.traceparent.len > 0 && (ambient = request_new()) != NULL) {
 		ambient->origin = REQUEST_AMBIENT;
 		/* Baggage can be long, and this happens once a process: take the large text at once. */
@@ -931,7 +931,7 @@ void current_wait_loop_done(int events)
 	me->events = events > 0 ? (uint32_t)events : 0;
 	if ((me->deadline_ns == UINT64_MAX || me->unproven) && !inline_loop)
 		return;
-	me->woken_ns = os_monotonic_ns();
+	me->woken_ns = os_coarse_ns();
 	if (me->woken_ns >= me->deadline_ns)
 		me->unproven = true;
 	if (__builtin_expect(alarm_ns != 0, 0) && (alarm_is_due(me) || alarm_came)) {
