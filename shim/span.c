@@ -66,9 +66,14 @@ static uint64_t told(const struct span *span, uint64_t when)
 
 /* ---- the life of a span ---- */
 
+static inline enum spare_kind kept_as(unsigned kind)
+{
+	return kind == RING_SPAN_CLIENT ? SPARE_CALL_SPAN : SPARE_SPAN;
+}
+
 static struct span *span_new(enum ring_span_kind kind, uint64_t now)
 {
-	struct span *span = spare_take(SPARE_SPAN, &spans);
+	struct span *span = spare_take(kept_as(kind), &spans);
 
 	if (span == NULL) {
 		counters_count_seldom(spans_lost);
@@ -85,7 +90,7 @@ static struct span *span_new(enum ring_span_kind kind, uint64_t now)
 
 void span_free(struct span *span)
 {
-	spare_give(SPARE_SPAN, &spans, span);
+	spare_give(kept_as(span->record.span_kind), &spans, span);
 }
 
 static void forget(struct exchange *ex)
@@ -103,7 +108,7 @@ void span_begin_served(struct exchange *ex)
 /* A span that begins now, of a head that is known. NULL: no memory. */
 static struct span *span_of_known(enum ring_span_kind kind, const struct http1_known *known, const char *head)
 {
-	struct span *span = spare_take(SPARE_SPAN, &spans);
+	struct span *span = spare_take(kept_as(kind), &spans);
 
 	if (span == NULL) {
 		counters_count_seldom(spans_lost);
@@ -181,7 +186,7 @@ void span_count_down(struct exchange *ex, size_t used)
 		begin_answer(span);
 }
 
-void span_was_interim(struct exchange *ex)
+__attribute__((cold)) void span_was_interim(struct exchange *ex)
 {
 	ex->span->answering = false;
 	ex->span->record.first_byte_ns = 0;
@@ -331,8 +336,8 @@ static inline __attribute__((always_inline)) void copy_record(const struct span 
 	out->tid = (uint32_t)os_tid();
 }
 
-static __attribute__((cold, noinline)) void write_record(const struct span *span, struct ring_span *out, size_t size,
-                                                         uint64_t first_byte_ns, uint64_t end_ns)
+static __attribute__((noinline)) void write_record(const struct span *span, struct ring_span *out, size_t size,
+                                                   uint64_t first_byte_ns, uint64_t end_ns)
 {
 	bool in_order = span->head != NULL;
 
@@ -388,8 +393,7 @@ static bool settle(struct span *span, uint64_t end_ns)
 	return true;
 }
 
-static __attribute__((cold, noinline)) void complete_and_push(const struct conn *conn, struct exchange *ex,
-                                                              uint64_t end_ns)
+static __attribute__((noinline)) void complete_and_push(const struct conn *conn, struct exchange *ex, uint64_t end_ns)
 {
 	complete(conn, ex, ex->span->answering ? ex->down.status : 0);
 	push(ex->span, end_ns);
@@ -410,7 +414,7 @@ void span_end(struct conn *conn, struct exchange *ex, bool upgraded)
 }
 
 /* It ends now, and not as it should. */
-static void end_unfinished(struct conn *conn, struct exchange *ex, enum ring_span_error error)
+static __attribute__((cold)) void end_unfinished(struct conn *conn, struct exchange *ex, enum ring_span_error error)
 {
 	ex->span->record.error = (uint8_t)error;
 	ex->span->fresh = false;
@@ -477,7 +481,7 @@ void span_hold_unseen(struct conn *conn, struct exchange *ex)
 /* ---- exchanges that end otherwise ---- */
 
 /* Is the response complete if nothing comes any more? */
-static bool is_whole(const struct exchange *ex, enum ring_span_error fault)
+static __attribute__((cold)) bool is_whole(const struct exchange *ex, enum ring_span_error fault)
 {
 	struct http1 down = ex->down;
 
@@ -490,7 +494,7 @@ static enum ring_span_error fault_of(const struct conn *conn)
 	return conn->spans != NULL ? (enum ring_span_error)conn->spans->fault : RING_ERROR_none;
 }
 
-void span_drop(struct conn *conn, struct exchange *ex)
+__attribute__((cold)) void span_drop(struct conn *conn, struct exchange *ex)
 {
 	enum ring_span_error fault = fault_of(conn);
 
@@ -510,7 +514,7 @@ void span_drop(struct conn *conn, struct exchange *ex)
 }
 
 /* An outgoing connection ends: nothing more can come for any call on it. */
-static void end_calls(struct conn *conn)
+static __attribute__((cold)) void end_calls(struct conn *conn)
 {
 	struct exchange *ex;
 
@@ -532,12 +536,12 @@ static __attribute__((cold)) void note_fault(struct conn *conn, enum ring_span_e
 		conn->protocol->ended(conn);
 }
 
-void span_peer_ended(struct conn *conn)
+__attribute__((cold)) void span_peer_ended(struct conn *conn)
 {
 	note_fault(conn, RING_ERROR_closed, true);
 }
 
-void span_failed(struct conn *conn, int error, bool reading)
+__attribute__((cold)) void span_failed(struct conn *conn, int error, bool reading)
 {
 	switch (error) {
 	case ECONNRESET:
@@ -566,19 +570,19 @@ __attribute__((cold)) void span_raw_end(struct conn *conn)
 	span_free(span);
 }
 
-void span_raw_begin(struct conn *conn)
+__attribute__((cold)) void span_raw_begin(struct conn *conn)
 {
 	if (conn->spans != NULL)
 		conn->spans->raw = span_new(RING_SPAN_SERVER, os_monotonic_ns());
 }
 
-void span_raw_received(struct conn *conn, size_t len)
+__attribute__((cold)) void span_raw_received(struct conn *conn, size_t len)
 {
 	if (conn->spans != NULL && conn->spans->raw != NULL)
 		conn->spans->raw->record.bytes_in += len;
 }
 
-void span_raw_sent(struct conn *conn, size_t len)
+__attribute__((cold)) void span_raw_sent(struct conn *conn, size_t len)
 {
 	struct span *span = conn->spans != NULL ? conn->spans->raw : NULL;
 

@@ -7,7 +7,7 @@
 
 #include "pool.h"
 
-/* SPARE_CALL and those behind it: the exchange and the insertion of a call that is made while another one is served. */
+/* SPARE_CALL and those behind it: the exchange, the insertion and the span of a call that is made while another one is served. */
 enum spare_kind {
 	SPARE_REQUEST,
 	SPARE_EXCHANGE,
@@ -16,6 +16,7 @@ enum spare_kind {
 	SPARE_HEADS,
 	SPARE_CALL,
 	SPARE_CALL_HEAD,
+	SPARE_CALL_SPAN,
 	SPARE_KINDS
 };
 
