@@ -12,9 +12,11 @@
  * 'Just before on the same thread' was ruled out: a program that works in memory may have read several sockets before it
  * gives the bytes of one to the library.
  *
- * Sessions are found by address, in chains that only grow: an entry that was given up is taken again by a session of the same
- * chain, so who walks along a chain never gets into another one, and nobody locks anything. Memory: an entry a session at a
- * time, never given back; LIMIT_TLS_SESSIONS, then sessions pass through and are counted.
+ * Sessions are found by address: each has a place that follows from it, and what finds that taken is in a chain behind it. A server has
+ * many sessions, and each comes again when the processor has forgotten it: so the first look is at the session itself, not at a
+ * pointer to it. Chains only grow: an entry that was given up is taken again by a session of the same place, so who walks along a
+ * chain never gets into another one, and nobody locks anything. Memory: the places, mapped with the first session and touched as used; an
+ * entry a session at a time beyond that, never given back; LIMIT_TLS_SESSIONS of these, then sessions pass through and are counted.
  */
 #include "tls_internal.h"
 
@@ -30,7 +32,7 @@
 
 #define CHUNK 512u /* sessions that are mapped at a time */
 
-struct tls *tls_chains[TLS_CHAINS] LAYOUT_LARGE;
+struct tls *tls_places;
 static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LARGE;
 static uint32_t used; /* entries that were ever taken; atomic */
 
@@ -41,7 +43,7 @@ __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
 /* Where it is not for each request: once, not wherever it is called. */
 static __attribute__((noinline)) struct tls *find(const void *key)
 {
-	return tls_find(key);
+	return key != NULL ? tls_find(key) : NULL;
 }
 
 static __attribute__((noinline)) bool is_alive(const struct tls *t)
@@ -72,25 +74,52 @@ static struct tls *take_new(void)
 	return &entries[index % CHUNK];
 }
 
+static __attribute__((cold)) struct tls *make_places(void)
+{
+	struct tls *places = os_pages(TLS_PLACES * sizeof(*places)), *none = NULL;
+
+	if (places != NULL &&
+	    !__atomic_compare_exchange_n(&tls_places, &none, places, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		(void)os_unmap(places, TLS_PLACES * sizeof(*places));
+		places = none;
+	}
+	return places;
+}
+
+/* One that is free for this key, which is then its own: the place, or one of those behind it. */
+static struct tls *take(struct tls *place, void *key)
+{
+	struct tls *t;
+
+	for (t = place; t != NULL; t = __atomic_load_n(&t->next, __ATOMIC_ACQUIRE)) {
+		void *nobody = NULL;
+
+		if (__atomic_compare_exchange_n(&t->key, &nobody, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return t;
+	}
+	t = take_new();
+	if (t == NULL)
+		return NULL;
+	t->key = key;
+	t->next = __atomic_load_n(&place->next, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&place->next, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		;
+	return t;
+}
+
+/* It is as tls_forget left it, or all zero. */
 static struct tls *enter(void *key)
 {
-	struct tls **head = tls_chain_of(key), *t = __atomic_load_n(head, __ATOMIC_ACQUIRE);
-	void *nobody = NULL;
+	struct tls *places = __atomic_load_n(&tls_places, __ATOMIC_ACQUIRE), *t = NULL;
 
-	for (; t != NULL; t = t->next, nobody = NULL)
-		if (__atomic_compare_exchange_n(&t->key, &nobody, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			return t; /* as tls_forget left it */
-	t = take_new();
+	if (places != NULL || (places = make_places()) != NULL)
+		t = take(tls_place_of(places, key), key);
 	if (t == NULL) {
 		counters_count(tls_sessions_skipped);
 		return NULL;
 	}
 	t->fd = -1;
-	t->key = key;
 	t->word = t; /* none of a session's */
-	t->next = __atomic_load_n(head, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(head, &t->next, t, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		;
 	return t;
 }
 

@@ -22,7 +22,7 @@ struct tls {
 	bool busy;  /* that, or of a write that is not through yet */
 	/* The hook's own, for any session with this key: which library made it, if it has this word. */
 	const void *word, *made_by;
-	struct tls *next; /* in its chain, for good */
+	struct tls *next; /* that has the same place, for good; atomic */
 	uint32_t shared;  /* how many hold it besides the first one; atomic */
 
 	struct tls_cork cork;
@@ -39,22 +39,33 @@ struct tls {
 	struct request *caller;
 } __attribute__((aligned(64)));
 
-/* Sessions by address: a power of two, eight bytes each, touched as used. */
-#define TLS_CHAINS 4096u
-extern struct tls *tls_chains[TLS_CHAINS];
+/*
+ * Sessions by address: a power of two. Each place holds one, which is found there at once; others of the same place are in a chain behind
+ * it. NULL until the first one; atomic.
+ */
+#define TLS_PLACES 4096u
+extern struct tls *tls_places;
 
-static inline __attribute__((always_inline)) struct tls **tls_chain_of(const void *key)
+static inline __attribute__((always_inline)) struct tls *tls_place_of(struct tls *places, const void *key)
 {
-	/* Neighbours have neighbouring chains, so few lines of the cache; what lies at large distances differs in the higher bits. */
-	return &tls_chains[((uintptr_t)key ^ (uintptr_t)key >> 12) >> 12 & (TLS_CHAINS - 1)];
+	/*
+	 * Neighbours have neighbouring places, so few pages: a session of libssl's is some 6,500 bytes, and what else is allocated with it lies
+	 * behind it. What lies at large distances differs in the higher bits.
+	 */
+	return &places[((uintptr_t)key ^ (uintptr_t)key >> 12) >> 13 & (TLS_PLACES - 1)];
 }
 
+/* NULL may find one that is free. */
 static inline __attribute__((always_inline)) struct tls *tls_find(const void *key)
 {
-	struct tls *t = __atomic_load_n(tls_chain_of(key), __ATOMIC_ACQUIRE);
+	struct tls *t = __atomic_load_n(&tls_places, __ATOMIC_ACQUIRE);
 
-	while (t != NULL && __atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key)
-		t = t->next;
+	if (__builtin_expect(t == NULL, 0))
+		return NULL;
+	t = tls_place_of(t, key);
+	while (__builtin_expect(__atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key, 0))
+		if ((t = __atomic_load_n(&t->next, __ATOMIC_ACQUIRE)) == NULL)
+			break;
 	return t;
 }
 
