@@ -131,7 +131,7 @@ struct conn {
 		};
 		uint32_t state; /* all four */
 	};
-	uint8_t blocking; /* 0 not known, 1 blocking, 2 non-blocking */
+	uint8_t blocking; /* 0 not known, 1 blocking, CONN_NEVER_WAITS; atomic */
 	bool raw_in;      /* TRACESHIM_RAW: the last bytes came in */
 	uint16_t depth;   /* exchanges in the queue */
 	union {
@@ -150,6 +150,8 @@ struct conn {
 		only; /* CONN_PROTOCOL, served: the one request in hand, for looks without the lock; else NULL; atomic */
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
 };
+
+#define CONN_NEVER_WAITS 2
 
 /* So that the first line is one. */
 #define CONN_LINE 64u
@@ -176,7 +178,7 @@ static inline struct exchange *conn_last(const struct conn *conn)
 #define CONN_UNLOCKED_LOOK
 #endif
 
-static LAYOUT_INLINE enum conn_role conn_role(const struct conn *conn)
+static inline __attribute__((always_inline)) enum conn_role conn_role(const struct conn *conn)
 {
 	return (enum conn_role)__atomic_load_n(&conn->role, __ATOMIC_RELAXED);
 }
@@ -196,7 +198,7 @@ static inline void conn_note_child(void)
  * By conn_children: since when may a child have what comes on this connection? A child that has inherited it takes it for its own: its
  * parent goes on to others.
  */
-static inline uint16_t conn_shared_since(const struct conn *conn)
+static inline __attribute__((always_inline)) uint16_t conn_shared_since(const struct conn *conn)
 {
 	uint16_t now = __atomic_load_n(&conn_children, __ATOMIC_RELAXED), before = conn_children_before;
 
@@ -266,7 +268,7 @@ static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle)
 }
 
 /* The lock is ours: is that the connection that was found, and did it miss nothing? */
-static LAYOUT_INLINE bool conn_is_whole(struct conn_handle handle)
+static inline __attribute__((always_inline)) bool conn_is_whole(struct conn_handle handle)
 {
 	return __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
 	       !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE);
@@ -350,7 +352,7 @@ void conn_upgrade(struct conn *conn);
 void conn_restart(struct conn *conn, void *tls);
 
 /* The session whose cipher text passes on the descriptor; NULL: what passes there is what is said. An unlocked look. */
-static inline void *conn_tls(const struct conn *conn)
+static inline __attribute__((always_inline)) void *conn_tls(const struct conn *conn)
 {
 	return __atomic_load_n(&conn->tls, __ATOMIC_RELAXED);
 }

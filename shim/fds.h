@@ -49,7 +49,7 @@ static inline enum fd_kind fds_kind(uint64_t word)
 	return (enum fd_kind)(word & 15u);
 }
 
-static inline struct conn *fds_conn(uint64_t word)
+static inline __attribute__((always_inline)) struct conn *fds_conn(uint64_t word)
 {
 	return fds_kind(word) == FD_CONN ? (struct conn *)(uintptr_t)(word & ~(uint64_t)15) : NULL;
 }

@@ -31,7 +31,7 @@
 extern uint32_t io_state;
 extern __thread bool io_vfork_child __attribute__((tls_model("initial-exec")));
 
-static inline bool io_ready(void)
+static inline __attribute__((always_inline)) bool io_ready(void)
 {
 	return (__atomic_load_n(&io_state, __ATOMIC_RELAXED) & IO_READY) != 0;
 }

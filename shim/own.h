@@ -20,7 +20,7 @@ extern char __libc_single_threaded __attribute__((weak)); /* glibc from 2.32 on 
 #endif
 
 /* Is this the process's only thread? False where nobody says so. */
-static LAYOUT_INLINE bool own_alone(void)
+static inline __attribute__((always_inline)) bool own_alone(void)
 {
 #ifdef __x86_64__
 	return &__libc_single_threaded != NULL && __builtin_expect(__libc_single_threaded, 1);
@@ -30,7 +30,7 @@ static LAYOUT_INLINE bool own_alone(void)
 }
 
 /* Add one; returns what it was before. */
-static LAYOUT_INLINE uint64_t own_count(uint64_t *counter)
+static inline __attribute__((always_inline)) uint64_t own_count(uint64_t *counter)
 {
 #ifdef __x86_64__
 	uint64_t before = 1;
@@ -43,7 +43,7 @@ static LAYOUT_INLINE uint64_t own_count(uint64_t *counter)
 }
 
 /* Put `pointer` there; returns what was there. (An exchange with memory would lock it unasked: x86's xchg always does.) */
-static LAYOUT_INLINE void *own_swap(void **where, void *pointer)
+static inline __attribute__((always_inline)) void *own_swap(void **where, void *pointer)
 {
 #ifdef __x86_64__
 	void *before = *(void *volatile *)where;
@@ -60,7 +60,7 @@ static LAYOUT_INLINE void *own_swap(void **where, void *pointer)
 }
 
 /* Add to a counter; relaxed. */
-static LAYOUT_INLINE void own_add64(uint64_t *counter, uint64_t n)
+static inline __attribute__((always_inline)) void own_add64(uint64_t *counter, uint64_t n)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -72,7 +72,7 @@ static LAYOUT_INLINE void own_add64(uint64_t *counter, uint64_t n)
 }
 
 /* Add one to each of two, by one look at who there is. */
-static LAYOUT_INLINE void own_count_both(uint64_t *one, uint64_t *other)
+static inline __attribute__((always_inline)) void own_count_both(uint64_t *one, uint64_t *other)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -85,7 +85,7 @@ static LAYOUT_INLINE void own_count_both(uint64_t *one, uint64_t *other)
 	(void)__atomic_fetch_add(other, 1, __ATOMIC_RELAXED);
 }
 
-static LAYOUT_INLINE void own_increase(uint32_t *counter)
+static inline __attribute__((always_inline)) void own_increase(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -97,7 +97,7 @@ static LAYOUT_INLINE void own_increase(uint32_t *counter)
 }
 
 /* Two or three of them, by one look at who there is. */
-static LAYOUT_INLINE void own_increase_three(uint32_t *one, uint32_t *other, uint32_t *third)
+static inline __attribute__((always_inline)) void own_increase_three(uint32_t *one, uint32_t *other, uint32_t *third)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -114,13 +114,13 @@ static LAYOUT_INLINE void own_increase_three(uint32_t *one, uint32_t *other, uin
 		(void)__atomic_fetch_add(third, 1, __ATOMIC_RELAXED);
 }
 
-static LAYOUT_INLINE void own_increase_both(uint32_t *one, uint32_t *other)
+static inline __attribute__((always_inline)) void own_increase_both(uint32_t *one, uint32_t *other)
 {
 	own_increase_three(one, other, NULL);
 }
 
 /* Returns whether that made it zero. Acquires and releases: who finds zero sees what the others did before. */
-static LAYOUT_INLINE bool own_decrease(uint32_t *counter)
+static inline __attribute__((always_inline)) bool own_decrease(uint32_t *counter)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -134,12 +134,13 @@ static LAYOUT_INLINE bool own_decrease(uint32_t *counter)
 }
 
 /* Put `value` there if `*expected` is there; else the latter becomes what is. Acquires and releases. */
-static LAYOUT_INLINE bool own_replace32_shared(uint32_t *where, uint32_t *expected, uint32_t value)
+static inline __attribute__((always_inline)) bool own_replace32_shared(uint32_t *where, uint32_t *expected,
+                                                                       uint32_t value)
 {
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static LAYOUT_INLINE bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
+static inline __attribute__((always_inline)) bool own_replace32(uint32_t *where, uint32_t *expected, uint32_t value)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
@@ -156,7 +157,8 @@ static LAYOUT_INLINE bool own_replace32(uint32_t *where, uint32_t *expected, uin
 }
 
 /* Where own_alone() was just true. (A jump, because a flag that two ways lead to is made a byte, and that is asked again.) */
-static LAYOUT_INLINE bool own_replace64_alone(uint64_t *where, uint64_t *expected, uint64_t value)
+static inline __attribute__((always_inline)) bool own_replace64_alone(uint64_t *where, uint64_t *expected,
+                                                                      uint64_t value)
 {
 #ifdef __x86_64__
 	__asm__ goto("cmpxchgq %2, %1\n"
@@ -173,7 +175,7 @@ other:
 #endif
 }
 
-static LAYOUT_INLINE bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
+static inline __attribute__((always_inline)) bool own_replace64(uint64_t *where, uint64_t *expected, uint64_t value)
 {
 	if (own_alone())
 		return own_replace64_alone(where, expected, value);
