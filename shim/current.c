@@ -996,12 +996,21 @@ CONN_UNLOCKED_LOOK bool current_is_own_wait(const struct conn *conn)
 	return request != NULL && conn->depth == 1 && ex->request == request && request_state(request) < REQUEST_ENDED;
 }
 
-/* By HTTP/1 and with no request in hand there is nothing of the thread's own to wait for; who has answered by TLS may look (io_receive.c). */
-CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_leaves(const struct conn *conn)
+/*
+ * By HTTP/1 and with no request in hand there is nothing of the thread's own to wait for; who has answered by TLS may look (io_receive.c). A
+ * read that cannot wait, of the request at hand, says nothing.
+ */
+CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_reads_usual(const struct conn *conn)
 {
-	if (__builtin_expect(is_special() || conn->first != NULL || conn->mode != CONN_HTTP1 ||
-	                             (self()->class == CLASS_READ && conn_tls(conn) != NULL),
-	                     0))
+	const struct current *me = self();
+	const struct exchange *ex = conn->first;
+
+	if (__builtin_expect(is_special(), 0))
+		return false;
+	if (ex != NULL)
+		return ex->request == me->request && conn->depth == 1 && conn->blocking == CONN_NEVER_WAITS &&
+		       me->request != NULL && request_state(me->request) < REQUEST_ENDED;
+	if (conn->mode != CONN_HTTP1 || (me->class == CLASS_READ && conn_tls(conn) != NULL))
 		return false;
 	clear_home();
 	return true;

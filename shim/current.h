@@ -102,10 +102,10 @@ bool current_goes_on(const struct conn *conn);
 bool current_has_answered(uint64_t span_id);
 
 /*
- * This thread, which has a request, is about to read on a served connection: in few steps, where that is nearly always the end of its work for it
- * (io_receive.c). false: it is to be looked at, and nothing was done. Built into its caller.
+ * This thread, which has a request, is about to read on a served connection: what that says nearly always, in few steps (io_receive.c). false:
+ * it is to be looked at, and nothing was done. Built into its caller.
  */
-bool current_leaves(const struct conn *conn);
+bool current_reads_usual(const struct conn *conn);
 
 /* More than one unanswered request was read: nobody can say which one the thread takes first. */
 void current_clear(void);

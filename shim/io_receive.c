@@ -75,7 +75,7 @@ void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, in
 
 void io_before_plain_read(struct conn *conn, int fd)
 {
-	if (conn_role(conn) == CONN_SERVED && !current_leaves(conn))
+	if (conn_role(conn) == CONN_SERVED && !current_reads_usual(conn))
 		before_served_read(conn, fd);
 }
 
