@@ -155,13 +155,14 @@ struct http1_known {
 	uint8_t names_len;
 	uint8_t mark;    /* the owner's, of this head: 0 when it is kept */
 	uint64_t serial; /* of the head: another one each time that one is kept here */
+	/* What a head that comes again is asked for lies at the beginning, in few lines of the cache. */
+	struct http1 after;               /* right before the blank line */
+	char head[HTTP1_KNOWN_BYTES + 2]; /* and the blank line, though that was not seen */
 	struct {
 		uint16_t value, len; /* in the head, without the white space around it */
 		uint8_t name, name_len;
-	} field[HTTP1_KNOWN_FIELDS];      /* those that the sink wants */
-	char names[HTTP1_KNOWN_NAMES];    /* of theirs, in lower case */
-	struct http1 after;               /* right before the blank line */
-	char head[HTTP1_KNOWN_BYTES + 2]; /* and the blank line, though that was not seen */
+	} field[HTTP1_KNOWN_FIELDS];   /* those that the sink wants */
+	char names[HTTP1_KNOWN_NAMES]; /* of theirs, in lower case */
 };
 
 /* Begin a message. `options` as above. Cannot fail. */
