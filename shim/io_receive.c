@@ -260,7 +260,8 @@ __attribute__((noinline)) ssize_t io_received(struct conn_handle handle, int fd,
 
 	if (conn_role(conn) == CONN_OUTGOING)
 		return received_reply_usual(handle, fd, buf, received);
-	if (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0) && !begins(handle, buf, (size_t)received)) {
+	if (__builtin_expect(conn_has_protocol(conn), 0) ||
+	    (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0) && !begins(handle, buf, (size_t)received))) {
 		received_otherwise(handle, fd, buf, (size_t)received, received);
 		return received;
 	}

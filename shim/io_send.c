@@ -870,7 +870,7 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 	struct conn *conn = io->handle.conn;
 	bool begun;
 
-	if (!are_few_bytes(io->iov, io->count, &io->total))
+	if (__builtin_expect(conn_has_protocol(conn), 0) || !are_few_bytes(io->iov, io->count, &io->total))
 		return false;
 	io->caller = NULL;
 	io->span = NULL;
