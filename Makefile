@@ -344,7 +344,7 @@ $(BUILD)/tests/%: tests/programs/%.cc Makefile
 		$(LIBS_$*)
 
 # The same servers at other levels: what a worker leaves in registers and on its stack depends on the compiler.
-LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain events fibers functions,$(BUILD)/tests/O$(level)/server_$(name)))
+LEVEL_PROGRAMS := $(foreach level,0 3,$(foreach name,pool plain spin events fibers functions,$(BUILD)/tests/O$(level)/server_$(name)))
 define level_rule
 $$(BUILD)/tests/O$(1)/%: tests/programs/%.c Makefile
 	$$(call say,CC-GUEST,$$@)

@@ -41,6 +41,8 @@ EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *rest
 	if (!__atomic_exchange_n(&bound, 1, __ATOMIC_RELAXED))
 		real_bind_all(); /* see real.h */
 	forks_watch();
+	if (io_active())
+		current_makes_thread();
 	if (start == NULL)
 		return REAL(pthread_create)(thread, attr, routine, arg);
 	start->routine = routine;

@@ -67,6 +67,7 @@ __attribute__((cold)) struct conn *conn_new(enum conn_role role)
 	conn->raw_in = false;
 	conn->sends = 0;
 	conn->opener = 0;
+	__atomic_store_n(&conn->keeper, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->blocking, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->missed, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&conn->role, (uint8_t)role, __ATOMIC_RELAXED);

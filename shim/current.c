@@ -19,10 +19,11 @@
  *              answered by another thread than the one that read it.
  *              Once a thread has answered another request while the one it read last was not answered by it (stages of work in
  *              one pool of threads), reading proves something only while no other request waits. And once a request was answered by another
- *              thread than the one that read it, reading proves nothing to a thread of a pool: it
+ *              thread than the one that read it, reading proves nothing before the answer has begun, and to a thread of a pool not then: it
  *              may have given the request away, or the rest of its answer, and taken a job of one that was answered long ago and waits for
- *              nothing. To a thread that
- *              has never waited for others it proves nothing while another request waits: it may have looked into a queue without a call.
+ *              nothing. A thread that has never waited for others may have looked into a queue without a call; so it is believed like one of
+ *              a pool, but on a connection of its own: a blocking one that it has accepted, or for which it was made (the thread that
+ *              has accepted it made one next), or one that it has waited for, and for nothing else.
  *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
@@ -132,6 +133,9 @@ struct current {
 	bool answers;  /* READ: it has begun to answer the request itself */
 	bool several;  /* its iteration had to do with a connection of several requests at a time */
 	uint8_t heard; /* HEARD_: where the request at hand was read on in this iteration */
+	bool lent;     /* READ: on a connection that is not known to be this thread's alone */
+	bool keeps;    /* it was made for a connection */
+	int32_t accepted; /* the descriptor of the connection that it has accepted last, and made no thread since; 0: none */
 };
 
 #define HEARD_CLIENT 1 /* by its own connection */
@@ -437,14 +441,14 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 		return false;
 	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
 		return false;
-	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own &&
-	    (me->pooled || others || (ended && !me->answers)))
+	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own)
 		return !me->pooled && me->answers && !ended;
 	if (!others)
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
-	return answer_all || (answer_own && !__atomic_load_n(&handed, __ATOMIC_RELAXED)) || !me->pooled ||
+	return answer_all || (answer_own && !__atomic_load_n(&handed, __ATOMIC_RELAXED)) ||
+	       (!me->pooled && !me->lent) ||
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }
 
@@ -580,7 +584,51 @@ static bool carries_virtual_threads(void)
 	return has(SPECIAL_JAVA) && os_thread_name(name) == 0 && strncmp(name, "ForkJoinPool-", 13) == 0;
 }
 
-static void read_at_home(struct request *request)
+/*
+ * Whose connection is it that the thread reads on? Its own, if it has accepted it, or was made behind that. Others may be anybody's: a thread of
+ * a pool is given them, and may give away what it reads as well, by no call that we see.
+ */
+static __attribute__((cold, noinline)) bool is_lent(struct conn *conn, uint16_t own)
+{
+	struct current *me = self();
+	uint16_t keeper = __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED);
+
+	if (keeper != (own | CONN_THREAD_MADE)) {
+		if ((keeper & CONN_THREAD_MADE) == 0 || me->keeps)
+			return true;
+		me->keeps = true;
+	}
+	__atomic_store_n(&conn->keeper, own, __ATOMIC_RELAXED);
+	return false;
+}
+
+static LAYOUT_INLINE void note_reader(struct current *me, struct conn *conn, struct request *request)
+{
+	int32_t tid = os_tid();
+
+	request->reader = tid;
+	me->lent = false;
+	if (__builtin_expect(conn != NULL && __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED) != conn_keeper(tid), 0))
+		me->lent = is_lent(conn, conn_keeper(tid));
+}
+
+__attribute__((cold)) void current_accepted(int fd)
+{
+	self()->accepted = fd;
+}
+
+__attribute__((cold)) void current_makes_thread(void)
+{
+	struct current *me = self();
+	struct conn *conn = fds_conn(fds_word(me->accepted));
+
+	if (conn != NULL && conn_role(conn) == CONN_SERVED &&
+	    __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED) == conn_keeper(os_tid()))
+		__atomic_store_n(&conn->keeper, conn_keeper(os_tid()) | CONN_THREAD_MADE, __ATOMIC_RELAXED);
+	me->accepted = 0;
+}
+
+static void read_at_home(struct conn *conn, struct request *request)
 {
 	struct current *me = self();
 
@@ -596,7 +644,7 @@ static void read_at_home(struct request *request)
 	} else if (request->multiplexed) {
 		clear_home();
 	} else {
-		request->reader = os_tid();
+		note_reader(me, conn, request);
 		set(request, CLASS_READ);
 	}
 }
@@ -614,12 +662,12 @@ static __attribute__((cold, noinline)) bool read_elsewhere(const struct conn *co
 	return true;
 }
 
-void current_read(const struct conn *conn, struct request *request)
+void current_read(struct conn *conn, struct request *request)
 {
 	if (is_special() && read_elsewhere(conn, request))
 		return;
 	if (request != NULL)
-		read_at_home(request);
+		read_at_home(conn, request);
 	else
 		clear_home();
 }
@@ -627,7 +675,7 @@ void current_read(const struct conn *conn, struct request *request)
 /*
  * What a thread that works for nobody does of current_read, touch and set. A handler that came in between may have left a request there.
  */
-LAYOUT_BUILT_IN void current_read_fresh(const struct conn *conn, struct request *request)
+LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *request)
 {
 	struct current *me = self();
 	enum current_class class = me->in_loop ? CLASS_LOOP : CLASS_READ;
@@ -643,7 +691,7 @@ LAYOUT_BUILT_IN void current_read_fresh(const struct conn *conn, struct request 
 		me->channel = NULL;
 		me->heard = HEARD_CLIENT;
 	} else {
-		request->reader = os_tid();
+		note_reader(me, conn, request);
 	}
 	me->class = CLASS_NONE;
 	old = own_swap(&me->held, request);
@@ -655,10 +703,10 @@ LAYOUT_BUILT_IN void current_read_fresh(const struct conn *conn, struct request 
 	}
 }
 
-void current_read_request(struct request *request)
+__attribute__((cold)) void current_read_request(struct request *request)
 {
 	if (!current_is_blind())
-		read_at_home(request);
+		read_at_home(NULL, request);
 }
 
 __attribute__((cold)) void current_look_around(void)
@@ -669,12 +717,12 @@ __attribute__((cold)) void current_look_around(void)
 		current_see_stacks();
 }
 
-void current_multiplexes(void)
+__attribute__((cold)) void current_multiplexes(void)
 {
 	self()->several = true;
 }
 
-void current_mixes(void)
+__attribute__((cold)) void current_mixes(void)
 {
 	self()->touched++;
 	current_clear();
@@ -788,7 +836,7 @@ void current_begin_response(struct request *request, bool blocking)
 	if (me->request == request && request != NULL) {
 		if (me->class == CLASS_LOOP && (me->events > 1 || me->touched > 1))
 			counters_count_seldom(context_multi_agreed);
-		if (me->class == CLASS_READ && !me->answers && me->pooled && request_others_wait(request))
+		if (me->class == CLASS_READ && !me->answers && (me->pooled || me->lent) && request_others_wait(request))
 			__atomic_add_fetch(&readers_answered, 1, __ATOMIC_RELAXED);
 		me->answers = true;
 		return;
@@ -813,7 +861,8 @@ LAYOUT_BUILT_IN void current_begin_usual_response(struct request *request, struc
 
 	/* Not what proves something of others: a pool's thread that answers what it read. */
 	if (__builtin_expect(is_special() || handoff != NULL || me->request != request || request->behind != 0 ||
-	                             request_state(request) != REQUEST_LIVE || (me->class != CLASS_LOOP && me->pooled),
+	                             request_state(request) != REQUEST_LIVE ||
+	                             (me->class != CLASS_LOOP && (me->pooled | me->lent)),
 	                     0)) {
 		current_begin_response(request, conn_is_blocking(conn, fd));
 		return;
@@ -955,7 +1004,7 @@ void current_wait_idle(void)
 	clear_home();
 }
 
-void current_wait_private(void)
+__attribute__((cold)) void current_wait_private(void)
 {
 	struct stack *stack;
 
@@ -1034,7 +1083,7 @@ __attribute__((cold)) void current_give_away(const struct conn *watched)
 		clear_home();
 }
 
-void current_give_up(void)
+__attribute__((cold)) void current_give_up(void)
 {
 	struct stack *stack;
 
@@ -1056,7 +1105,7 @@ __attribute__((cold)) bool current_begin_job(void)
 	return true;
 }
 
-void current_take_job(struct request *request)
+__attribute__((cold)) void current_take_job(struct request *request)
 {
 	request->ctx.validated = true; /* as its lines say, from now on (TRACESHIM_LOG_CLASS) */
 	set(request, CLASS_VALIDATED);
@@ -1073,7 +1122,7 @@ __attribute__((cold)) void current_adopt(struct request *inherited)
 	me->class = inherited == NULL ? CLASS_NONE : CLASS_INHERITED;
 }
 
-void current_after_fork(void)
+__attribute__((cold)) void current_after_fork(void)
 {
 	struct current *me = self();
 	struct request *known = current_known();

@@ -69,11 +69,18 @@ bool current_serves(void);
  * This thread read on a served connection: a request, or more of it; NULL: nothing of one alone. _look_around: before the first bytes
  * of a connection are looked at; finds out that there are coroutines here whose births are not seen.
  */
-void current_read(const struct conn *conn, struct request *request);
+void current_read(struct conn *conn, struct request *request);
 /* The same of a request that begins. */
-void current_read_fresh(const struct conn *conn, struct request *request);
-void current_read_request(struct request *request);
+void current_read_fresh(struct conn *conn, struct request *request);
+void current_read_request(struct request *request); /* on a connection of its own */
 void current_look_around(void);
+
+/*
+ * This thread has accepted a connection, by this descriptor; it is about to make another thread: for that connection, if it was the last
+ * thing that it did. Whoever reads on a connection of its own is believed from the first request on.
+ */
+void current_accepted(int fd);
+void current_makes_thread(void);
 
 /* This thread reads or writes on a served connection that carries several requests at a time: which of them its loop goes on with is not seen. */
 void current_multiplexes(void);

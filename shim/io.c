@@ -68,10 +68,15 @@ __attribute__((cold)) void io_accepted(int listener, int fd, bool nonblocking)
 	if (!current_is_blind()) {
 		stream_prepare();
 		conn = conn_new(CONN_SERVED);
-		if (conn != NULL)
+		if (conn != NULL) {
 			__atomic_store_n(&conn->blocking, nonblocking ? 2 : 1, __ATOMIC_RELAXED);
+			/* Whoever has to look whether something came may have others to look after. */
+			if (!nonblocking)
+				__atomic_store_n(&conn->keeper, conn_keeper(os_tid()), __ATOMIC_RELAXED);
+		}
 	}
 	fds_birth_conn(fd, conn);
+	current_accepted(fd);
 	counters_publish();
 	errno = saved;
 }
@@ -188,6 +193,8 @@ __attribute__((cold)) void io_set_nonblocking(int fd, bool nonblocking)
 
 	if (conn != NULL)
 		__atomic_store_n(&conn->blocking, nonblocking ? 2 : 1, __ATOMIC_RELAXED);
+	if (conn != NULL && nonblocking)
+		__atomic_store_n(&conn->keeper, 0, __ATOMIC_RELAXED);
 }
 
 /* ---- waiting ---- */
@@ -195,6 +202,7 @@ __attribute__((cold)) void io_set_nonblocking(int fd, bool nonblocking)
 /* What a wait is for. */
 struct waited {
 	unsigned listeners, connections, others; /* connections: served ones, but for that of the request at hand */
+	struct conn *conn;                       /* the first of them */
 };
 
 static void add_waited(struct waited *waited, int fd)
@@ -204,10 +212,10 @@ static void add_waited(struct waited *waited, int fd)
 
 	if (fds_kind(word) == FD_LISTENER)
 		waited->listeners++;
-	else if (conn != NULL && conn_role(conn) == CONN_SERVED && !current_is_own_wait(conn))
-		waited->connections++;
-	else
+	else if (conn == NULL || conn_role(conn) != CONN_SERVED || current_is_own_wait(conn))
 		waited->others++;
+	else if (waited->connections++ == 0)
+		waited->conn = conn;
 }
 
 /* Returns whether it is a wait for new work. */
@@ -217,6 +225,9 @@ static bool begin_wait(const struct waited *waited, int64_t timeout_ns)
 		current_wait_nested();
 		return false;
 	}
+	/* Who waits for one connection alone is there for that. */
+	if (waited->connections == 1 && waited->listeners == 0 && timeout_ns != 0)
+		__atomic_store_n(&waited->conn->keeper, conn_keeper(os_tid()), __ATOMIC_RELAXED);
 	/* For whoever connects next, or for the next request of one connection: as a blocking read or accept would. */
 	if (waited->connections == 0 ||
 	    (waited->connections + waited->listeners == 1 && waited->others <= (current_wakes_by_pipe() ? 1u : 0u)))

@@ -31,6 +31,7 @@ class Pattern:
     base: typing.Optional[dict] = None  # the settings that cost is measured against; none: without the object
     row: str = ""  # of the table, where several patterns share one
     most_connections: int = 0
+    cold: bool = False  # the first requests come at once, before anything was seen of how it works
 
 
 def program(name, *args):
@@ -102,6 +103,16 @@ for kind, title, settings in (
          {**PROVEN, "behind_floor": 0.49, "bare_lines": 2}),
         ("logger", "a thread a connection, a thread that logs for all", {"calls_floor": 1})):
     add(f"plain-{kind}", title, OWN, program("server_plain", kind), lines=6 if kind == "cgi" else 5, **C, **settings)
+
+SPINS = "threads that hand over by memory alone"
+for kind, title, lines, settings in (
+        ("ring", "reader → ring → workers", 6, {}), ("disruptor", "reader → three threads in turn", 6, {}),
+        ("stages", "three stages in one pool", 5, {"short": True}),
+        ("accepting", "the same, and to accept is a task", 5, {}),
+        ("steal", "an event loop a thread, who is idle takes others' requests", 5, {}),
+        ("share", "the same, with one epoll set", 5, {}),
+        ("wander", "poller → threads that read one request", 5, LEARNED)):
+    add(f"spin-{kind}", title, SPINS, program("server_spin", kind), lines=lines, cold=True, **C, **settings)
 
 # ---- many requests on one thread -------------------------------------------------------------------------------------
 

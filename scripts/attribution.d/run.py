@@ -143,9 +143,10 @@ def plan(schedule, requests):
 
 def phases_of(pattern, requests, short):
     """Without those that the pattern does not take: the others are longer."""
-    return plan([(kind, connections, share) for kind, connections, share in (SHORT if short else SCHEDULE)
-                 if (pattern.pipelines or kind != "pipeline") and
-                 connections <= (pattern.most_connections or connections)], requests)
+    phases = plan([(kind, connections, share) for kind, connections, share in (SHORT if short else SCHEDULE)
+                   if (pattern.pipelines or kind != "pipeline") and
+                   connections <= (pattern.most_connections or connections)], requests)
+    return phases[::-1] if pattern.cold else phases
 
 
 def tail(path):

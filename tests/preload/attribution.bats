@@ -26,6 +26,10 @@ attribution() {
     attribution --only 'plain-*'
 }
 
+@test "threads that hand over by memory alone are never wrong, nor are the first of many requests" {
+    attribution --only 'spin-*'
+}
+
 @test "event loops with many requests at work are never wrong" {
     attribution --only 'events-*'
 }

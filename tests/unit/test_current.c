@@ -151,6 +151,144 @@ CORE_TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_
 	core_close(fd);
 }
 
+static void *accept_for_others(void *arg)
+{
+	*(int *)arg = core_accept(BLOCKING);
+	return NULL;
+}
+
+static int accepted_elsewhere(void)
+{
+	pthread_t thread;
+	int fd;
+
+	CHECK_INT(pthread_create(&thread, NULL, accept_for_others, &fd), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	return fd;
+}
+
+/* Who looks for work without a call was seen to wait for nobody. */
+CORE_TEST(who_reads_on_connections_that_others_have_accepted_is_believed_among_others_once_readers_have_answered)
+{
+	int other = core_accept(BLOCKING), fd = accepted_elsewhere(), i;
+
+	core_receive_text(other, GET2);
+	CHECK_KNOWN(CORE_OTHER_TRACE);
+	for (i = 0; i < 64; i++) {
+		core_receive_text(fd, GET1);
+		CHECK_NOTHING_KNOWN();
+		core_send_text(fd, OK);
+	}
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+	core_close(other);
+}
+
+CORE_TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone)
+{
+	int fd = accepted_elsewhere();
+
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+}
+
+static void *know_what_it_reads(void *arg)
+{
+	const int *fds = arg;
+
+	core_receive_text(fds[0], GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fds[0], OK);
+	core_receive_text(fds[0], GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fds[0], OK);
+	core_receive_text(fds[1], GET1); /* a thread is made for one */
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fds[1], OK);
+	current_clear();
+	return NULL;
+}
+
+CORE_TEST(a_thread_that_is_made_for_a_connection_is_believed_on_that)
+{
+	int other = core_accept(BLOCKING), fds[2];
+	pthread_t thread;
+
+	core_receive_text(other, GET2);
+	fds[0] = core_accept(BLOCKING);
+	current_makes_thread();
+	fds[1] = core_accept(BLOCKING);
+	current_makes_thread();
+	CHECK_INT(pthread_create(&thread, NULL, know_what_it_reads, fds), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	core_close(fds[0]);
+	core_close(fds[1]);
+	core_close(other);
+}
+
+CORE_TEST(who_accepts_and_reads_is_believed_though_it_makes_threads)
+{
+	int other = core_accept(BLOCKING), fd, i;
+
+	core_receive_text(other, GET2);
+	for (i = 0; i < 3; i++) {
+		fd = core_accept(BLOCKING);
+		core_receive_text(fd, GET1);
+		CHECK_KNOWN(CORE_TRACE);
+		current_makes_thread();
+		core_send_text(fd, OK);
+		core_receive_text(fd, GET1);
+		CHECK_KNOWN(CORE_TRACE);
+		core_send_text(fd, OK);
+		core_close(fd);
+	}
+	core_close(other);
+}
+
+/* Who must look whether something came looks after others meanwhile; who waits for that alone does not. */
+CORE_TEST(on_a_connection_that_is_not_waited_for_who_has_accepted_it_is_believed_like_any_other)
+{
+	int way;
+
+	for (way = 0; way < 4; way++) {
+		int other = core_accept(BLOCKING), fd;
+
+		core_receive_text(other, GET2);
+		fd = core_accept(way == 0 ? NONBLOCKING : BLOCKING);
+		if (way > 0)
+			io_set_nonblocking(fd, true);
+		if (way > 1)
+			(void)io_poll_begin(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, way == 2 ? 0 : -1);
+		core_receive_text(fd, GET1);
+		if (way < 3)
+			CHECK_NOTHING_KNOWN();
+		else
+			CHECK_KNOWN(CORE_TRACE);
+		core_close(fd);
+		core_close(other);
+	}
+}
+
+/* It may have given it away, and be at what an answered request has left to be done. */
+CORE_TEST(once_another_thread_has_answered_for_a_reader_nobody_is_believed_before_the_answer_though_alone)
+{
+	int fd = core_accept(BLOCKING);
+	pthread_t thread;
+
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	CHECK_INT(pthread_create(&thread, NULL, answer_for_it, &fd), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	core_send_text(fd, HALF_OK);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, "k");
+	core_close(fd);
+}
+
 CORE_TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job)
 {
 	int way;
@@ -591,11 +729,11 @@ CORE_TEST(where_threads_take_jobs_of_others_a_new_one_may_take_an_older_job_than
 		if (way == 1)
 			core_receive_text(
 				other, GET2); /* and answered by a thread that never waited: there was always a job */
-		CHECK_INT(pthread_create(&thread, NULL, way == 0 ? wait_for_work : answer_for_it, &other), 0);
-		CHECK_INT(pthread_join(thread, NULL), 0);
 		core_receive_text(fd, GET1);
 		request = request_ref(current_known());
 		CHECK(request != NULL);
+		CHECK_INT(pthread_create(&thread, NULL, way == 0 ? wait_for_work : answer_for_it, &other), 0);
+		CHECK_INT(pthread_join(thread, NULL), 0);
 		current_adopt(request_ref(request));
 		CHECK_NOTHING_KNOWN();
 		request_unref(request);
@@ -1210,6 +1348,12 @@ int main(void)
 		TEST(who_has_answered_what_it_did_not_read_may_be_at_such_a_job_behind_each_answer),
 		TEST(a_pools_thread_alone_is_believed),
 		TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_reader),
+		TEST(who_reads_on_connections_that_others_have_accepted_is_believed_among_others_once_readers_have_answered),
+		TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone),
+		TEST(a_thread_that_is_made_for_a_connection_is_believed_on_that),
+		TEST(who_accepts_and_reads_is_believed_though_it_makes_threads),
+		TEST(on_a_connection_that_is_not_waited_for_who_has_accepted_it_is_believed_like_any_other),
+		TEST(once_another_thread_has_answered_for_a_reader_nobody_is_believed_before_the_answer_though_alone),
 		TEST(whoever_gives_something_away_behind_the_response_may_be_at_another_job),
 		TEST(whoever_has_a_connection_watched_for_the_rest_of_a_request_has_given_it_away),
 		TEST(whoever_closes_an_unanswered_request_has_given_up_but_for_a_forked_child),
