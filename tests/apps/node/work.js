@@ -94,14 +94,13 @@ const steps = {
 		socket.once("data", () => socket.end());
 		socket.on("close", done);
 	},
-	channel(say, done) {
+	async channel(say, done) {
 		const { port1, port2 } = new MessageChannel();
-		port2.once("message", () => {
-			say("message");
-			port1.close();
-			done();
-		});
 		port1.postMessage("hello");
+		await new Promise((resolve) => port2.once("message", resolve));
+		say("message");
+		port1.close();
+		done();
 	},
 };
 
