@@ -56,11 +56,50 @@ function isOneEvent(chunk, handler) {
  * A stream that feeds a log by pipe() keeps chunks while there is no room, and writes them in the context of whoever made room:
  * that says nothing about whose they are. A PassThrough hands on the very chunks that it was given, so what it made of text
  * is marked there; all others come from nobody (a buffer is the program's, which may write it for several requests). pipe()
- * writes a chunk and nothing else, and leaves a listener behind.
+ * writes a chunk and nothing else, and leaves a listener behind. Where that is one that we have seen, its source tells what it brings:
+ * the program may write lines of its own to a stream into which it pipes another.
  */
-function isPiped(stream, count) {
+const seenPipes = new WeakSet();
+let brought;
+
+function isPiped(stream, args) {
 	const listeners = stream._events;
-	return count === 1 && listeners !== undefined && listeners.unpipe !== undefined;
+	const unpipe = args.length === 1 && listeners !== undefined ? listeners.unpipe : undefined;
+	return unpipe !== undefined &&
+		(args[0] === brought || !(typeof unpipe === "function" ? seenPipes.has(unpipe) : unpipe.every((one) => seenPipes.has(one))));
+}
+
+/* A pipe tells the stream of its source when it is laid. */
+function watchPipes(stream) {
+	override(stream, "emit", (upper) => function emit(type, source) {
+		const { unpipe } = type === "pipe" && this._events ? this._events : {};
+		if (unpipe !== undefined && source) {
+			seenPipes.add(typeof unpipe === "function" ? unpipe : unpipe[unpipe.length - 1]);
+			tellBrought(source);
+		}
+		return apply(upper.emit, this, arguments);
+	});
+}
+
+const tellers = new WeakSet();
+
+function tellBrought(source) {
+	if (tellers.has(source)) {
+		return;
+	}
+	tellers.add(source);
+	override(source, "emit", (upper) => function emit(type, chunk) {
+		if (type !== "data") {
+			return apply(upper.emit, this, arguments);
+		}
+		const before = brought;
+		brought = chunk;
+		try {
+			return apply(upper.emit, this, arguments);
+		} finally {
+			brought = before;
+		}
+	});
 }
 
 function runForOwner(write, stream, chunk) {
@@ -70,7 +109,7 @@ function runForOwner(write, stream, chunk) {
 
 function byOwner(original) {
 	return function write(chunk) {
-		return isPiped(this, arguments.length) ? runForOwner(original, this, chunk) : apply(original, this, arguments);
+		return isPiped(this, arguments) ? runForOwner(original, this, chunk) : apply(original, this, arguments);
 	};
 }
 
@@ -141,7 +180,7 @@ function watchStream(stream, fd) {
 	override(stream, "write", (upper) => function write(chunk, encoding, callback) {
 		if (owned) {
 			owned = false;
-		} else if (isPiped(this, arguments.length)) {
+		} else if (isPiped(this, arguments)) {
 			owned = true;
 			return runForOwner(write, this, chunk);
 		}
@@ -169,6 +208,7 @@ function watchStream(stream, fd) {
 		}
 	});
 	logs.add(stream);
+	watchPipes(stream);
 }
 
 /* Finished records, and bytes of nobody: whatever request is at hand is not theirs. */

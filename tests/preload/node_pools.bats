@@ -164,6 +164,7 @@ shared() {
     shared readable 400
     shared reading 400
     shared readline 400
+    shared beside-pipe 400
 }
 
 @test "Node 18 and 24 (and 22): what is required and what is imported" {

@@ -92,6 +92,13 @@ const shapes = {
 		bus.pipe(process.stdout);
 		return (line) => bus.write(line);
 	},
+	// Lines of the program's own, beside what it pipes there.
+	"beside-pipe"() {
+		const bus = new PassThrough();
+		bus.pipe(process.stdout);
+		bus.write("before all\n");
+		return (line) => process.stdout.write(line);
+	},
 	file() {
 		const bus = shouting();
 		const log = fs.createWriteStream("/dev/stdout", { flags: "a" });
