@@ -294,6 +294,18 @@ function carryMethods(object, names) {
 	}
 }
 
+/* lru-memoizer (under jwks-rsa): what it makes of a function calls all who ask while that is at work, when it is done. */
+function watchMemoizer(memoizer) {
+	return standIn(memoizer, {
+		apply(target, self, args) {
+			const memoized = apply(target, self, args);
+			return new Proxy(memoized, {
+				apply: (called, that, given) => apply(called, that, [...given.slice(0, -1), ...given.slice(-1).map(carried)]),
+			});
+		},
+	});
+}
+
 /*
  * ws compresses and expands the messages of a few connections at a time, and goes on with the next connection's from the end of one's. It
  * does so in files of its own, which have no name but this one.
@@ -329,6 +341,7 @@ const pools = {
 	/* Its version 2: since 3 one waits for a promise. */
 	"generic-pool": ({ Pool }) => carryArguments(Pool && Pool.prototype, "acquire", 0),
 	inflight: (inflight) => standIn(inflight, { apply: (target, self, [key, back]) => apply(target, self, [key, carried(back)]) }),
+	"lru-memoizer": watchMemoizer,
 	/* Of the connections themselves: what one brings is nobody's. */
 	mysql2: ({ Pool }) => carryArguments(Pool && Pool.prototype, "getConnection", 0),
 	"p-limit": watchLimit,
@@ -339,6 +352,8 @@ const pools = {
 		carryThen(Q.makePromise);
 		carryArguments(Q, "nextTick", 0);
 	},
+	/* Its version 6: 7 is an ES module. */
+	queue: ({ prototype }) => carryArguments(prototype, "push", 0),
 	rsvp: ({ Promise: Promised }) => carryThen(Promised),
 	semaphore: (semaphore) => standIn(semaphore, {
 		apply(target, self, args) {

@@ -109,6 +109,11 @@ messages() {
     again
 }
 
+@test "lru-memoizer, queue: callbacks and jobs have their request's id" {
+    all_theirs pools lru-memoizer 8
+    all_theirs pools queue 10
+}
+
 @test "ws: what compressed messages bring has their own connection's id" {
     messages pools
     messages pools-old

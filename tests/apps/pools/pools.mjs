@@ -308,6 +308,25 @@ const shapes = {
 		const when = await load("when");
 		return (say) => thens(say, () => when().delay(2));
 	},
+	async "lru-memoizer"() {
+		const memoizer = await load("lru-memoizer");
+		const answer = memoizer({ load: (key, done) => setTimeout(done, 4, null, key), hash: String, max: 9, maxAge: 2 });
+		return (say) => new Promise((resolve) => answer("result", (error, result) => {
+			say("called back");
+			setImmediate(() => {
+				say("again");
+				resolve(result);
+			});
+		}));
+	},
+	async queue() {
+		const Queue = await load("queue");
+		const queue = new Queue({ concurrency: WIDTH, autostart: true });
+		return (say) => new Promise((resolve) => queue.push((done) => jobBack(say, (...all) => {
+			done(...all);
+			resolve(all[1]);
+		})));
+	},
 	// Messages that are compressed and expanded for so many connections at a time; each is sent back.
 	async ws() {
 		const loaded = imported ? await import(pathToFileURL(`${folder}/node_modules/ws/wrapper.mjs`)) : require("ws");

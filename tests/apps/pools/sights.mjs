@@ -20,7 +20,7 @@ const sortedKeys = (value) => Reflect.ownKeys(value).map(String).sort().join(" "
 
 /* What packages export: kinds, names, lengths, members, and that it is one thing wherever it is asked for. */
 for (const name of ["async", "async-lock", "bluebird", "bottleneck", "dataloader", "eventemitter3", "fastq", "generic-pool",
-	"inflight", "p-limit", "p-queue", "promise", "promise-queue", "q", "rsvp", "semaphore", "when", "ws"]) {
+	"inflight", "lru-memoizer", "p-limit", "p-queue", "promise", "promise-queue", "q", "queue", "rsvp", "semaphore", "when", "ws"]) {
 	const filename = require.resolve(name);
 	const keysBefore = Object.keys(require.cache).includes(filename);
 	const loaded = require(name);
