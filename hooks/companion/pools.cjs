@@ -306,6 +306,24 @@ function watchMemoizer(memoizer) {
 	});
 }
 
+/* Frameworks that answer a request that failed first, and say what it failed of then: Express (and connect), and Nest. */
+function watchFinalHandler(finalhandler) {
+	return standIn(finalhandler, {
+		apply(target, self, args) {
+			const [request, response, options] = args;
+			const { onerror } = options || {};
+			const told = { ...options, onerror: (...all) => about(request, onerror, undefined, all) };
+			return apply(target, self, typeof onerror === "function" ? [request, response, told, ...args.slice(3)] : args);
+		},
+	});
+}
+
+function watchNest({ BaseExceptionFilter }) {
+	replace(BaseExceptionFilter.prototype, "catch", (original) => function (exception, host) {
+		return about(host && host.getArgByIndex(1), original, this, arguments);
+	});
+}
+
 /*
  * ws compresses and expands the messages of a few connections at a time, and goes on with the next connection's from the end of one's. It
  * does so in files of its own, which have no name but this one.
@@ -331,6 +349,7 @@ const carryThen = (Promised) => carryArguments(Promised && Promised.prototype, "
 const pools = {
 	__proto__: null,
 	"@grpc/grpc-js": watchGrpc,
+	"@nestjs/core": watchNest,
 	async: watchAsync,
 	"async-lock": ({ prototype }) => carryArguments(prototype, "acquire", 1, 2),
 	bluebird: watchBluebird,
@@ -338,6 +357,7 @@ const pools = {
 	dataloader: watchDataLoader,
 	eventemitter3: watchEmitter3,
 	fastq: watchFastq,
+	finalhandler: watchFinalHandler,
 	/* Its version 2: since 3 one waits for a promise. */
 	"generic-pool": ({ Pool }) => carryArguments(Pool && Pool.prototype, "acquire", 0),
 	inflight: (inflight) => standIn(inflight, { apply: (target, self, [key, back]) => apply(target, self, [key, carried(back)]) }),

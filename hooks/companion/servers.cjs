@@ -40,6 +40,21 @@ function watchServers(http) {
 	});
 }
 
+/* Call what is about this message's request, which may have been answered by now. */
+function about(message, original, self, args) {
+	const request = message ? Attach.get(message) : undefined;
+	if (!(request instanceof Request)) {
+		return apply(original, self, args);
+	}
+	const before = telling;
+	telling = request;
+	try {
+		return runIn(request, original, self, args);
+	} finally {
+		telling = before;
+	}
+}
+
 /* TRACESHIM_RESPONSE_HEADER: the client is told the trace id, at the blank line that ends the head. */
 function watchResponses(http) {
 	const name = native.responseHeader;

@@ -151,6 +151,13 @@ loaded() {
     count "$tmp/guest.err" --none any
 }
 
+@test "Express: what it says of a request that failed has its id, though that was answered before" {
+    node_serves express.js
+    burst "${url}broken" --requests 200 --connections 20 --numbered --status 500
+    stop "$guest"
+    count "$tmp/guest.err" --requests 200 --lines 2 --unnumbered
+}
+
 @test "Koa: each line has its id" {
     node_serves koa.js
     burst "$url" --requests 300 --connections 50 --numbered

@@ -25,6 +25,11 @@ app.use((request, response, next) => {
 	next();
 });
 
+app.all("/broken", async (request) => {
+	await new Promise((done) => setTimeout(done, pause()));
+	throw new Error(`n=${request.n} broke`);
+});
+
 const router = express.Router();
 router.all("/items/:id", async (request, response) => {
 	await work(request.n, say);
@@ -34,6 +39,7 @@ router.all("/items/:id", async (request, response) => {
 });
 app.use("/shop", router);
 app.use((error, request, response, next) => {
+	if (request.path === "/broken") return next(error);
 	say("error handler");
 	response.status(200).send(`n=${request.n} ${error.message}\n`);
 });
