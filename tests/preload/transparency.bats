@@ -149,7 +149,7 @@ END
     [ "$status" -eq 1 ]
 }
 
-# drive CODE: the driver with units of our own, whose `cases` is what CODE defines
+# drive CODE [JOBS]: the driver with units of our own, whose `cases` is what CODE defines
 drive() {
     TRACESHIM_BUILD=$build run /usr/bin/python3 - "$root" "$tmp" <<PY
 import argparse, importlib.machinery, importlib.util, sys
@@ -160,7 +160,7 @@ driven = importlib.util.module_from_spec(importlib.util.spec_from_loader("transp
 loader.exec_module(driven)
 import service
 $1
-options = argparse.Namespace(jobs=2, modes=["logs"], quick=True, verbose=False, object="/dev/null")
+options = argparse.Namespace(jobs=${2:-2}, modes=["logs"], quick=True, verbose=False, object="/dev/null")
 unit = driven.harness.Unit("unit", cases)
 driven.print_table(driven.judge(driven.Driver(options, tmp), [(driven.Verdict("suite", "unit"), unit)]))
 PY
@@ -171,6 +171,13 @@ PY
     drive '
 def cases(run):
     service.account("no-such-user-here")'
+    [ "$status" -eq 1 ]
+    [[ $output == "transparency: suite/unit needs the user '"'no-such-user-here'"', which this machine lacks"* ]]
+    # Also where the runs that are left out because of that are asked first.
+    drive '
+driven.concurrent.futures.as_completed = reversed
+def cases(run):
+    service.account("no-such-user-here")' 1
     [ "$status" -eq 1 ]
     [[ $output == "transparency: suite/unit needs the user '"'no-such-user-here'"', which this machine lacks"* ]]
     drive '
