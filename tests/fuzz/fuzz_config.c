@@ -15,14 +15,9 @@
 #include "config.h"
 #include "config_internal.h"
 #include "counters.h"
+#include "fuzz.h"
 #include "os.h"
 #include "propagate.h"
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			__builtin_trap();                                                                              \
-	} while (0)
 
 static const char *file_text;
 static size_t file_len, file_at;

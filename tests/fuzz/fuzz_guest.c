@@ -59,8 +59,6 @@ GUEST(poll);
 GUEST(select);
 GUEST(syscall);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 /* No guest here is CPython. */
 bool python_watched;
 

@@ -87,7 +87,7 @@ static void repeat_by_library(const uint8_t *in, size_t len, uint64_t digest)
 {
 	uint64_t again = 0;
 
-	REQUIRE(decode_by_library(in, len, &again) && again == digest);
+	CHECK(decode_by_library(in, len, &again) && again == digest);
 }
 
 /* The block comes again, some times. False: one has no room any more. */
@@ -107,7 +107,7 @@ static bool come_again(const uint8_t *in, size_t len, unsigned entered, uint64_t
 				continue;
 			if (!decode(side[way].h, way, in, len, &again))
 				return false;
-			REQUIRE(again == digest);
+			CHECK(again == digest);
 		}
 		repeat_by_library(in, len, digest);
 	}
@@ -130,10 +130,10 @@ static bool block(const uint8_t *in, size_t len)
 		well = well && s->well;
 	}
 	for (way = BYTES; way < WAYS; way++)
-		REQUIRE(side[way].well == side[WHOLE].well && (!well || side[way].digest == side[WHOLE].digest));
+		CHECK(side[way].well == side[WHOLE].well && (!well || side[way].digest == side[WHOLE].digest));
 	if (!well)
 		return false;
-	REQUIRE(decode_by_library(in, len, &theirs) && theirs == side[WHOLE].digest);
+	CHECK(decode_by_library(in, len, &theirs) && theirs == side[WHOLE].digest);
 	if (hpack_means_the_same((const char *)in, len, &entered) && !come_again(in, len, entered, theirs))
 		return false;
 	return true;
@@ -156,8 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t len)
 	enum way way;
 
 	for (way = WHOLE; way < WAYS; way++)
-		REQUIRE((side[way].h = hpack_new()) != NULL);
-	REQUIRE(nghttp2_hd_inflate_new(&library) == 0);
+		CHECK((side[way].h = hpack_new()) != NULL);
+	CHECK(nghttp2_hd_inflate_new(&library) == 0);
 	seed = len;
 	table = HPACK_TABLE_DEFAULT;
 	while (well && len >= 2) {

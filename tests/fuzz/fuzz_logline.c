@@ -10,21 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "logline.h"
 #include "os.h"
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
 
 #define CAP (1u << 22)
 
 /* Each line is a record of some 150 bytes beside its own: repeating stops when there are so many. */
 #define LINES_MAX 4000
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char arrived[CAP], wanted[2][CAP], got[2][CAP];
 static size_t arrived_len, wanted_len[2], got_len[2];
@@ -81,24 +74,6 @@ static void write_all(unsigned key, bool two, const char *bytes, size_t len)
 	}
 }
 
-static char unescape(const char **p)
-{
-	static const char letters[] = "bfnrt\"\\", bytes[] = "\b\f\n\r\t\"\\";
-	const char *which;
-	char byte = *(*p)++;
-
-	if (byte != '\\')
-		return byte;
-	if (**p == 'u') {
-		byte = (char)strtoul((char[]){ (*p)[3], (*p)[4], 0 }, NULL, 16);
-		*p += 5;
-		return byte;
-	}
-	which = strchr(letters, *(*p)++);
-	CHECK(which);
-	return bytes[which - letters];
-}
-
 /* One record back into the bytes of its key; objects came through as they were, and do not tell their key. */
 static void undo(const char *record, const char *newline)
 {
@@ -113,7 +88,7 @@ static void undo(const char *record, const char *newline)
 	key = memmem(p, (size_t)(newline - p), "\",\"service\":\"f\",\"pid\":", 22) &&
 	      memmem(p, (size_t)(newline - p), "\"stream\":\"stderr\"", 17);
 	while (*p != '"')
-		got[key][got_len[key]++] = unescape(&p);
+		got[key][got_len[key]++] = fuzz_unescape(&p);
 	if (memcmp(newline - 16, ",\"partial\":true}", 16) != 0)
 		got[key][got_len[key]++] = '\n';
 }

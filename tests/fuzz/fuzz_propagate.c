@@ -13,14 +13,9 @@
 
 #include "config.h"
 #include "counters.h"
+#include "fuzz.h"
 #include "ids.h"
 #include "propagate.h"
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			__builtin_trap();                                                                              \
-	} while (0)
 
 static const char *const environments[][5] = {
 	{ "A=1" },

@@ -14,19 +14,11 @@
 #define CORE_FUZZ
 #include "../unit/core_fixture.h"
 
-#undef CHECK
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
+#include "fuzz.h"
 
 #include "../unit/tls_fake.h"
+#include "tls_steps.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define SESSIONS 4
-#define RECORDED 0x52
 #define INPUT_MAX 8192
 #define OWN_MAX 20000
 #define CALL_MARK "traceparent: 00-"
@@ -130,15 +122,15 @@ static void open_session(struct session *s)
 	memset(s, 0, offsetof(struct session, own));
 	s->made = s->taken = s->again_len = s->shared = s->refusals = 0;
 	s->again = NULL;
-	s->fake = (struct fake){ .role = how & 1 ? CONN_SERVED : CONN_OUTGOING,
-		                 .partial = how & 2,
-		                 .moving = how & (4 | 64),
-		                 .keeps = how & 64,
-		                 .seldom = how & 128,
+	s->fake = (struct fake){ .role = how & HOW_SERVED ? CONN_SERVED : CONN_OUTGOING,
+		                 .partial = how & HOW_PARTIAL,
+		                 .moving = how & (HOW_MOVING | HOW_KEEPS),
+		                 .keeps = how & HOW_KEEPS,
+		                 .seldom = how & HOW_SELDOM,
 		                 .random = next_random,
 		                 .fd = -1 };
-	s->below = how & 8 ? -1 : open_socket(how & 1, how & 16);
-	if (s->below >= 0 && !(how & 32))
+	s->below = how & HOW_MEMORY ? -1 : open_socket(how & HOW_SERVED, how & HOW_NONBLOCKING);
+	if (s->below >= 0 && !(how & HOW_UNKNOWN))
 		s->fake.fd = s->below;
 	tls_forget(&s->fake); /* as the library's function that makes one */
 }
@@ -377,19 +369,6 @@ static void step(unsigned what, struct session *s)
 }
 
 /* ---- what was recorded ---- */
-
-enum {
-	STEP_WRITE,
-	STEP_READ,
-	STEP_PEEK,
-	STEP_HANDSHAKE,
-	STEP_SHUT,
-	STEP_CLEAR,
-	STEP_SHARE,
-	STEP_RELEASE,
-	STEP_OPEN,
-	STEP_BREAK
-};
 
 static struct session *writing;
 

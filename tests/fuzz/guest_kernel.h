@@ -20,17 +20,10 @@
 
 #include "../../hooks/real.h"
 #include "conn.h"
+#include "fuzz.h"
 #include "os.h"
 #include "pool.h"
 #include "spare.h"
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 #define KERNEL_FDS 2048
 #define KERNEL_OBJECTS 64

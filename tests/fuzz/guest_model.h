@@ -363,24 +363,6 @@ static void model_check_connection(const struct model *m, const struct kernel_ob
 	CHECK(own == m->tx_pos);
 }
 
-static char model_unescape(const char **p)
-{
-	static const char letters[] = "bfnrt\"\\", bytes[] = "\b\f\n\r\t\"\\";
-	const char *which;
-	char byte = *(*p)++;
-
-	if (byte != '\\')
-		return byte;
-	if (**p == 'u') {
-		byte = (char)strtoul((char[]){ (*p)[3], (*p)[4], 0 }, NULL, 16);
-		*p += 5;
-		return byte;
-	}
-	which = strchr(letters, *(*p)++);
-	CHECK(which != NULL);
-	return bytes[which - letters];
-}
-
 /* A record back into the program's bytes. Returns where they end. */
 static char *model_undo(const char *record, const char *newline, char *got)
 {
@@ -390,7 +372,7 @@ static char *model_undo(const char *record, const char *newline, char *got)
 	p += 11;
 	while (*p != '"') {
 		CHECK(p < newline);
-		*got++ = model_unescape(&p);
+		*got++ = fuzz_unescape(&p);
 	}
 	CHECK(newline[-1] == '}');
 	if (memcmp(newline - 16, ",\"partial\":true}", 16) != 0)

@@ -18,33 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SESSIONS 4
+#include "../tls_steps.h"
+
 #define LONGEST 8000u
-#define MARK 0x52
-
-enum {
-	STEP_WRITE,
-	STEP_READ,
-	STEP_PEEK,
-	STEP_HANDSHAKE,
-	STEP_SHUT,
-	STEP_CLEAR,
-	STEP_SHARE,
-	STEP_RELEASE,
-	STEP_OPEN,
-	STEP_BREAK
-};
-
-/* As open_session reads them. */
-enum {
-	HOW_SERVED = 1,
-	HOW_PARTIAL = 2,
-	HOW_MOVING = 4,
-	HOW_MEMORY = 8,
-	HOW_NONBLOCKING = 16,
-	HOW_UNKNOWN = 32,
-	HOW_KEEPS = 64
-};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const void *session[SESSIONS];
@@ -172,7 +148,7 @@ static __attribute__((constructor)) void enter(void)
 /* Nothing was said: no file. */
 static void save(void)
 {
-	const uint8_t head[8] = { 1, MARK, 1, 0, 0, 0, 0, 0 };
+	const uint8_t head[8] = { 1, RECORDED, 1, 0, 0, 0, 0, 0 };
 	char path[4096];
 	FILE *file;
 
