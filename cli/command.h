@@ -20,7 +20,4 @@ int agent_exec_command(int argc, char **argv);
 int view_command(int argc, char **argv);
 int tail_command(int argc, char **argv);
 
-/* getopt_long's answer '?' or ':' in words on stderr, with a pointer to the subcommand's --help. Returns `status`. */
-int command_usage_error(int answer, char **argv, int status);
-
 #endif

@@ -51,8 +51,10 @@ int doctor_command(int argc, char **argv)
 			library = optarg;
 		else if (option == 's')
 			self_test = true;
-		else
-			return command_usage_error(option, argv, DOCTOR_ERROR);
+		else {
+			text_usage_error(argv[0], option, argv);
+			return DOCTOR_ERROR;
+		}
 	}
 	if (self_test && argc == optind)
 		return self_test_run(library, json);

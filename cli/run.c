@@ -81,20 +81,6 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-int command_usage_error(int answer, char **argv, int status)
-{
-	const char *option = argv[optind - 1];
-	char letter[3] = { '-', (char)optopt, '\0' };
-
-	/* getopt tells a wrong short option by its letter only; optopt of a long one is 0 or its value. */
-	if (optopt > 0 && optopt < 256 && strncmp(option, "--", 2) != 0)
-		option = letter;
-	text_error("%s: %s '%s'; see `traceshim %s --help`", argv[0],
-	           answer == ':' ? "an argument is missing after" : "unknown option, or one that takes no argument:",
-	           option, argv[0]);
-	return status;
-}
-
 static bool run_set(const char *name, const char *value)
 {
 	if (setenv(name, value, 1) == 0)
@@ -236,8 +222,10 @@ int run_command(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		if (option == 'h')
 			return fputs(help, stdout) < 0 ? EXIT_RUN_OWN : EXIT_SUCCESS;
-		if (option == '?' || option == ':')
-			return command_usage_error(option, argv, EXIT_RUN_OWN);
+		if (option == '?' || option == ':') {
+			text_usage_error(argv[0], option, argv);
+			return EXIT_RUN_OWN;
+		}
 		if (!run_apply(option, &library, &wish))
 			return EXIT_RUN_OWN;
 	}

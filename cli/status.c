@@ -364,8 +364,10 @@ int status_command(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		if (option == 'h')
 			return fputs(help, stdout) < 0 ? STATUS_ERROR : EXIT_SUCCESS;
-		if (option != 'j')
-			return command_usage_error(option, argv, EXIT_USAGE);
+		if (option != 'j') {
+			text_usage_error(argv[0], option, argv);
+			return EXIT_USAGE;
+		}
 		json = true;
 	}
 	if (argc - optind > 1 || (argc > optind && !(pid = text_to_pid(argv[optind])))) {

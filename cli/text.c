@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "utf8.h"
 
@@ -112,6 +113,19 @@ bool text_print_json(struct cJSON *tree)
 	cJSON_free(text);
 	cJSON_Delete(tree);
 	return ok;
+}
+
+void text_usage_error(const char *command, int answer, char **argv)
+{
+	const char *option = argv[optind - 1];
+	char letter[3] = { '-', (char)optopt, '\0' };
+
+	/* getopt tells a wrong short option by its letter only; optopt of a long one is 0 or its value. */
+	if (optopt > 0 && optopt < 256 && strncmp(option, "--", 2) != 0)
+		option = letter;
+	text_error("%s: %s '%s'; see `traceshim %s --help`", command,
+	           answer == ':' ? "an argument is missing after" : "unknown option, or one that takes no argument:",
+	           option, command);
 }
 
 int32_t text_to_pid(const char *s)

@@ -37,6 +37,9 @@ void text_add_json_count(struct cJSON *object, const char *name, uint64_t count)
 /* Print a JSON tree and a newline on stdout, and free it. Returns false when that failed. */
 bool text_print_json(struct cJSON *tree);
 
+/* Tell what getopt_long's `answer` ('?' or ':') says of the options of `traceshim COMMAND`. */
+void text_usage_error(const char *command, int answer, char **argv);
+
 /* All digits, in the range of process ids? Then its value, else 0. */
 int32_t text_to_pid(const char *s);
 

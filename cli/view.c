@@ -98,7 +98,7 @@ static enum view_result view_read_options(struct view *v, int argc, char **argv,
 		case 'w': v->style.width = (unsigned)text_to_pid(optarg); break;
 		case 'c': when = optarg; break;
 		case 'h': return VIEW_HELP;
-		default: command_usage_error(option, argv, 0); return VIEW_WRONG;
+		default: text_usage_error(argv[0], option, argv); return VIEW_WRONG;
 		}
 	}
 	v->file = argv[optind];

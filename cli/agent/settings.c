@@ -88,22 +88,36 @@ static const char *variable(const char *name)
 	return value && *value ? value : NULL;
 }
 
-/* OTEL_EXPORTER_OTLP_<signal>_<what>, or OTEL_EXPORTER_OTLP_<what>. */
-static const char *otlp_variable(const char *signal, const char *what)
+enum { NAME_SIZE = 80 };
+
+/* OTEL_EXPORTER_OTLP_<signal>_<what>, or OTEL_EXPORTER_OTLP_<what>; `name`: which of them it is. */
+static const char *otlp_variable(const char *signal, const char *what, char name[NAME_SIZE])
 {
-	char name[80];
 	const char *value;
 
-	snprintf(name, sizeof(name), "OTEL_EXPORTER_OTLP_%s_%s", signal, what);
+	snprintf(name, NAME_SIZE, "OTEL_EXPORTER_OTLP_%s_%s", signal, what);
 	value = variable(name);
 	if (value)
 		return value;
-	snprintf(name, sizeof(name), "OTEL_EXPORTER_OTLP_%s", what);
+	snprintf(name, NAME_SIZE, "OTEL_EXPORTER_OTLP_%s", what);
 	return variable(name);
 }
 
+/* Once for each name and value: some are read for spans and again for lines. */
 static void warn(const char *name, const char *value, const char *why)
 {
+	static char told[32][NAME_SIZE];
+	char here[NAME_SIZE];
+
+	snprintf(here, sizeof(here), "%s=%s", name, value);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		if (strcmp(told[i], here) == 0)
+			return;
+		if (told[i][0] == '\0') {
+			memcpy(told[i], here, sizeof(here));
+			break;
+		}
+	}
 	text_error("agent: %s=%s is ignored: %s", name, value, why);
 }
 
@@ -183,7 +197,7 @@ static int percent_value(const char *at)
 }
 
 /* "k=v,k2=v2", values percent-encoded */
-static void read_headers(struct settings_target *t, const char *list)
+static void read_headers(struct settings_target *t, const char *variable_name, const char *list)
 {
 	char *copy = strdup(list), *rest = copy, *pair;
 
@@ -195,7 +209,7 @@ static void read_headers(struct settings_target *t, const char *list)
 		if (!*pair && !value)
 			continue;
 		if (!value || value == pair) {
-			warn("OTEL_EXPORTER_OTLP_HEADERS", "(a part)", "it is not name=value");
+			warn(variable_name, "(a part)", "it is not name=value");
 			continue;
 		}
 		*value++ = '\0';
@@ -209,7 +223,7 @@ static void read_headers(struct settings_target *t, const char *list)
 		}
 		if (memchr(value, '\r', len) || memchr(value, '\n', len) || memchr(value, '\0', len) ||
 		    !add_header(t, pair, value, len))
-			warn("OTEL_EXPORTER_OTLP_HEADERS", pair, "it is no header that can be sent");
+			warn(variable_name, pair, "it is no header that can be sent");
 	}
 	free(copy);
 }
@@ -229,25 +243,25 @@ static void read_otlp(struct settings_target *t, const char *signal, const char 
 {
 	const char *value, *exporter;
 	unsigned timeout = 10000;
-	char name[64];
+	char name[NAME_SIZE];
 
-	value = otlp_variable(signal, "TIMEOUT");
+	value = otlp_variable(signal, "TIMEOUT", name);
 	if (value && !number(value, 1, 86400000, &timeout))
-		warn("OTEL_EXPORTER_OTLP_TIMEOUT", value, "it is not a number of milliseconds");
+		warn(name, value, "it is not a number of milliseconds");
 	t->timeout_ms = timeout < t->timeout_ms ? timeout : t->timeout_ms;
-	value = otlp_variable(signal, "COMPRESSION");
+	value = otlp_variable(signal, "COMPRESSION", name);
 	t->gzip = value && strcmp(value, "gzip") == 0;
 	if (value && !t->gzip && strcmp(value, "none") != 0)
-		warn("OTEL_EXPORTER_OTLP_COMPRESSION", value, "it is gzip or none");
-	value = otlp_variable(signal, "PROTOCOL");
+		warn(name, value, "it is gzip or none");
+	value = otlp_variable(signal, "PROTOCOL", name);
 	if (value && strcmp(value, "http/json") != 0)
-		warn("OTEL_EXPORTER_OTLP_PROTOCOL", value, "only http/json is spoken here");
-	t->certificate = otlp_variable(signal, "CERTIFICATE");
-	t->client_key = otlp_variable(signal, "CLIENT_KEY");
-	t->client_certificate = otlp_variable(signal, "CLIENT_CERTIFICATE");
-	value = otlp_variable(signal, "HEADERS");
+		warn(name, value, "only http/json is spoken here");
+	t->certificate = otlp_variable(signal, "CERTIFICATE", name);
+	t->client_key = otlp_variable(signal, "CLIENT_KEY", name);
+	t->client_certificate = otlp_variable(signal, "CLIENT_CERTIFICATE", name);
+	value = otlp_variable(signal, "HEADERS", name);
 	if (value)
-		read_headers(t, value);
+		read_headers(t, name, value);
 	snprintf(name, sizeof(name), "OTEL_%s_EXPORTER", signal);
 	exporter = variable(name);
 	if (exporter && strcmp(exporter, "none") == 0)
@@ -374,10 +388,7 @@ enum settings_result settings_read(struct settings *s, int argc, char **argv)
 		if (option == 'h')
 			return SETTINGS_HELP;
 		if (option == '?' || option == ':') {
-			text_error("agent: %s '%s'; see `traceshim agent --help`",
-			           option == ':' ? "an argument is missing after" :
-			                           "unknown option, or one that takes no argument:",
-			           argv[optind - 1]);
+			text_usage_error("agent", option, argv);
 			return SETTINGS_WRONG;
 		}
 		if (!apply(s, &given, option, argv))

@@ -419,6 +419,28 @@ PY
     stop_agent
 }
 
+@test "each wrong variable is told once, by its own name" {
+    export OTEL_EXPORTER_OTLP_TIMEOUT=x OTEL_EXPORTER_OTLP_LOGS_COMPRESSION=zstd OTEL_EXPORTER_OTLP_PROTOCOL=grpc
+    export OTEL_EXPORTER_OTLP_HEADERS=key OTEL_EXPORTER_OTLP_ENDPOINT=ftp://x OTEL_BLRP_MAX_QUEUE_SIZE=0
+    agent --spans "$tmp/spans"
+    stop_agent
+    sed 's/^traceshim: agent: \(.*\) is ignored: .*/\1/' "$tmp/agent.err" | sort >"$tmp/told"
+    diff -u - "$tmp/told" <<'END'
+OTEL_BLRP_MAX_QUEUE_SIZE=0
+OTEL_EXPORTER_OTLP_ENDPOINT=ftp://x
+OTEL_EXPORTER_OTLP_HEADERS=(a part)
+OTEL_EXPORTER_OTLP_LOGS_COMPRESSION=zstd
+OTEL_EXPORTER_OTLP_PROTOCOL=grpc
+OTEL_EXPORTER_OTLP_TIMEOUT=x
+END
+}
+
+@test "an option of one letter is told by its letter" {
+    run "$traceshim" agent -xy
+    [ "$status" -eq 2 ]
+    [ "$output" = "traceshim: agent: unknown option, or one that takes no argument: '-x'; see \`traceshim agent --help\`" ]
+}
+
 @test "a port that is taken is told, and how to have another" {
     agent --ui 127.0.0.1:0
     page=$(grep -o 'http://[^ ?]*' "$tmp/agent.err")
