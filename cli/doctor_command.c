@@ -45,15 +45,11 @@ int doctor_command(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
 		if (option == 'h')
 			return fputs(help, stdout) < 0 ? DOCTOR_ERROR : EXIT_SUCCESS;
-		if (option == 'j')
-			json = true;
-		else if (option == 'l')
-			library = optarg;
-		else if (option == 's')
-			self_test = true;
-		else {
-			text_usage_error(argv[0], option, argv);
-			return DOCTOR_ERROR;
+		switch (option) {
+		case 'j': json = true; break;
+		case 'l': library = optarg; break;
+		case 's': self_test = true; break;
+		default: text_usage_error(argv[0], option, argv); return DOCTOR_ERROR;
 		}
 	}
 	if (self_test && argc == optind)

@@ -1,6 +1,6 @@
 /*
  * Trace ids in and out of head fields and environments: W3C Trace Context, W3C Baggage, B3 (single and multi), Jaeger
- * and plain correlation ids. Pure but for ids_generate and counters; no lock, no allocation; safe in a signal handler.
+ * and plain correlation ids. Pure but for ids_generate_* and counters; no lock, no allocation; safe in a signal handler.
  * Sources: W3C Trace Context levels 1 and 2, W3C Baggage, openzipkin/b3-propagation, Jaeger's client format.
  */
 #ifndef TRACESHIM_PROPAGATE_H
