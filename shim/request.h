@@ -1,7 +1,7 @@
 /*
  * One served request: its identity, shared by reference counting between the connection it came in on, the threads
  * that work for it, its outgoing calls, and log lines not yet written. Lives in a pool. Once its head is complete (it is no longer in
- * REQUEST_HEAD) it is constant, but for `state`, `refs` and whether it is waited for.
+ * REQUEST_HEAD) it is constant, but for what is atomic below, and `reader`.
  */
 #ifndef TRACESHIM_REQUEST_H
 #define TRACESHIM_REQUEST_H
