@@ -147,6 +147,18 @@ static cJSON *status_make_pageless_json(int pid, bool loaded, const char *messag
 	return root;
 }
 
+/* Where a process that has none yet will have its page: one that cannot be made there is missing for ever. */
+static void status_tell_place(int pid)
+{
+	char folder[PATH_MAX];
+
+	if (!procfs_environment(pid, "TRACESHIM_RUN_DIR", folder, sizeof(folder)) || folder[0] != '/')
+		snprintf(folder, sizeof(folder), "/tmp/traceshim");
+	printf("  its page will be ");
+	text_put(stdout, folder);
+	printf("/%d.status, where that can be written\n", pid);
+}
+
 /* Tell about a process without a page that can be believed. */
 static int status_tell_pageless(int pid, enum status_file page, bool json)
 {
@@ -174,6 +186,8 @@ static int status_tell_pageless(int pid, enum status_file page, bool json)
 		text_error("status: process %d: %s", pid, message);
 	else
 		printf("process %d: %s\n", pid, message);
+	if (status == EXIT_SUCCESS)
+		status_tell_place(pid);
 	return status;
 }
 

@@ -434,6 +434,9 @@ closed() {
 	[[ "$output" == "process $guest: "* ]]
 	run "$traceshim" status --json
 	jq -e --argjson pid "$guest" '.guests | any(.pid == $pid)' <<<"$output"
+	# A folder where nothing can be written looks the same: so it is told.
+	run env TRACESHIM_RUN_DIR=/somewhere/else "$traceshim" status "$guest"
+	[ "${lines[1]}" = "  its page will be $tmp/pages/$guest.status, where that can be written" ]
 	kill "$guest"
 	wait "$guest" || true
 	run "$traceshim" status "$guest"
