@@ -470,6 +470,7 @@ clean:
 ## help: this list
 help:
 	@awk -F': ' '/^## / { sub(/^## /, ""); name = $$1; sub(/^[^:]*: /, ""); printf "  %-22s %s\n", name, $$0 }' Makefile
+	@echo '  with V=1 every command is shown, with WERROR=1 warnings are errors; BUILD (build) is the folder of all that is made'
 
 ## compile_commands.json: for clangd and clang-tidy
 compile_commands.json: FORCE | $(if $(wildcard hooks/symbols.list),$(GENERATED))
