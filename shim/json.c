@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "json_bytes.h"
+#include "layout.h"
 
 #ifdef __SSE2__
 /*
@@ -240,8 +241,8 @@ static __attribute__((cold)) __attribute__((noinline)) char *escape_few(char *ou
 	return out;
 }
 
-/* `line`: return NULL at a '\n', which is special, so that it is looked for where the bytes are looked at anyway. */
-static inline __attribute__((always_inline)) char *escape(char *out, const char *in, size_t len, bool line)
+/* A '\n' is special anyway, so a line's is looked for where the bytes are looked at. */
+LAYOUT_HOT char *json_escape_text(char *out, const char *in, size_t len, bool line)
 {
 	const char *end = in + len, *next;
 	size_t plain = len >= 8 * STEP ? copy_plain(out, in, len) : 0; /* pays from there on */
@@ -302,7 +303,7 @@ static inline __attribute__((always_inline)) char *escape(char *out, const char 
 	}
 }
 #else
-static inline char *escape(char *out, const char *in, size_t len, bool line)
+char *json_escape_text(char *out, const char *in, size_t len, bool line)
 {
 	const char *end = in + len;
 
@@ -320,13 +321,3 @@ static inline char *escape(char *out, const char *in, size_t len, bool line)
 	}
 }
 #endif
-
-char *json_escape(char *out, const char *in, size_t len)
-{
-	return escape(out, in, len, false);
-}
-
-char *json_escape_line(char *out, const char *in, size_t len)
-{
-	return escape(out, in, len, true);
-}

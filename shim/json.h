@@ -24,12 +24,20 @@
  * Valid UTF-8 is copied. '"', '\\' and bytes below 0x20 are escaped. A byte 0xNN that is no part of valid UTF-8 becomes
  * \u00NN: in what we write, an escape from \u0080 to \u00ff always means one such byte (the character of that number is
  * written as two bytes of UTF-8), so that the program's bytes can be had back exactly; a \ufffd would have lost them.
- * Returns the end of what was written.
+ * Returns the end of what was written. `line`: NULL when there is a '\n' among the bytes; what `out` then holds means nothing.
  */
-char *json_escape(char *out, const char *in, size_t len);
+char *json_escape_text(char *out, const char *in, size_t len, bool line);
 
-/* The same of bytes that should be one line: NULL when there is a '\n' among them; what `out` then holds means nothing. */
-char *json_escape_line(char *out, const char *in, size_t len);
+static inline char *json_escape(char *out, const char *in, size_t len)
+{
+	return json_escape_text(out, in, len, false);
+}
+
+/* The same of bytes that should be one line. */
+static inline char *json_escape_line(char *out, const char *in, size_t len)
+{
+	return json_escape_text(out, in, len, true);
+}
 
 /* Length (1 to 4) of the valid UTF-8 character at `in`, of which `len` >= 1 bytes may be read; 0: there is none. */
 size_t json_utf8_char(const char *in, size_t len);

@@ -297,9 +297,9 @@ static __attribute__((cold)) char *put_partial(char *out, bool last)
 	return out + 20;
 }
 
-/* 0: it is no line, which is asked only if `doubtful`. */
-static inline __attribute__((always_inline)) size_t format_text(const struct record_source *src, const char *line,
-                                                                size_t len, char *out, unsigned *how, bool doubtful)
+/* 0: it is no line, which is asked only if `doubtful`. Not built into both of its callers: that is more code than a call. */
+static __attribute__((noinline)) LAYOUT_HOT size_t format_text(const struct record_source *src, const char *line,
+                                                               size_t len, char *out, unsigned *how, bool doubtful)
 {
 	char *p;
 
@@ -308,7 +308,7 @@ static inline __attribute__((always_inline)) size_t format_text(const struct rec
 		len--;
 	p = put_part(p, &record_parts.middle[src->memo ? severity_detect_again(&src->memo->level, line, len) :
 	                                                 severity_detect(line, len)]);
-	p = doubtful ? json_escape_line(p, line, len) : json_escape(p, line, len);
+	p = json_escape_text(p, line, len, doubtful);
 	if (__builtin_expect(!p, 0))
 		return 0;
 	p = put_rest(p, src);
