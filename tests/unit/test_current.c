@@ -1050,13 +1050,41 @@ CORE_TEST_FOR(an_inline_loops_timeouts_count_from_when_it_woke_last, "nginx")
 	core_close(fd);
 }
 
+/* nginx goes by it, and so do we, behind each wait. */
 CORE_TEST_FOR(a_coarse_clock_makes_timers_due_early, "nginx")
 {
 	int fd = core_accept(NONBLOCKING);
 
-	loop(2000000 + os_coarse_step_ns(), 1);
+	loop(2000000 + 2 * os_coarse_step_ns(), 1);
 	core_receive_text(fd, GET1);
 	CHECK_NOTHING_KNOWN();
+	core_close(fd);
+}
+
+/* However long the wait was, and wherever the clock stood: what is due by that clock, with a timeout that was rounded up, is no proof. */
+CORE_TEST_FOR(a_timer_that_is_due_by_the_coarse_clock_is_due, "nginx")
+{
+	const int64_t step = os_coarse_step_ns(), timeout = 5 * step;
+	int fd = core_accept(NONBLOCKING), i, due = 0;
+
+	for (i = 0; i < 16; i++) {
+		const struct timespec nap = { 0, (long)(step / 2 * i) };
+		uint64_t before, now;
+
+		loop(-1, 1);
+		before = os_coarse_ns();
+		io_epoll_begin(-1, timeout);
+		nanosleep(&nap, NULL);
+		now = os_coarse_ns();
+		io_wait_done(1);
+		core_receive_text(fd, GET1);
+		if (now - before + 1000000 >= (uint64_t)timeout) {
+			CHECK_NOTHING_KNOWN();
+			due++;
+		}
+		core_send_text(fd, OK);
+	}
+	CHECK(due > 0);
 	core_close(fd);
 }
 
@@ -1401,6 +1429,7 @@ int main(void)
 		TEST(a_timer_counts_as_due_when_the_timeout_may_have_been_rounded_up),
 		TEST(an_inline_loops_timeouts_count_from_when_it_woke_last),
 		TEST(a_coarse_clock_makes_timers_due_early),
+		TEST(a_timer_that_is_due_by_the_coarse_clock_is_due),
 		TEST(an_inline_loop_that_a_signal_tells_the_time_is_not_believed_behind_one),
 		TEST(an_inline_loop_is_believed_as_long_as_no_such_signal_came),
 		TEST(a_program_known_to_be_inline_is_believed_event_by_event),
