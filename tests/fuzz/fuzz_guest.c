@@ -297,7 +297,7 @@ static ssize_t receive(int fd, unsigned how, char *buf, size_t len)
 		msg.msg_control = control;
 		msg.msg_controllen = sizeof(control);
 		n = guest_recvmsg(fd, &msg, 0);
-		if (n > 0)
+		if (n > 0 && model_of(fd) != NULL) /* else a handler has closed it */
 			model_of(fd)->wild = model_of(fd)->twice = true;
 		return n;
 	default: return guest_recvmsg(fd, &msg, 0);

@@ -540,7 +540,7 @@ static ssize_t kernel_recvmsg(int fd, struct msghdr *msg, int flags)
 	ssize_t n = kernel_give(fd, msg->msg_iov, msg->msg_iovlen, flags);
 	int passed = n > 0 && msg->msg_controllen >= CMSG_SPACE(sizeof(int)) ? kernel_lowest(3) : -1;
 
-	if (passed < 0) {
+	if (passed < 0 || kernel_object(fd) == NULL) { /* closed meanwhile, by a handler */
 		msg->msg_controllen = 0;
 		return n;
 	}
