@@ -19,6 +19,8 @@ struct start {
 	struct request *request; /* a reference, handed to the thread */
 };
 
+void *wait_begun(unsigned which);
+
 POOL(starts, sizeof(struct start), 16);
 
 static void *run_with_request(void *arg)
@@ -118,4 +120,18 @@ EXPORT int cnd_timedwait(cnd_t *restrict cond, mtx_t *restrict mutex, const stru
 {
 	before_wait_with(mutex);
 	return REAL(cnd_timedwait)(cond, mutex, deadline);
+}
+
+/*
+ * Waits for other processes, or for other threads in their ways (waits.S): `which` of them, counted from semop. A semaphore may be a lock
+ * within a handler. A message may be a job, whether it was waited for or not: in a loop, of somebody else. By sigsuspend collectors of garbage
+ * halt threads, too, which says nothing of pools. Returns libc's own.
+ */
+__attribute__((cold)) void *wait_begun(unsigned which)
+{
+	if (io_active() && which >= REAL_msgrcv - REAL_semop)
+		current_read_channel();
+	if (which != REAL_sigsuspend - REAL_semop)
+		before_wait();
+	return real_get((enum real_index)(REAL_semop + which));
 }

@@ -171,6 +171,21 @@ never_wrong() {
     counted=0 never_wrong server_handoff tail 1
 }
 
+@test "a job that comes by a queue of System V's or POSIX', a semaphore or a signal is not the last request's, nor its child's" {
+    local way n
+    for way in msgrcv mq_receive mq_timedreceive semop semtimedop sigwait sigwaitinfo sigtimedwait sigsuspend; do
+        serve guest "$port" "$programs/server_waits" "$way" "$port"
+        for n in 1 2 3; do
+            curl -sSf -m 20 -H "traceparent: 00-$(printf '%032x-%016x' "$n" "$n")-01" "$url?n=$n"
+        done
+        wait "$pid"
+        mv "$tmp/guest.log" "$tmp/$way.log"
+        cat "$tmp/$way.log"
+        jq -e -s 'length == 15 and all(.[]; (.message | capture("n=(?<n>[0-9]+)").n | tonumber) as $n |
+            if .message | test("^(begin|child|end) ") then (.trace_id | tonumber) == $n else .trace_id == null end)' "$tmp/$way.log"
+    done
+}
+
 @test "threads that go on to what others have read, without a call that waits, are never wrong" {
     # Whoever asks first is alone, so that a thread that has read is seen not to answer.
     never_wrong server_handoff spin 1
