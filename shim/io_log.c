@@ -1,7 +1,7 @@
 /*
  * Sending to a log: whose the bytes are that a program writes there; see io.h. What becomes of them is logline's.
  *
- * What was printed is told from what was collected by the shape of the write (written_when_printed). The usual write, one
+ * What was printed is told from what was collected by the shape of the write (printed_for). The usual write, one
  * whole line, takes a short way, on which the hook makes the call itself (io_line_begin, io_line_end).
  *
  * Who may call: any thread, any signal handler. Memory: a number a log file.
@@ -64,38 +64,77 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	return taken;
 }
 
-static uint32_t last_bindings[LOGLINE_FILES];
+/*
+ * What is remembered of the writes to each log file; relaxed.
+ *
+ * A buffer that threads share (Ruby's streams, iostreams): a line is put there first, and written when somebody flushes, who writes whatever
+ * others have put there meanwhile. They find the next one's line when they get to flush. Two things show it. A write of several lines
+ * comes first: of requests that had begun by then, a line on its own from the same place is its thread's only where that made the write
+ * itself. And what is put there during a write goes out behind it, by the same thread: it begins where that write ended. Threads that
+ * flush what they did not put there are not told.
+ */
+static struct log_writes {
+	const char *end;       /* of the last write's bytes, if they end with a line */
+	const char *collected; /* the bytes of the last write of several lines */
+	uint32_t bindings;     /* how many requests had been taken up at the last write */
+	int32_t tid;           /* who made the last write of several lines */
+	uint16_t number;       /* of that: see request_blocks */
+} log_writes[LOGLINE_FILES];
 
 /* At each write to this log file: what the next one asks for. */
-static inline void note_bindings(uint64_t word)
+static inline void note_write(struct log_writes *log, const char *end)
 {
-	__atomic_store_n(&last_bindings[fds_log_file(word)], current_bindings(), __ATOMIC_RELAXED);
+	__atomic_store_n(&log->bindings, current_bindings(), __ATOMIC_RELAXED);
+	__atomic_store_n(&log->end, end, __ATOMIC_RELAXED);
 }
 
-/* Has no request been taken up since the last write to this log file? */
-static inline bool same_bindings(uint64_t word)
+static void note_collected(struct log_writes *log, const char *bytes)
 {
-	/* Two threads may both find that a request was taken up: that only makes both careful. */
-	uint32_t before = __atomic_load_n(&last_bindings[fds_log_file(word)], __ATOMIC_RELAXED);
+	__atomic_store_n(&log->number, __atomic_add_fetch(&request_blocks, 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	__atomic_store_n(&log->tid, os_tid(), __ATOMIC_RELAXED);
+	__atomic_store_n(&log->collected, bytes, __ATOMIC_RELAXED);
+}
 
-	note_bindings(word);
-	return before == current_bindings();
+static __attribute__((cold, noinline)) struct request *unless_collected(const struct log_writes *log, const char *bytes)
+{
+	struct request *request = io_line_request();
+	uint16_t later;
+
+	if (request == NULL || (own_alone() && current_threads() <= 1))
+		return request;
+	if (__atomic_load_n(&log->collected, __ATOMIC_RELAXED) != bytes)
+		return NULL;
+	later = (uint16_t)(__atomic_load_n(&log->number, __ATOMIC_RELAXED) - request->blocks);
+	return __atomic_load_n(&log->tid, __ATOMIC_RELAXED) == os_tid() || later == 0 || later > UINT16_MAX / 2 ?
+	               request :
+	               NULL;
+}
+
+/* For whom a line on its own was printed that is written from `bytes`. */
+static inline struct request *line_request(const struct log_writes *log, const char *bytes)
+{
+	if (__builtin_expect(__atomic_load_n(&log->collected, __ATOMIC_RELAXED) == bytes ||
+	                             __atomic_load_n(&log->end, __ATOMIC_RELAXED) == bytes,
+	                     0))
+		return unless_collected(log, bytes);
+	return io_line_request();
 }
 
 LAYOUT_HOT bool io_line_begin(struct logline_one *one, int fd, uint64_t word, logline_key key, const void *line,
                               size_t len)
 {
+	struct log_writes *log = &log_writes[fds_log_file(word)];
 	struct logline_segment all = { .len = len };
 
 	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
 	if (config.log_mode == LOG_OFF || len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
 		return false;
 	current_notice_thread();
-	/* One line is one event: see written_when_printed. */
-	all.request = io_line_request();
+	/* One line is one event: see printed_for. */
+	all.request = line_request(log, line);
 	if (!logline_one_begin(one, fds_log_file(word), fds_log_stream(word), fd, key, line, len, &all))
 		return false;
-	note_bindings(word);
+	note_write(log, (const char *)line + len);
 	return true;
 }
 
@@ -125,18 +164,31 @@ static bool has_inner_newline(const struct iovec *iov, int count, size_t total)
 }
 
 /*
- * Were these bytes printed by whoever writes them now? A program that keeps blocks of its own (perl, ruby, mawk, nginx with
+ * For whom were these bytes printed, if by whoever writes them now? A program that keeps blocks of its own (perl, ruby, mawk, nginx with
  * `buffer=`) writes the lines of many requests in the name of the one that fills the block. One line is one event; several
  * are, on stderr, which hardly anybody buffers, in runtimes that keep nothing back, and where there is no other thread and no
  * request was taken up since the last write to this file. (Any other thread may have left a line in a buffer that all share, and have
  * gone on since then, or log for a request that we do not know of.)
  */
-static __attribute__((cold)) bool written_when_printed(const struct io_send *io, size_t total)
+static __attribute__((cold)) struct request *printed_for(const struct io_send *io, size_t total)
 {
-	bool same = same_bindings(io->word);
+	struct log_writes *log = &log_writes[fds_log_file(io->word)];
+	const char *bytes = io->count > 0 ? io->iov->iov_base : NULL;
+	struct request *request = NULL;
 
-	return (same && own_alone() && current_threads() <= 1) || !has_inner_newline(io->iov, io->count, total) ||
-	       current_writes_event(total, fds_log_stream(io->word) == RECORD_STDERR);
+	/* Two threads may both find that a request was taken up: that only makes both careful. */
+	if (__atomic_load_n(&log->bindings, __ATOMIC_RELAXED) == current_bindings() && own_alone() &&
+	    current_threads() <= 1) {
+		request = io_line_request();
+	} else if (!has_inner_newline(io->iov, io->count, total)) {
+		request = line_request(log, bytes);
+	} else {
+		note_collected(log, bytes);
+		if (current_writes_event(total, fds_log_stream(io->word) == RECORD_STDERR))
+			request = io_line_request();
+	}
+	note_write(log, io->count == 1 && total > 0 && bytes[total - 1] == '\n' ? bytes + total : NULL);
+	return request;
 }
 
 /*
@@ -163,8 +215,7 @@ ssize_t io_send_log(const struct io_send *io)
 
 	if (current_is_blind())
 		return send_managed_log(io);
-	if (written_when_printed(io, all.len))
-		all.request = io_line_request();
+	all.request = printed_for(io, all.len);
 	taken = io_write_log(io->fd, io->word, (logline_key)os_tid(), io->iov, io->count, &all, 1);
 	if (__builtin_expect(io_ending, 0))
 		io_flush_key((logline_key)os_tid());
@@ -179,8 +230,8 @@ void io_watch_log(const struct io_send *io, ssize_t sent)
 	int i;
 
 	/* A managed runtime's lines are nobody's here: it is asked for them where they enter the stream, and only to rewrite them. */
-	if (!current_is_blind() && written_when_printed(io, io->total))
-		request = io_line_request();
+	if (!current_is_blind())
+		request = printed_for(io, io->total);
 	for (i = 0; i < io->count && left > 0; i++) {
 		struct iovec piece = io->iov[i];
 		struct logline_segment all = { .request = request };

@@ -24,6 +24,8 @@ uint16_t request_process(void)
 	return (uint16_t)(forks + 1);
 }
 
+uint16_t request_blocks;
+
 struct request *request_new(void)
 {
 	struct request *r = spare_take(SPARE_REQUEST, &requests);
@@ -40,6 +42,7 @@ struct request *request_new(void)
 	r->reader = 0;
 	r->taken = 0;
 	r->children = 0;
+	r->blocks = __atomic_load_n(&request_blocks, __ATOMIC_RELAXED);
 	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
 	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
 	return r;

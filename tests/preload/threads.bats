@@ -60,3 +60,12 @@ count() {
     [ "$(<"$tmp/shim.status")" -eq 11 ]
     jq -e -s 'map(.message) | index("log 2 3.5") != null and index("caught thrown in pieces 1") != null' "$tmp/shim.err"
 }
+
+@test "a line that one thread leaves in a shared buffer, and another one writes, has not the other one's id" {
+    into shim env LD_PRELOAD="$so" "$guests/shared_buffer" "$tmp"
+    [ "$(<"$tmp/shim.status")" -eq 0 ]
+    records "$tmp/shim.out"
+    [ "$(count 'of [1-6]')" -eq 6 ]
+    # Of the first three nothing is known; the others began behind the write that showed the buffer.
+    [ "$(jq -r 'select(.trace_id) | "\(.message) \(.trace_id | ltrimstr("0" * 31))"' "$tmp/shim.out")" = $'of 4 4\nof 5 5\nof 6 6' ]
+}
