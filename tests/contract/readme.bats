@@ -76,10 +76,10 @@ END
 @test "every file and every counter that DESIGN.md names exists" {
     cd "$top"
     # Of what is generated there is one.
-    grep -oE '\b[a-zA-Z0-9_/]+\.(c|h|S|cjs|bats|list|ld|py)\b' DESIGN.md | grep -vx traceshim.cjs | sort -u >"$BATS_TEST_TMPDIR/files"
+    grep -oE '\b[a-zA-Z0-9_./-]+\.(c|h|S|cjs|bats|list|ld|py)\b' DESIGN.md | grep -vx traceshim.cjs | sort -u >"$BATS_TEST_TMPDIR/files"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/files")" -gt 60 ]
     while read -r name; do
-        [ -n "$(find shim hooks cli tests -path "*/$name" -o -path "$name")" ] || { echo "no file $name" && false; }
+        [ -n "$(find shim hooks cli tests scripts -path "*/$name" -o -path "$name")" ] || { echo "no file $name" && false; }
     done <"$BATS_TEST_TMPDIR/files"
     sed -n '/^## Where to look/,/^## Inter/p' DESIGN.md | awk -F'|' 'NF > 3 { print $3 }' | grep -oE '`[a-z0-9_]+`' | tr -d '`' | grep -vx 'inert\|excluded' |
         sort -u >"$BATS_TEST_TMPDIR/counters"
