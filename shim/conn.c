@@ -180,7 +180,7 @@ static __attribute__((noinline)) bool lock_spin(struct conn *conn)
 	return false;
 }
 
-void conn_release(struct conn *conn)
+__attribute__((cold)) void conn_release(struct conn *conn)
 {
 	if (__atomic_sub_fetch(&conn->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
@@ -193,7 +193,7 @@ void conn_release(struct conn *conn)
 		conn_unlock(conn); /* the owner of the lock let go of it before it could see that */
 }
 
-bool conn_share(struct conn *conn)
+__attribute__((cold)) bool conn_share(struct conn *conn)
 {
 	uint32_t refs = __atomic_load_n(&conn->refs, __ATOMIC_RELAXED);
 
@@ -203,7 +203,7 @@ bool conn_share(struct conn *conn)
 	return false;
 }
 
-struct conn_handle conn_find(int fd)
+__attribute__((cold)) struct conn_handle conn_find(int fd)
 {
 	uint64_t word = fds_word(fd);
 

@@ -137,7 +137,7 @@ static void asked_served(struct conn_handle handle, int fd)
 }
 
 /* Then it is a look whether a kept connection still works, and no event. */
-static inline CONN_UNLOCKED_LOOK bool is_between_calls(const struct conn *conn)
+static CONN_UNLOCKED_LOOK bool is_between_calls(const struct conn *conn)
 {
 	return conn_role(conn) == CONN_OUTGOING && conn->mode == CONN_HTTP1 && conn->first == NULL;
 }

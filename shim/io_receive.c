@@ -230,15 +230,23 @@ ssize_t io_received_nothing(struct conn_handle handle, int fd, void *buf, size_t
 	return received;
 }
 
+/* Is it usual, and HTTP? Then it is locked. What is not HTTP is a database's, as a rule, and is not locked in vain. */
+static inline bool lock_replying(struct conn_handle handle)
+{
+	if (__builtin_expect(!conn_is_http1(handle.conn), 0))
+		return false;
+	if (config.export_traces)
+		ring_prepare(); /* without the connection's lock */
+	return conn_lock_usual(handle, CONN_OUTGOING);
+}
+
 /* The same of a connection that calls are made on. */
 static __attribute__((noinline)) ssize_t received_reply_usual(struct conn_handle handle, int fd, void *buf,
                                                               ssize_t received)
 {
 	struct conn *conn = handle.conn;
 
-	if (config.export_traces)
-		ring_prepare(); /* without the connection's lock */
-	if (__builtin_expect(!conn_lock_usual(handle, CONN_OUTGOING), 0)) {
+	if (__builtin_expect(!lock_replying(handle), 0)) {
 		received_otherwise(handle, fd, buf, (size_t)received, received);
 		return received;
 	}

@@ -563,6 +563,23 @@ CORE_TEST(a_call_to_a_host_that_gets_no_header_is_recorded_all_the_same)
 	the_end();
 }
 
+CORE_TEST(a_connection_to_a_database_makes_no_ring)
+{
+	int fd;
+
+	exporting();
+	fd = core_connect();
+	for (int i = 0; i < 3; i++) {
+		core_send_text(fd, "*1\r\n$4\r\nPING\r\n");
+		core_receive_text(fd, "+PONG\r\n");
+	}
+	CHECK_INT(core_conn(fd)->mode, CONN_OPAQUE);
+	look();
+	CHECK(ring == NULL);
+	core_close(fd);
+	the_end();
+}
+
 CORE_TEST(calls_that_are_not_answered_say_why)
 {
 	static const struct {
@@ -855,6 +872,7 @@ int main(void)
 		TEST(a_call_of_http2_that_is_answered_as_it_is_sent_is_recorded_if_it_is_ours),
 		TEST(a_call_of_nobody_s_is_a_root_or_in_a_server_nothing),
 		TEST(a_call_to_a_host_that_gets_no_header_is_recorded_all_the_same),
+		TEST(a_connection_to_a_database_makes_no_ring),
 		TEST(calls_that_are_not_answered_say_why),
 		TEST(a_call_that_the_program_gives_up_is_unanswered_unless_it_had_the_head),
 		TEST(an_answer_is_held_before_the_call_that_completes_it_and_only_there),
