@@ -63,9 +63,9 @@ OBJECT_CFLAGS = $(CFLAGS_ALL) -DTRACESHIM_OBJECT -O2 $(COMPACT) $(LTO) $(TUNE) -
 COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fno-align-labels -fno-tree-vectorize \
 	-fno-tree-slp-vectorize -fno-tree-loop-distribution -fno-unswitch-loops -fno-peel-loops -fno-split-loops \
 	-fno-version-loops-for-strides -fno-ipa-cp-clone -fno-partial-inlining -fno-tree-loop-im -fno-reorder-blocks-and-partition \
-	--param=max-completely-peel-times=2 --param=max-jump-thread-duplication-stmts=8)
+	-fno-tree-pre -fno-code-hoisting --param=max-completely-peel-times=2 --param=max-jump-thread-duplication-stmts=8)
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
-OBJECT_SMALL = $(filter shim/call.c shim/cgi% shim/config% shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
+OBJECT_SMALL = $(filter shim/call.c shim/cgi% shim/config% shim/conn.c shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/hpack% shim/http1_fields% shim/http2% shim/io.c shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
 	shim/managed% shim/os.c shim/propagate% shim/protocol% shim/record_parts% shim/run_files% shim/served% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
 	hooks/aio% hooks/clone% hooks/context.c hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
