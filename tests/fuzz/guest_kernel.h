@@ -764,7 +764,7 @@ void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *bl
 /* Connections are read when stale by design; large blocks take too long to be made anew. The others are seen by ASan. */
 static bool kernel_is_real(const struct pool *pool)
 {
-	return pool->block == ((sizeof(struct conn) + 15) & ~(size_t)15) || pool->block > 20000;
+	return pool->block == CONN_BLOCK || pool->block > 20000;
 }
 
 void *__wrap_pool_take(const struct pool *pool)
