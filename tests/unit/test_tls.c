@@ -426,6 +426,51 @@ CORE_TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another)
 	core_close(other);
 }
 
+/* How many entries there are for the address. */
+static int entries_of(const void *key)
+{
+	const struct tls *t = tls_place_of(tls_places, key);
+	int count = 0;
+
+	for (; t != NULL; t = t->next)
+		count++;
+	return count;
+}
+
+/* In an order in which the place itself is free while those behind it are not, and is taken again then. */
+CORE_TEST(sessions_of_one_place_are_told_apart_and_their_entries_taken_again)
+{
+	static struct fake f[6] __attribute__((aligned(8192)));
+	int i, k, round;
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 6; i++) {
+			f[i] = (struct fake){ .fd = core_accept(false), .role = CONN_SERVED };
+			fake_read(&f[i], ASKED, sizeof(ASKED) - 1, false);
+			CHECK(tls_find(&f[i])->handle.conn == core_conn(f[i].fd));
+		}
+		for (i = 0; i < 6; i++) {
+			k = (5 * i + round) % 6;
+			CHECK_INT(core_conn(f[k].fd)->depth, 1);
+			fake_write_all(&f[k], OK, sizeof(OK) - 1);
+			CHECK_INT(core_conn(f[k].fd)->depth, 0);
+			fake_free(&f[k]);
+			core_close(f[k].fd);
+			if (i < 3) { /* another one, with an address of its own */
+				f[k] = (struct fake){ .fd = core_accept(false), .role = CONN_SERVED };
+				fake_read(&f[k], ASKED, sizeof(ASKED) - 1, false);
+				CHECK(tls_find(&f[k])->handle.conn == core_conn(f[k].fd));
+				fake_free(&f[k]);
+				core_close(f[k].fd);
+			}
+			CHECK(tls_find(&f[k]) == NULL);
+		}
+	}
+	CHECK(tls_place_of(tls_places, &f[0]) == tls_place_of(tls_places, &f[5]));
+	CHECK_INT(entries_of(f), 6);
+	CHECK(tls_cork(NULL) == NULL);
+}
+
 CORE_TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is)
 {
 	int served = serve_one(), fd = core_connect(), copy = core_next_fd++;
@@ -600,6 +645,7 @@ int main(void)
 		TEST(a_session_that_was_left_by_longjmp_and_is_given_another_descriptor_is_that_ones),
 		TEST(a_session_that_another_holds_too_goes_on_when_one_lets_go_of_it),
 		TEST(a_session_that_has_the_address_of_one_with_several_holders_is_another),
+		TEST(sessions_of_one_place_are_told_apart_and_their_entries_taken_again),
 		TEST(a_copy_of_its_descriptor_leaves_a_session_as_it_is),
 		TEST(what_a_server_may_refuse_and_get_again_is_no_call),
 		TEST(what_is_read_past_a_session_is_its_connections_event),
