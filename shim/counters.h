@@ -13,7 +13,7 @@
 extern struct status_page counters_private;
 extern struct status_page *counters_shared; /* NULL until it is published: a pointer that needs no initialising */
 
-static inline struct status_page *counters_page(void)
+static LAYOUT_INLINE struct status_page *counters_page(void)
 {
 	struct status_page *shared = __atomic_load_n(&counters_shared, __ATOMIC_ACQUIRE);
 
