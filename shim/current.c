@@ -30,8 +30,8 @@
  *              Once the response is complete, a thread of a pool goes on to the next job: by a wait, if there is none yet; by
  *              no call that we see, if there is one. That may be what an earlier request left to be done in the background, or
  *              a request that some thread has read along with another. So where threads wait for work of others, and
- *              where a request waits behind another one, whoever has answered works for nobody. Python's and Ruby's threads are no
- *              exception, Apache's are.
+ *              where a request waits behind another one, whoever has answered works for nobody; nor does, where there are threads, who has
+ *              read on a connection that is not its own (above). Python's and Ruby's threads are no exception, Apache's are.
  *   INHERITED  The thread or process was created by one that worked for the request. Lasts until its own first wait of
  *              any kind. A thread's lasts at most until the response begins to leave, and only while no other request waits:
  *              a pool's thread, created lazily in some request, outlives it, and takes the oldest job first. That may be what
@@ -159,7 +159,8 @@ static int64_t inline_step_ns;
 static bool alarm_asked, alarm_came;
 static uint64_t alarm_ns; /* when SIGALRM comes next to an inline loop, from its wait on; 0: not */
 static bool (*context_says)(struct context_mark *mark);
-static bool pools; /* some thread of this process has waited for work from others */
+static bool pools;        /* some thread of this process has waited for work from others */
+static bool threads_made; /* there is another thread than the first one */
 static uint32_t bindings, bound_threads;
 static uint8_t contradicted;
 static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
@@ -439,7 +440,7 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 	/* A child has the connection too: is it the request that follows which the program has in hand by now? */
 	if (request_any_behind() && conn_child_since(me->request))
 		return false;
-	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || request_any_behind()))
+	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || me->lent || request_any_behind()))
 		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own)
 		return !me->pooled && me->answers && !ended;
@@ -595,7 +596,7 @@ static __attribute__((cold, noinline)) bool is_lent(struct conn *conn, uint16_t 
 
 	if (keeper != (own | CONN_THREAD_MADE)) {
 		if ((keeper & CONN_THREAD_MADE) == 0 || me->keeps)
-			return true;
+			return __atomic_load_n(&threads_made, __ATOMIC_RELAXED);
 		me->keeps = true;
 	}
 	__atomic_store_n(&conn->keeper, own, __ATOMIC_RELAXED);
@@ -626,6 +627,7 @@ __attribute__((cold)) void current_makes_thread(void)
 	    __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED) == conn_keeper(os_tid()))
 		__atomic_store_n(&conn->keeper, conn_keeper(os_tid()) | CONN_THREAD_MADE, __ATOMIC_RELAXED);
 	me->accepted = 0;
+	__atomic_store_n(&threads_made, true, __ATOMIC_RELAXED);
 }
 
 static void read_at_home(struct conn *conn, struct request *request)
@@ -1132,7 +1134,7 @@ __attribute__((cold)) void current_after_fork(void)
 	if (is_away(&stack))
 		coroutine_after_fork(stack, known);
 	me->in_loop = alarm_asked = false;
-	pools = false; /* whoever waited is not here */
+	pools = threads_made = false; /* whoever waited is not here */
 	bound_threads = (me->request != NULL) + (has(SPECIAL_STACKS) ? MANY_THREADS : 0);
 	if (known == NULL || known != me->request) {
 		if (me->request != NULL)

@@ -111,7 +111,8 @@ for kind, title, lines, settings in (
         ("accepting", "the same, and to accept is a task", 5, {}),
         ("steal", "an event loop a thread, who is idle takes others' requests", 5, {}),
         ("share", "the same, with one epoll set", 5, {}),
-        ("wander", "poller → threads that read one request", 5, LEARNED)):
+        ("wander", "poller → threads that read one request", 5, LEARNED),
+        ("requeue", "threads that accept, read one request, and do background jobs, by one ring", 5, {**LEARNED, "short": True})):
     add(f"spin-{kind}", title, SPINS, program("server_spin", kind), lines=lines, cold=True, **C, **settings)
 
 # ---- many requests on one thread -------------------------------------------------------------------------------------

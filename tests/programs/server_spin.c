@@ -11,6 +11,7 @@
  *       steal      each thread has connections and an epoll set of its own, and takes requests of others when it has none
  *       share      the same; the threads share one epoll set, and wait in it for a moment when there is nothing to do
  *       wander     one thread polls; each connection that can be read goes to any thread, which reads one request and answers it
+ *       requeue    nobody polls: to accept is a task, to look at a connection is one, and what is to be done in the background
  */
 #include "attribution_kit.h"
 
@@ -98,7 +99,7 @@ static void answer(struct peer *peer, long n)
 /* The connection's next request may come. */
 static void go_on(struct ring *ring, struct peer *peer)
 {
-	if (!is("accepting"))
+	if (!is("accepting") && !is("requeue"))
 		kit_give_back(peer);
 	else if (peer->close)
 		peer_end(peer);
@@ -137,9 +138,12 @@ static void do_task(struct ring *ring, struct task task)
 			return;
 		}
 		task.n = task.peer->n;
-		if (is("wander")) {
+		if (is("wander") || is("requeue")) {
 			work(&task);
-			say("background", task.n);
+			if (is("wander"))
+				say("background", task.n);
+			else
+				put(ring, (struct task){ .step = REST, .n = task.n });
 			go_on(ring, task.peer);
 		} else {
 			task.step = BEGIN;
@@ -325,13 +329,13 @@ int main(int argc, char **argv)
 		routine = steal;
 	else if (is("disruptor"))
 		routine = work_in_stage;
-	else if (is("ring") || is("stages") || is("accepting") || is("wander"))
+	else if (is("ring") || is("stages") || is("accepting") || is("wander") || is("requeue"))
 		routine = work_for_all;
 	if (!is("steal"))
 		listener = listen_on(port);
-	if (is("share") || is("accepting"))
+	if (is("share") || is("accepting") || is("requeue"))
 		fcntl(listener, F_SETFL, O_NONBLOCK);
-	if (is("accepting"))
+	if (is("accepting") || is("requeue"))
 		put(&rings[0], (struct task){ .step = ACCEPT });
 	if (is("share")) {
 		shared_epoll = epoll_create1(0);

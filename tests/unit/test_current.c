@@ -162,6 +162,7 @@ static int accepted_elsewhere(void)
 	pthread_t thread;
 	int fd;
 
+	current_makes_thread();
 	CHECK_INT(pthread_create(&thread, NULL, accept_for_others, &fd), 0);
 	CHECK_INT(pthread_join(thread, NULL), 0);
 	return fd;
@@ -190,6 +191,20 @@ CORE_TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone)
 	int fd = accepted_elsewhere();
 
 	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
+	CHECK_NOTHING_KNOWN(); /* there may be a job, and another one to do */
+	core_close(fd);
+}
+
+CORE_TEST(a_child_reads_on_its_parents_connections_as_on_its_own)
+{
+	int fd = accepted_elsewhere();
+
+	io_after_fork();
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_send_text(fd, OK);
 	CHECK_KNOWN(CORE_TRACE);
 	core_close(fd);
 }
@@ -256,6 +271,7 @@ CORE_TEST(on_a_connection_that_is_not_waited_for_who_has_accepted_it_is_believed
 		int other = core_accept(BLOCKING), fd;
 
 		core_receive_text(other, GET2);
+		current_makes_thread();
 		fd = core_accept(way == 0 ? NONBLOCKING : BLOCKING);
 		if (way > 0)
 			io_set_nonblocking(fd, true);
@@ -1378,6 +1394,7 @@ int main(void)
 		TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_reader),
 		TEST(who_reads_on_connections_that_others_have_accepted_is_believed_among_others_once_readers_have_answered),
 		TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone),
+		TEST(a_child_reads_on_its_parents_connections_as_on_its_own),
 		TEST(a_thread_that_is_made_for_a_connection_is_believed_on_that),
 		TEST(who_accepts_and_reads_is_believed_though_it_makes_threads),
 		TEST(on_a_connection_that_is_not_waited_for_who_has_accepted_it_is_believed_like_any_other),
