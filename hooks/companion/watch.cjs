@@ -45,7 +45,9 @@ function prepare() {
 			return bindExplicitly(original, this, arguments);
 		});
 		replace(AsyncLocalStorage, "snapshot", (original) => function snapshot() {
-			return bindExplicitly(original, this, arguments);
+			const request = known();
+			const taken = bindExplicitly(original, this, arguments);
+			return request === undefined ? taken : callForOwner(taken, request);
 		});
 	} catch {
 		/* What was not replaced is as it was. */
@@ -79,6 +81,23 @@ function bindExplicitly(original, self, args) {
 	return request === undefined ?
 		apply(original, self, args) :
 		storage.run(explicit(request), apply, original, self, args);
+}
+
+/*
+ * A snapshot is also taken to get away from all requests, once, when it is needed for the first time: by one of them. So it is about that one
+ * while nobody else calls it: what another request has called by it is the work of neither.
+ */
+function callForOwner(taken, request) {
+	return new Proxy(taken, {
+		apply(target, self, args) {
+			const store = storage.getStore();
+			const call = args[0];
+			if (store === undefined || (store.of || store) === request || typeof call !== "function") {
+				return apply(target, self, args);
+			}
+			return apply(target, self, [(...given) => runIn(null, call, undefined, given), ...args.slice(1)]);
+		},
+	});
 }
 
 /* A child that is started for a request gets its trace in the environment: the native side does that, once it is named. */

@@ -62,6 +62,14 @@ owned() {
     used port port-here broadcast observer gzip
 }
 
+@test "a snapshot of the context that the first request took: never another's id" {
+    used snapshot
+    owned own-snapshot
+    with_node 24
+    used snapshot
+    owned own-snapshot
+}
+
 @test "what tells that a write is done: never another's id" {
     used write-net write-gzip write-duplex
     with_node 24

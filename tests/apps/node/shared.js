@@ -5,6 +5,7 @@
  * stderr: they come in the context of whoever made it, and may have no id, but never another request's. Of the kinds "own-..." each
  * request makes one for itself, and all lines go to stdout.
  */
+const { AsyncLocalStorage } = require("node:async_hooks");
 const childProcess = require("node:child_process");
 const dgram = require("node:dgram");
 const { once } = require("node:events");
@@ -105,6 +106,10 @@ const makers = {
 		const [from, to] = [new BroadcastChannel("replies"), new BroadcastChannel("replies")];
 		to.onmessage = ({ data }) => reply(data);
 		return { ask: (n) => from.postMessage(n), end: () => [from, to].map((channel) => channel.close()) };
+	},
+	snapshot() {
+		const run = AsyncLocalStorage.snapshot();
+		return { ask: (n) => run(setImmediate, reply, n), end: () => {} };
 	},
 	observer() {
 		new PerformanceObserver((list) => list.getEntries().forEach(({ name }) => reply(Number(name)))).observe({ entryTypes: ["mark"] });
