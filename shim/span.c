@@ -272,7 +272,7 @@ static inline __attribute__((always_inline)) void take_ids(struct span *span, co
 		span->record.flags |= RING_FLAG_REMOTE;
 }
 
-static void take_request(struct span *span, const struct request *request)
+static __attribute__((cold)) void take_request(struct span *span, const struct request *request)
 {
 	const struct trace_context *ctx = &request->ctx;
 
@@ -297,7 +297,7 @@ static inline __attribute__((always_inline)) void take_conn(struct span *span, c
 	span->record.flags |= RING_FLAG_PEER | (known->peer_v6 ? RING_FLAG_PEER_V6 : 0);
 }
 
-static size_t len_of_texts(const struct span *span)
+static __attribute__((cold)) size_t len_of_texts(const struct span *span)
 {
 	size_t len = 0;
 
@@ -306,7 +306,7 @@ static size_t len_of_texts(const struct span *span)
 	return len;
 }
 
-static void write_texts(const struct span *span, char *to)
+static __attribute__((cold)) void write_texts(const struct span *span, char *to)
 {
 	for (int i = 0; i < RING_TEXT_COUNT; i++) {
 		size_t len = span->record.text[i];
@@ -336,8 +336,8 @@ static inline __attribute__((always_inline)) void copy_record(const struct span 
 	out->tid = (uint32_t)os_tid();
 }
 
-static __attribute__((noinline)) void write_record(const struct span *span, struct ring_span *out, size_t size,
-                                                   uint64_t first_byte_ns, uint64_t end_ns)
+static __attribute__((hot, noinline)) void write_record(const struct span *span, struct ring_span *out, size_t size,
+                                                        uint64_t first_byte_ns, uint64_t end_ns)
 {
 	bool in_order = span->head != NULL;
 

@@ -42,7 +42,7 @@ static __attribute__((cold)) void ask_peer(struct span_conn *known, int fd)
 	}
 }
 
-bool span_ask_peer(struct span_peer *peer, int fd)
+__attribute__((cold)) bool span_ask_peer(struct span_peer *peer, int fd)
 {
 	struct span_conn known = { 0 };
 
@@ -67,7 +67,7 @@ bool span_know_conn(struct conn *conn, int fd)
 	return true;
 }
 
-void span_forget_conn(struct conn *conn)
+__attribute__((cold)) void span_forget_conn(struct conn *conn)
 {
 	if (conn->spans->raw != NULL)
 		span_free(conn->spans->raw);
