@@ -71,7 +71,7 @@ static inline enum spare_kind kept_as(unsigned kind)
 	return kind == RING_SPAN_CLIENT ? SPARE_CALL_SPAN : SPARE_SPAN;
 }
 
-static struct span *span_new(enum ring_span_kind kind, uint64_t now)
+static __attribute__((cold)) struct span *span_new(enum ring_span_kind kind, uint64_t now)
 {
 	struct span *span = spare_take(kept_as(kind), &spans);
 
@@ -144,7 +144,7 @@ struct span *span_prepare_call(struct conn *conn, int fd, const struct http1_kno
 	return span;
 }
 
-void span_call_is_due(struct conn *conn, int fd)
+__attribute__((cold)) void span_call_is_due(struct conn *conn, int fd)
 {
 	if ((conn_last(conn) == NULL || conn_last(conn)->request_done) && conn->mode != CONN_OPAQUE &&
 	    span_know_conn(conn, fd))
