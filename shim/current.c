@@ -151,6 +151,7 @@ enum special {
 	SPECIAL_JAVA = 8      /* the names of its threads */
 };
 static uint8_t special;
+static bool keeps_errors; /* see keeping_programs */
 
 static struct request *ambient;
 static bool serves, inline_loop, writes_events, staged, handed, takes_over, wakes_by_pipe;
@@ -173,6 +174,9 @@ static const char *const reader_programs[] = { "apache2", "httpd" };
 
 /* Event loops that run a handler to its end before they touch the next connection; from their sources. */
 static const char *const inline_programs[] = { "nginx", "lighttpd", "php", "php8.2" };
+
+/* Their streams keep lines of stderr back, as they do all others. */
+static const char keeping_programs[][6] = { "guile", "sbcl" };
 
 /* Coroutines may all be at work for requests. */
 #define MANY_THREADS 65536u
@@ -314,6 +318,9 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	/* The `java` launcher loads the machine later. */
 	if (resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0)
 		special |= SPECIAL_JAVA;
+	keeps_errors = false;
+	for (i = 0; i < sizeof(keeping_programs) / sizeof(keeping_programs[0]); i++)
+		keeps_errors |= strcmp(program, keeping_programs[i]) == 0;
 	writes_events = has(SPECIAL_JAVA) || (python && python_keeps_nothing());
 	wakes_by_pipe = resolve("ruby_init") != NULL;
 	/* Where one lock runs all threads, each waits all the time: that says nothing of pools. */
@@ -367,7 +374,7 @@ static bool fills_block(size_t len)
 
 bool current_writes_event(size_t len, bool unbuffered)
 {
-	if (has(SPECIAL_JAVA) || unbuffered)
+	if (has(SPECIAL_JAVA) || (unbuffered && !keeps_errors))
 		return !fills_block(len);
 	if (len >= BLOCK_BYTES)
 		__atomic_store_n(&writes_events, false, __ATOMIC_RELAXED);

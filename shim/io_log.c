@@ -64,21 +64,23 @@ ssize_t io_write_log(int fd, uint64_t word, logline_key key, const struct iovec 
 	return taken;
 }
 
+/* A buffer of a stream's, at most: what is written from so near is written from the same one. */
+#define NEAR_BYTES 8192
+
 /*
  * What is remembered of the writes to each log file; relaxed.
  *
  * A buffer that threads share (Ruby's streams, iostreams): a line is put there first, and written when somebody flushes, who writes whatever
- * others have put there meanwhile. They find the next one's line when they get to flush. Two things show it. A write of several lines
- * comes first: of requests that had begun by then, a line on its own from the same place is its thread's only where that made the write
- * itself. And what is put there during a write goes out behind it, by the same thread: it begins where that write ended. Threads that
- * flush what they did not put there are not told.
+ * others have put there meanwhile. They find the next one's line when they get to flush. Two things show it, and come before that. Several
+ * lines are written at once; or a line that begins where the last write ended: what was put there during that write goes out behind
+ * it, by the same thread, which goes on until nothing is left. So of requests that had begun by then, no line on its own that is written
+ * from about there is known to be its thread's. Threads that flush what they did not put there are not told.
  */
 static struct log_writes {
 	const char *end;       /* of the last write's bytes, if they end with a line */
-	const char *collected; /* the bytes of the last write of several lines */
+	const char *collected; /* the bytes of the last write that showed such a buffer */
 	uint32_t bindings;     /* how many requests had been taken up at the last write */
-	int32_t tid;           /* who made the last write of several lines */
-	uint16_t number;       /* of that: see request_blocks */
+	uint16_t number;       /* of the last one that showed a buffer: see request_blocks */
 } log_writes[LOGLINE_FILES];
 
 /* At each write to this log file: what the next one asks for. */
@@ -91,29 +93,30 @@ static inline void note_write(struct log_writes *log, const char *end)
 static void note_collected(struct log_writes *log, const char *bytes)
 {
 	__atomic_store_n(&log->number, __atomic_add_fetch(&request_blocks, 1, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
-	__atomic_store_n(&log->tid, os_tid(), __ATOMIC_RELAXED);
 	__atomic_store_n(&log->collected, bytes, __ATOMIC_RELAXED);
 }
 
-static __attribute__((cold, noinline)) struct request *unless_collected(const struct log_writes *log, const char *bytes)
+static __attribute__((cold, noinline)) struct request *unless_collected(struct log_writes *log, const char *bytes)
 {
 	struct request *request = io_line_request();
 	uint16_t later;
 
-	if (request == NULL || (own_alone() && current_threads() <= 1))
+	if (own_alone() && current_threads() <= 1)
 		return request;
-	if (__atomic_load_n(&log->collected, __ATOMIC_RELAXED) != bytes)
+	if (__atomic_load_n(&log->end, __ATOMIC_RELAXED) == bytes)
+		note_collected(log, bytes);
+	if (request == NULL)
 		return NULL;
 	later = (uint16_t)(__atomic_load_n(&log->number, __ATOMIC_RELAXED) - request->blocks);
-	return __atomic_load_n(&log->tid, __ATOMIC_RELAXED) == os_tid() || later == 0 || later > UINT16_MAX / 2 ?
-	               request :
-	               NULL;
+	return later == 0 || later > UINT16_MAX / 2 ? request : NULL;
 }
 
 /* For whom a line on its own was printed that is written from `bytes`. */
-static inline struct request *line_request(const struct log_writes *log, const char *bytes)
+static inline struct request *line_request(struct log_writes *log, const char *bytes)
 {
-	if (__builtin_expect(__atomic_load_n(&log->collected, __ATOMIC_RELAXED) == bytes ||
+	uintptr_t from = (uintptr_t)bytes - (uintptr_t)__atomic_load_n(&log->collected, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(from + NEAR_BYTES < 2 * NEAR_BYTES ||
 	                             __atomic_load_n(&log->end, __ATOMIC_RELAXED) == bytes,
 	                     0))
 		return unless_collected(log, bytes);
@@ -182,10 +185,10 @@ static __attribute__((cold)) struct request *printed_for(const struct io_send *i
 		request = io_line_request();
 	} else if (!has_inner_newline(io->iov, io->count, total)) {
 		request = line_request(log, bytes);
+	} else if (current_writes_event(total, fds_log_stream(io->word) == RECORD_STDERR)) {
+		request = io_line_request();
 	} else {
 		note_collected(log, bytes);
-		if (current_writes_event(total, fds_log_stream(io->word) == RECORD_STDERR))
-			request = io_line_request();
 	}
 	note_write(log, io->count == 1 && total > 0 && bytes[total - 1] == '\n' ? bytes + total : NULL);
 	return request;

@@ -41,7 +41,7 @@ struct request {
 	char inline_text[LIMIT_TEXT_INLINE];
 };
 
-/* Counts the writes to logs of several lines each, modulo 2^16; atomic. So a request says whether it began before one: io_log.c. */
+/* Counts the writes to logs that showed a shared buffer, modulo 2^16; atomic. So a request says whether it began before one: io_log.c. */
 extern uint16_t request_blocks;
 
 /* A request with one reference and an empty text area, state REQUEST_HEAD. NULL: no memory (counted). Signal-safe. */

@@ -1,7 +1,8 @@
 /*
  * Threads that log through one buffer of the program's own, as Ruby's do: a line goes into it under a lock, and whoever flushes writes all
  * that is there. `shared_buffer DIR`: of three requests at work, the third one's line is written, on its own, by the first one's
- * thread, because the second one's wrote that one's along with its own. Then each of three more writes its own.
+ * thread, because the second one's wrote that one's along with its own. Then each of three more writes its own. At last one writes its
+ * own, and goes on with another's, which came during that write.
  */
 #include "torture.h"
 
@@ -13,9 +14,16 @@ static void put(int n)
 	filled += (size_t)snprintf(buffer + filled, sizeof(buffer) - filled, "of %d\n", n);
 }
 
-static void flush(void)
+/* In as many writes as said: the last one writes what is left. */
+static void flush(int writes)
 {
-	must(write(1, buffer, filled) == (ssize_t)filled, "a write to the log");
+	size_t at = 0, len;
+
+	for (; writes > 0; writes--, at += len) {
+		len = writes > 1 ? (size_t)((char *)memchr(buffer + at, '\n', filled - at) + 1 - (buffer + at)) :
+		                   filled - at;
+		must(write(1, buffer + at, len) == (ssize_t)len, "a write to the log");
+	}
 	filled = 0;
 }
 
@@ -43,8 +51,8 @@ static void *work(void *arg)
 			must(read(me->wire.fd, head, sizeof(head)) > 0, "a request");
 		if (me->puts > 0)
 			put(me->puts);
-		if (me->flushes)
-			flush();
+		if (me->flushes > 0)
+			flush(me->flushes);
 		if (me->answers)
 			must(write(me->wire.fd, ANSWER, sizeof(ANSWER) - 1) == sizeof(ANSWER) - 1, "an answer");
 		__atomic_store_n(&me->done, 1, __ATOMIC_RELEASE);
@@ -93,6 +101,10 @@ int main(int argc, char **argv)
 		step(i, 0, 0, 0, 1);
 	for (i = 0; i < 3; i++)
 		step(i, i + 4, i + 4, 1, 1);
+	step(0, 7, 7, 0, 0);
+	step(1, 8, 8, 0, 0);
+	step(0, 0, 0, 2, 1);
+	step(1, 0, 0, 0, 1);
 	for (i = 0; i < 3; i++) {
 		step(i, -1, 0, 0, 0);
 		pthread_join(workers[i].thread, NULL);

@@ -1355,6 +1355,13 @@ CORE_TEST(only_runtimes_that_keep_nothing_back_write_events)
 	CHECK(current_writes_event(8193, false));
 	CHECK(!current_writes_event(65000, false));
 	CHECK(current_writes_event(100, false));
+	/* These keep back what they print to stderr, too. */
+	current_init("guile", core_no_symbol);
+	CHECK(!current_writes_event(100, true));
+	current_init("sbcl", core_no_symbol);
+	CHECK(!current_writes_event(100, true));
+	current_init("perl", core_no_symbol);
+	CHECK(current_writes_event(100, true));
 }
 
 /* ---- the process's own trace ---- */
