@@ -45,7 +45,7 @@ EXPORT __attribute__((cold)) int lio_listio(int mode, struct aiocb *const *list,
 {
 	int i;
 
-	if (count > 0 && os_readable(list, (size_t)count * sizeof(*list)))
+	if (count > 0 && os_readable(list, (size_t)count * sizeof(void *)))
 		for (i = 0; i < count; i++)
 			before(list[i]);
 	return REAL(lio_listio)(mode, list, count, event);

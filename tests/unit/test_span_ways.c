@@ -1,5 +1,5 @@
 /*
- * Spans by the short ways of requests and answers (served.c, io_send.c) are those of the long ones, byte for byte: what the long
+ * Spans by the short ways of requests and answers (served.c, io_usual.c) are those of the long ones, byte for byte: what the long
  * ways record of each request with each answer is taken first, and compared with what is recorded of the same ones in any order, on
  * connections of several peers, several at a time, between spans of other kinds that use the same blocks.
  *
