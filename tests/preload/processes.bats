@@ -544,7 +544,8 @@ END
             jq -e -s 'all(.[]; .trace_id == null or
                 (.message | test("^(begin|end) ")) and (.trace_id | tonumber) == (.message[-1:] | tonumber))' "$tmp/log"
             [ "$how" != copy ] || [ "$(grep -c '^x-trace' "$tmp/answers")" -eq 4 ]
-            [ "$first" = "$how" ] || [ "$(jq -r 'select(.message == "begin 1") | .trace_id' "$tmp/log")" = "$(printf %032x 1)" ]
+            # The lines of requests that were read at once are nobody's, but the first answer, which is seen, is the first one's.
+            [ "$first" = "$how" ] || grep -m 1 -A 3 '^HTTP' "$tmp/answers" | grep -q "^x-trace: $(printf %032x 1)"
         done
     done
 }
