@@ -33,9 +33,10 @@ next_server() {
     shim='' serve next "$up" nghttpd --no-tls -v -d "$tmp/www" "$up"
 }
 
-# received: the traceparents that the next server was sent, one a line
+# received: the traceparents that the next server was sent, and the one inside TLS where there is one, one a line
 received() {
-    sed -n 's/^.*recv (stream_id=[0-9]*) traceparent: //p' "$tmp/next.log"
+    find "$tmp" -maxdepth 1 \( -name next.log -o -name secure.log \) -exec \
+        sed -n 's/^.*recv (stream_id=[0-9]*) traceparent: //p' {} +
 }
 
 # until_received N: wait until there are so many, and not more
@@ -248,7 +249,6 @@ with httpx.Client(http1=sys.argv[1].startswith("https"), http2=True, verify=Fals
             n=$((n + 3))
         done
     done
-    cat "$tmp/secure.log" >>"$tmp/next.log"
     until_received "$n"
     [ "$(received | cut -d- -f2 | sort -u)" = "$trace" ]
 }
