@@ -384,6 +384,11 @@ CONN_UNLOCKED_LOOK bool conn_is_http1(const struct conn *conn)
 	return conn->mode == CONN_HTTP1 || conn->mode == CONN_PROTOCOL;
 }
 
+CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool conn_has_protocol(const struct conn *conn)
+{
+	return conn->mode == CONN_PROTOCOL;
+}
+
 char *conn_line_buffer(void *owner)
 {
 	char *line = pool_take(&lines);

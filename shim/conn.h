@@ -377,11 +377,8 @@ void conn_pop_done(struct conn *conn);
 /* Is it one that is followed, and no longer fresh? An unlocked look. */
 bool conn_is_http1(const struct conn *conn);
 
-/* Does it speak another protocol, which the usual ways of HTTP/1 are not for? An unlocked look. */
-CONN_UNLOCKED_LOOK static inline bool conn_has_protocol(const struct conn *conn)
-{
-	return conn->mode == CONN_PROTOCOL;
-}
+/* Does it speak another protocol, which the usual ways of HTTP/1 are not for? An unlocked look; built into its callers. */
+bool conn_has_protocol(const struct conn *conn);
 
 /* Is the descriptor in blocking mode? Asked once (fcntl) and remembered until the program changes it. Keeps errno. */
 bool conn_ask_blocking(struct conn *conn, int fd) __attribute__((cold));
