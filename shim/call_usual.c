@@ -3,7 +3,7 @@
  * and a response whose head is. What they do to the connection is what call.c would do, less what that head has shown to be nothing: so
  * each says no to all that is not so, and nothing was done.
  *
- * Callers: io_send.c and io_receive.c, with the connection locked; built into them.
+ * Callers: io_usual.c and io_receive.c, with the connection locked; built into them.
  */
 #include <string.h>
 

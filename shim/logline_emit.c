@@ -319,7 +319,7 @@ static void commit(struct logline_writer *w, unsigned upto)
 
 	for (; w->marks_sent < upto; w->marks_sent++) {
 		m = &w->scratch->marks[w->marks_sent];
-		/* A line that is sent for another call is no part of this one's bytes: logline_export_line. */
+		/* A line that is sent for another call is no part of this one's bytes: export_line (logline.c). */
 		if (config.export_logs && !w->forced)
 			export_mark(w, m, in_start, kept_start);
 		in_start = m->in_end;
