@@ -149,7 +149,7 @@ struct conn {
 	struct request *
 		only; /* CONN_PROTOCOL, served: the one request in hand, for looks without the lock; else NULL; atomic */
 	struct span_conn *spans; /* what spans know of it (span.h); NULL: none had one */
-	uint16_t keeper;         /* served: conn_keeper, CONN_THREAD_MADE; 0: not known; atomic */
+	uint32_t keeper;         /* served: conn_keeper, CONN_THREAD_MADE; 0: not known; atomic */
 };
 
 #define CONN_NEVER_WAITS 2
@@ -195,11 +195,11 @@ static inline void conn_note_child(void)
 	__atomic_fetch_add(&conn_children, 1, __ATOMIC_RELAXED);
 }
 
-/* conn->keeper: the thread that has accepted it, or was made for it, as far as 14 bits tell; and whether one was made since it was accepted. */
-#define CONN_THREAD_MADE 0x4000u
-static LAYOUT_INLINE uint16_t conn_keeper(int32_t tid)
+/* conn->keeper: the thread that has accepted it, or was made for it; and whether one was made since it was accepted. */
+#define CONN_THREAD_MADE 0x80000000u
+static LAYOUT_INLINE uint32_t conn_keeper(int32_t tid)
 {
-	return (uint16_t)(0x8000u | ((uint32_t)tid & 0x3fffu));
+	return (uint32_t)tid;
 }
 
 /*

@@ -596,10 +596,10 @@ static bool carries_virtual_threads(void)
  * Whose connection is it that the thread reads on? Its own, if it has accepted it, or was made behind that. Others may be anybody's: a thread of
  * a pool is given them, and may give away what it reads as well, by no call that we see.
  */
-static __attribute__((cold, noinline)) bool is_lent(struct conn *conn, uint16_t own)
+static __attribute__((cold, noinline)) bool is_lent(struct conn *conn, uint32_t own)
 {
 	struct current *me = self();
-	uint16_t keeper = __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED);
+	uint32_t keeper = __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED);
 
 	if (keeper != (own | CONN_THREAD_MADE)) {
 		if ((keeper & CONN_THREAD_MADE) == 0 || me->keeps)

@@ -80,7 +80,7 @@ static struct log_writes {
 	const char *end;       /* of the last write's bytes, if they end with a line */
 	const char *collected; /* the bytes of the last write that showed such a buffer */
 	uint32_t bindings;     /* how many requests had been taken up at the last write */
-	uint16_t number;       /* of the last one that showed a buffer: see request_blocks */
+	uint32_t number;       /* of the last one that showed a buffer: see request_blocks */
 } log_writes[LOGLINE_FILES];
 
 /* At each write to this log file: what the next one asks for. */
@@ -99,7 +99,7 @@ static void note_collected(struct log_writes *log, const char *bytes)
 static __attribute__((cold, noinline)) struct request *unless_collected(struct log_writes *log, const char *bytes)
 {
 	struct request *request = io_line_request();
-	uint16_t later;
+	uint32_t later;
 
 	if (own_alone() && current_threads() <= 1)
 		return request;
@@ -107,8 +107,8 @@ static __attribute__((cold, noinline)) struct request *unless_collected(struct l
 		note_collected(log, bytes);
 	if (request == NULL)
 		return NULL;
-	later = (uint16_t)(__atomic_load_n(&log->number, __ATOMIC_RELAXED) - request->blocks);
-	return later == 0 || later > UINT16_MAX / 2 ? request : NULL;
+	later = __atomic_load_n(&log->number, __ATOMIC_RELAXED) - request->blocks;
+	return later == 0 || later > UINT32_MAX / 2 ? request : NULL;
 }
 
 /* For whom a line on its own was printed that is written from `bytes`. */

@@ -24,7 +24,7 @@ uint16_t request_process(void)
 	return (uint16_t)(forks + 1);
 }
 
-uint16_t request_blocks;
+uint32_t request_blocks;
 
 struct request *request_new(void)
 {

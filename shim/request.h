@@ -36,13 +36,13 @@ struct request {
 	uint16_t behind;   /* read along behind another one of its connection, and its answer has not begun */
 	int32_t reader;    /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
 	uint16_t children; /* conn_shared_since when its head was read */
-	uint16_t blocks;   /* request_blocks when it began */
+	uint32_t blocks;   /* request_blocks when it began */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };
 
-/* Counts the writes to logs that showed a shared buffer, modulo 2^16; atomic. So a request says whether it began before one: io_log.c. */
-extern uint16_t request_blocks;
+/* Counts the writes to logs that showed a shared buffer, modulo 2^32; atomic. So a request says whether it began before one: io_log.c. */
+extern uint32_t request_blocks;
 
 /* A request with one reference and an empty text area, state REQUEST_HEAD. NULL: no memory (counted). Signal-safe. */
 struct request *request_new(void);
