@@ -69,19 +69,6 @@ static __attribute__((cold)) bool begin_unseen(int out, const off64_t *out_offse
 	return true;
 }
 
-__attribute__((cold)) EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
-{
-	ssize_t n;
-
-	if (io_uninvolved(out))
-		return REAL(sendfile)(out, in, offset, len);
-	if (!begin_unseen(out, NULL, in, offset))
-		return -1;
-	n = REAL(sendfile)(out, in, offset, len);
-	io_send_unseen_end(out, n);
-	return n;
-}
-
 static __attribute__((noinline)) ssize_t sendfile_watched(int out, int in, off64_t *offset, size_t len)
 {
 	ssize_t n;
@@ -103,6 +90,9 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 		return sendfile_watched(out, in, offset, len);
 	return io_sent_body(handle, out, REAL(sendfile64)(out, in, offset, len));
 }
+
+/* In a 64-bit ABI (aio.c sees to that) it is the same function. */
+EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len) __attribute__((alias("sendfile64")));
 
 __attribute__((cold)) EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
                                             unsigned flags)
