@@ -55,6 +55,29 @@ static inline bool is_near(const char *bytes, size_t end, size_t len)
 	return ((uintptr_t)(bytes + end - 1) ^ (uintptr_t)(bytes + len - 1)) >> OS_PAGE_SHIFT == 0;
 }
 
+/* What is sent of a message whose known head lies in `ins` (NULL: nothing is inserted), and the rest of the program's vectors. */
+static LAYOUT_INLINE void lay_out(struct io_send *io, struct insertion *ins, const struct http1_known *known,
+                                  struct iovec *v)
+{
+	size_t first = io->iov->iov_len;
+	int i;
+
+	if (__builtin_expect(ins != NULL, 1)) {
+		if (first != known->whole)
+			memcpy(ins->text + ins->len + 2, (const char *)io->iov->iov_base + known->whole,
+			       first - known->whole);
+		v[0] = (struct iovec){ ins->before + sizeof(ins->before) - known->len, first + ins->len };
+		io->whole = io->total + ins->len;
+	} else {
+		v[0] = io->iov[0];
+		io->whole = io->total;
+	}
+	for (i = 1; i < io->count; i++)
+		v[i] = io->iov[i];
+	io->insertion = ins;
+	io->spot.at = known->len;
+}
+
 /*
  * The answer to the one request that a connection has, with the head of the last such answer, and a length: in its block the id is
  * written anew, and nothing is copied but what of the body is in the first vector. The exchange's second scanner is what it will be
@@ -68,7 +91,6 @@ static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, st
 	struct insertion *ins = NULL;
 	struct stream_heads *heads;
 	struct http1_known *known;
-	int i;
 
 	if (ex == NULL || conn->depth != 1 || conn->pending != NULL || !conn_is_answering(ex, false) ||
 	    (heads = served_find_head(ex, out, first, &known)) == NULL)
@@ -84,25 +106,15 @@ static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, st
 		if (__builtin_expect(ins->like != known || ins->serial != known->serial, 0))
 			note_answer(ins, known);
 		record_put_hex(ins->text + ins->len - 34, ex->request->ctx.trace_id, 16);
-		if (first != known->whole)
-			memcpy(ins->text + ins->len + 2, out + known->whole, first - known->whole);
-		v[0] = (struct iovec){ ins->before + sizeof(ins->before) - known->len, first + ins->len };
-		io->whole = io->total + ins->len;
-	} else {
-		v[0] = io->iov[0];
-		io->whole = io->total;
 	}
+	lay_out(io, ins, known, v);
 	io->spot.done = body == known->after.remaining;
-	io->spot.at = known->len;
 	if (!io->spot.done || ex->span != NULL)
 		http1_use_known_body(&ex->down, known, body);
 	if (__builtin_expect(ex->span != NULL, 0) && io->spot.done)
 		span_hold(conn, ex, &ex->down, io->total);
 	known->unequal = 0;
 	stream_return_heads(heads);
-	for (i = 1; i < io->count; i++)
-		v[i] = io->iov[i];
-	io->insertion = ins;
 	io->sends = ++conn->sends;
 	current_begin_usual_response(ex->request, conn, io->fd);
 	return true;
@@ -166,8 +178,6 @@ static LAYOUT_INLINE bool call_usual(struct io_send *io, struct conn *conn, stru
 	const char *out = io->iov->iov_base;
 	struct stream_heads *heads;
 	struct http1_known *known;
-	struct insertion *ins;
-	int i;
 
 	if (conn->first != NULL || conn->pending != NULL || (heads = call_find_head(out, first, &known)) == NULL)
 		return false;
@@ -181,21 +191,8 @@ static LAYOUT_INLINE bool call_usual(struct io_send *io, struct conn *conn, stru
 	io->caller = request_ref(current_known());
 	if (__builtin_expect(io->caller == NULL, 0))
 		io->caller = find_other_caller(io, conn);
-	ins = renew_call(io, known);
-	io->spot.at = known->len;
-	if (__builtin_expect(ins != NULL, 1)) {
-		if (first != known->whole)
-			memcpy(ins->text + ins->len + 2, out + known->whole, first - known->whole);
-		v[0] = (struct iovec){ ins->before + sizeof(ins->before) - known->len, first + ins->len };
-		io->whole = io->total + ins->len;
-	} else {
-		v[0] = io->iov[0];
-		io->whole = io->total;
-	}
+	lay_out(io, renew_call(io, known), known, v);
 	stream_return_heads(heads);
-	for (i = 1; i < io->count; i++)
-		v[i] = io->iov[i];
-	io->insertion = ins;
 	io->sends = conn->sends;
 	return true;
 }
