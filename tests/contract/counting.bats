@@ -73,6 +73,15 @@ fake_tree() {
     [[ $output == *"last words"* ]]
 }
 
+@test "what failed is named again at the end, with what failed in it" {
+    tree=$(fake_tree 'printf "1..3\nnot ok 1 - a\n# (in test file a.bats, line 3)\n#   \`[ 1 = 2 ]'"'"' failed\nok 2 - b\n"; exit 1')
+    run "$tree/scripts/test" unit
+    [ "$status" -eq 1 ]
+    [ "${lines[-3]}" = "  FAILED  unit test_it: a: \`[ 1 = 2 ]' failed" ]
+    [ "${lines[-2]}" = "  FAILED  unit test_it: 1 without a name; exit status 1" ]
+    [ "${lines[-1]}" = "1 passed, 2 failed" ]
+}
+
 @test "a test program that hangs is stopped and has failed" {
     tree=$(fake_tree 'printf "1..1\n"; exec sleep 60')
     LIMIT=1 run "$tree/scripts/test" unit
