@@ -555,7 +555,7 @@ static ssize_t kernel_recvmsg(int fd, struct msghdr *msg, int flags)
 /* The bytes of sendfile are what `in` leads to: kernel_file, set by the program. */
 static const char *kernel_file;
 
-static ssize_t kernel_sendfile(int out, int in, off_t *offset, size_t len)
+static ssize_t kernel_sendfile(int out, int in, off64_t *offset, size_t len)
 {
 	(void)in, (void)offset;
 	return kernel_take(out, &(struct iovec){ (void *)(uintptr_t)kernel_file, len }, 1, true);
@@ -632,7 +632,7 @@ void *real_function[REAL_COUNT] = {
 	[REAL_sendto] = kernel_sendto,
 	[REAL_sendmsg] = kernel_sendmsg,
 	[REAL_sendmmsg] = kernel_sendmmsg,
-	[REAL_sendfile] = kernel_sendfile,
+	[REAL_sendfile64] = kernel_sendfile,
 	[REAL_splice] = kernel_splice,
 	[REAL_socket] = kernel_socket,
 	[REAL_socketpair] = kernel_socketpair,
