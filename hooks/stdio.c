@@ -18,6 +18,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "counters.h"
 #include "current.h"
 #include "layout.h"
@@ -73,24 +77,67 @@ static __attribute__((cold)) logline_key key_of(const FILE *stream)
 	                                                        (logline_key)stream;
 }
 
+static __attribute__((cold, noinline)) uint64_t learn(int fd)
+{
+	int saved = errno;
+	uint64_t word = fds_learn(fd);
+
+	errno = saved;
+	return word;
+}
+
 static LAYOUT_INLINE bool is_log(int fd)
 {
 	uint64_t word = fds_word(fd);
 
-	if (__builtin_expect(fds_kind(word) == FD_UNKNOWN && fd >= 0, 0)) {
-		int saved = errno;
-
-		word = fds_learn(fd);
-		errno = saved;
-	}
+	if (__builtin_expect(fds_kind(word) == FD_UNKNOWN && fd >= 0, 0))
+		word = learn(fd);
 	return fds_kind(word) == FD_LOG;
+}
+
+/* Does a line that has begun go on, if no other one begins? */
+static LAYOUT_INLINE bool has_begun_line(const FILE *stream)
+{
+	return stream->_IO_write_ptr > stream->_IO_write_base && stream->_IO_write_ptr[-1] != '\n';
 }
 
 /* Does a line that has begun go on, and no other one begin? */
 static bool is_in_line(const FILE *stream, const char *data, size_t len)
 {
-	return stream->_IO_write_ptr > stream->_IO_write_base && stream->_IO_write_ptr[-1] != '\n' &&
-	       (len < 2 || memchr(data, '\n', len - 1) == NULL);
+	return has_begun_line(stream) && (len < 2 || memchr(data, '\n', len - 1) == NULL);
+}
+
+/*
+ * The same of the short pieces that printf makes, for which a call would cost more than the look itself: two loads, which overlap,
+ * hold all bytes but the last one. false of a longer one: nobody looked.
+ */
+static LAYOUT_INLINE bool is_short_in_line(const FILE *stream, const char *data, size_t len)
+{
+#ifdef __SSE2__
+	const char *end = data + len - 1;
+	__m128i newline = _mm_set1_epi8('\n'), first, last;
+	uint32_t few;
+
+	if (len > 2 * sizeof(first) + 1 || !has_begun_line(stream))
+		return false;
+	if (len > sizeof(first)) {
+		first = _mm_loadu_si128((const __m128i *)(const void *)data);
+		last = _mm_loadu_si128((const __m128i *)(const void *)(end - sizeof(last)));
+	} else if (len > sizeof(uint64_t)) {
+		first = _mm_loadl_epi64((const __m128i *)(const void *)data);
+		last = _mm_loadl_epi64((const __m128i *)(const void *)(end - sizeof(uint64_t)));
+	} else if (len > sizeof(few)) {
+		memcpy(&few, data, sizeof(few));
+		first = _mm_cvtsi32_si128((int)few);
+		memcpy(&few, end - sizeof(few), sizeof(few));
+		last = _mm_cvtsi32_si128((int)few);
+	} else {
+		return len < 2 || (data[0] != '\n' && end[-1] != '\n' && data[len > 2] != '\n');
+	}
+	return _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(first, newline), _mm_cmpeq_epi8(last, newline))) == 0;
+#else
+	return is_in_line(stream, data, len);
+#endif
 }
 
 static size_t buffered_in(const FILE *stream)
@@ -98,45 +145,40 @@ static size_t buffered_in(const FILE *stream)
 	return (size_t)(stream->_IO_write_ptr - stream->_IO_write_base);
 }
 
-/* Whatever it is. */
-static __attribute__((noinline)) void note_print(const FILE *stream, size_t len, bool in_line)
-{
-	struct request *request = current_known();
-
-	if (in_line || !marks_go_on((uintptr_t)stream, buffered_in(stream), len, request, false))
-		marks_note((uintptr_t)stream, buffered_in(stream), len, request, in_line);
-}
-
-/* A printf comes with each of its pieces. All but the first go on with a line; in one of them another line may begin. */
-static __attribute__((noinline)) size_t xsputn_serving(FILE *stream, const void *data, size_t len)
+/* To a log. request: for whom, or NULL: that is to be asked for. */
+static __attribute__((noinline)) size_t xsputn_log(FILE *stream, const void *data, size_t len, struct request *request)
 {
 	bool in_line = is_in_line(stream, data, len);
 
-	if (!in_line || !marks_go_on((uintptr_t)stream, buffered_in(stream), len, current_known(), true))
-		note_print(stream, len, in_line);
+	if (request == NULL)
+		request = current_known();
+
+	if (!marks_go_on((uintptr_t)stream, buffered_in(stream), len, request, in_line))
+		marks_note((uintptr_t)stream, buffered_in(stream), len, request, in_line);
 	return _IO_file_xsputn(stream, data, len);
 }
 
-static __attribute__((noinline)) size_t xsputn_unknown(FILE *stream, const void *data, size_t len)
+/* Whatever is printed, to whatever. */
+static __attribute__((noinline)) size_t xsputn_any(FILE *stream, const void *data, size_t len, struct request *request)
 {
-	return is_log(stream->_fileno) ? xsputn_serving(stream, data, len) : _IO_file_xsputn(stream, data, len);
+	if (io_active() && !is_written_at_once(stream) && is_log(stream->_fileno))
+		return xsputn_log(stream, data, len, request);
+	return _IO_file_xsputn(stream, data, len);
 }
 
 /*
  * Printing to a log in a process that serves. Else the request is the thread's at the time of the write; and a process that does
- * not serve has no requests to tell apart. A printf comes here several times, so this is some looks and a jump.
+ * not serve has no requests to tell apart. A printf comes here with each of its pieces, all but the first of which go on with a line
+ * (and in one of them another line may begin): so that is some looks and a jump. Streams that have marks are logs and buffered.
  */
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
-	if (current_serves() && io_active() && !is_written_at_once(stream)) {
-		unsigned fd = (unsigned)stream->_fileno;
-		/* What is not told by one load is told there. */
-		uint64_t word = fd < FDS_FIRST ? __atomic_load_n(&fds_first[fd], __ATOMIC_ACQUIRE) : FD_UNKNOWN;
+	if (current_serves()) {
+		struct request *request = current_known_usual();
 
-		if (fds_kind(word) == FD_LOG)
-			return xsputn_serving(stream, data, len);
-		if (__builtin_expect(fds_kind(word) == FD_UNKNOWN, 0))
-			return xsputn_unknown(stream, data, len);
+		if (request == NULL || !is_short_in_line(stream, data, len) ||
+		    !marks_go_on((uintptr_t)stream, buffered_in(stream), len, request, true))
+			return xsputn_any(stream, data, len, request);
 	}
 	return _IO_file_xsputn(stream, data, len);
 }

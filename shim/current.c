@@ -197,6 +197,11 @@ static CONN_UNLOCKED_LOOK bool is_special(void)
 	return __builtin_expect(special != 0, 0);
 }
 
+static CONN_UNLOCKED_LOOK bool is_handed(void)
+{
+	return __builtin_expect(handed, 0);
+}
+
 static pthread_key_t thread_key;
 static bool have_key;
 static void (*thread_end)(void);
@@ -402,9 +407,9 @@ void current_serve(void)
 		__atomic_store_n(&serves, true, __ATOMIC_RELAXED);
 }
 
-bool current_serves(void)
+CONN_UNLOCKED_LOOK bool current_serves(void)
 {
-	return __atomic_load_n(&serves, __ATOMIC_RELAXED);
+	return serves;
 }
 
 /* Are all events of this iteration one request's? Of two, its client may have said something while the reply to its call came. */
@@ -461,13 +466,14 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 }
 
 /* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
+static LAYOUT_INLINE bool is_only_one(const struct request *request)
+{
+	return request_state(request) < REQUEST_ENDED && !is_handed() && !request_others_wait(request);
+}
+
 static LAYOUT_INLINE bool read_proven(const struct current *me)
 {
-	if (__builtin_expect(request_state(me->request) < REQUEST_ENDED &&
-	                             !__atomic_load_n(&handed, __ATOMIC_RELAXED) && !request_others_wait(me->request),
-	                     1))
-		return true;
-	return read_proven_otherwise(me);
+	return __builtin_expect(is_only_one(me->request), 1) || read_proven_otherwise(me);
 }
 
 /* See INHERITED above. */
@@ -540,6 +546,14 @@ struct request *current_known(void)
 	if (is_special())
 		return told();
 	return followed(self());
+}
+
+LAYOUT_BUILT_IN struct request *current_known_usual(void)
+{
+	struct current *me = self();
+	struct request *request = me->request;
+
+	return request != NULL && me->class == CLASS_READ && !is_special() && is_only_one(request) ? request : NULL;
 }
 
 bool current_has_request(void)

@@ -38,6 +38,12 @@ bool current_is_blind(void);
  */
 struct request *current_known(void);
 
+/*
+ * The same in few steps where it is what it mostly is: the only request there is, which this thread has read. NULL: ask current_known.
+ * Built into its caller.
+ */
+struct request *current_known_usual(void);
+
 /* Does this thread have any request, known or not? */
 bool current_has_request(void);
 

@@ -157,9 +157,13 @@ LAYOUT_BUILT_IN bool marks_go_on(uintptr_t key, size_t buffered, size_t len, str
 	uint64_t turn, start;
 	struct stream *s;
 
-	while (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != key)
-		if (++entry == table + MARKS_STREAMS)
-			return false;
+	/* Most programs have one log that they print to. */
+	if (__builtin_expect(__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != key, 0)) {
+		do {
+			if (++entry == table + MARKS_STREAMS)
+				return false;
+		} while (__atomic_load_n(&entry->key, __ATOMIC_ACQUIRE) != key);
+	}
 	s = __atomic_load_n(&entry->stream, __ATOMIC_ACQUIRE);
 	if (s == NULL)
 		return false;

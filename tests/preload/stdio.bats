@@ -47,6 +47,7 @@ stdio() {
     gcc -Wall -o "$tmp/server" -x c - <<'END'
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 int main(int argc, char **argv)
@@ -54,7 +55,8 @@ int main(int argc, char **argv)
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int listener = socket(AF_INET, SOCK_STREAM, 0), fd, i;
 	socklen_t len = sizeof(at);
-	char request[4096];
+	char request[4096], piece[40];
+	int at_byte, pieces = 0;
 	FILE *port;
 	if (argc != 2 || bind(listener, (void *)&at, len) || listen(listener, 1) || getsockname(listener, (void *)&at, &len)) return 1;
 	port = fopen(argv[1], "w");
@@ -63,6 +65,15 @@ int main(int argc, char **argv)
 	fd = accept(listener, NULL, NULL);
 	if (read(fd, request, sizeof(request)) <= 0) return 1;
 	for (i = 0; i < 4; i++, usleep(50000)) printf(i % 2 ? " end\nat %d" : "\nat %d", i);
+	/* A line begins somewhere in each piece, and never behind it. */
+	for (i = 2; i <= 40; i++)
+		for (at_byte = 0; at_byte < i - 1; at_byte += i > 5 && at_byte + i / 3 < i - 2 ? i / 3 : 1, usleep(12000)) {
+			memset(piece, 'a' + i % 26, sizeof(piece));
+			piece[at_byte] = '\n';
+			fwrite(piece, 1, i, stdout);
+			pieces++;
+		}
+	printf("\n%d pieces\n", pieces);
 	return write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 38) != 38;
 }
 END
@@ -74,6 +85,11 @@ END
     jq -r 'select(.message | test("^at ")) | .timestamp' "$tmp/log" | sed 's/Z$//' | while read -r at; do date -u -d "$at" +%s%N; done >"$tmp/times"
     [ "$(wc -l <"$tmp/times")" -eq 4 ]
     awk 'NR > 1 && $1 - before < 40000000 { exit 1 } { before = $1 }' "$tmp/times"
+    pieces=$(jq -r 'select(.message | test("^[0-9]+ pieces$")) | .message' "$tmp/log")
+    # The first line that begins in a piece is in the second one's record: see the loop above.
+    jq -r 'select(.message | test("^[a-z]+$")) | .timestamp' "$tmp/log" | sed 's/.*:\([0-9.]*\)Z$/\1/' >"$tmp/times"
+    [ "$(wc -l <"$tmp/times")" -eq "${pieces% pieces}" ]
+    awk 'NR > 1 { passed = $1 - before; if (passed < 0) passed += 60; if (passed < 0.008) exit 1 } { before = $1 }' "$tmp/times"
 }
 
 @test "eight threads that print to one stream do not tear a line" {

@@ -419,7 +419,15 @@ static inline void core_trace_text(const struct request *request, char out[33])
 		}                                                                                                      \
 	} while (0)
 
-#define CHECK_KNOWN(expected) CHECK_TRACE(current_known(), expected)
-#define CHECK_NOTHING_KNOWN() CHECK_TRACE(current_known(), "")
+/* What is said in few steps is what is said with all of them, or nothing. */
+static inline struct request *core_known(void)
+{
+	struct request *usual = current_known_usual(), *known = current_known();
+
+	CHECK(usual == NULL || usual == known);
+	return known;
+}
+#define CHECK_KNOWN(expected) CHECK_TRACE(core_known(), expected)
+#define CHECK_NOTHING_KNOWN() CHECK_TRACE(core_known(), "")
 
 #endif

@@ -36,8 +36,10 @@ CORE_TEST(a_thread_that_read_a_request_works_for_it_until_it_waits_for_the_next)
 	CHECK_NOTHING_KNOWN();
 	core_receive_text(fd, "\r\n");
 	CHECK_KNOWN(CORE_TRACE);
+	CHECK(current_known_usual() != NULL);
 	core_send_text(fd, HALF_OK);
 	CHECK_KNOWN(CORE_TRACE);
+	CHECK(current_known_usual() != NULL);
 	core_send_text(fd, "k");
 	CHECK_KNOWN(CORE_TRACE); /* the access log */
 	io_receive_begin(&(struct io_receive){ 0 }, fd);
