@@ -20,7 +20,7 @@
 #include "run_files.h"
 
 struct status_page counters_private LAYOUT_STATUS __attribute__((aligned(4096)));
-struct status_page *counters_shared;
+uintptr_t counters_away;
 uint8_t counters_published;
 uint8_t counters_noted;
 
@@ -143,7 +143,7 @@ void counters_publish(void)
 		(void)unlink(path);
 		return;
 	}
-	__atomic_store_n(&counters_shared, page, __ATOMIC_RELEASE);
+	__atomic_store_n(&counters_away, (uintptr_t)page - (uintptr_t)&counters_private, __ATOMIC_RELEASE);
 	have_file = 1;
 }
 
@@ -160,11 +160,11 @@ LAYOUT_START void counters_unpublish(void)
 
 void counters_after_fork(void)
 {
-	struct status_page *old = counters_shared;
+	struct status_page *old = counters_page();
 
 	memset(counters_private.counter, 0, sizeof(counters_private.counter));
-	__atomic_store_n(&counters_shared, NULL, __ATOMIC_RELEASE);
-	if (old != NULL)
+	__atomic_store_n(&counters_away, 0, __ATOMIC_RELEASE);
+	if (old != &counters_private)
 		(void)os_unmap(old, STATUS_PAGE_SIZE);
 	have_file = 0;
 	counters_published = 0;

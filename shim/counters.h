@@ -5,19 +5,20 @@
 #define TRACESHIM_COUNTERS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "own.h"
 #include "status_page.h"
 
-/* The page that is counted into: private memory until it is published, then the shared file. Never NULL. */
+/* The page that is counted into: private memory until it is published, then the shared file. */
 extern struct status_page counters_private;
-extern struct status_page *counters_shared; /* NULL until it is published: a pointer that needs no initialising */
+extern uintptr_t counters_away; /* how far from there that file lies, 0 until it is published: nothing to initialise, nothing to ask */
 
 static LAYOUT_INLINE struct status_page *counters_page(void)
 {
-	struct status_page *shared = __atomic_load_n(&counters_shared, __ATOMIC_ACQUIRE);
+	uintptr_t away = __atomic_load_n(&counters_away, __ATOMIC_ACQUIRE);
 
-	return shared != NULL ? shared : &counters_private;
+	return (struct status_page *)((uintptr_t)&counters_private + away); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 /* Add one / n to a counter. Relaxed; safe everywhere, in signal handlers and before the constructor too. */

@@ -99,13 +99,20 @@ void ids_generate_trace(uint8_t id[16])
 	memcpy(id, word, sizeof(word));
 }
 
+/* The first word was a zero, which is no id, and the next one is none. */
+static __attribute__((noinline, cold)) uint64_t draw_again(void)
+{
+	uint64_t count;
+
+	return draw(&count);
+}
+
 void ids_generate_span(uint8_t id[8])
 {
-	uint64_t word, count;
+	uint64_t count, word = draw(&count);
 
-	do
-		word = draw(&count);
-	while (word == 0);
+	if (__builtin_expect(word == 0, 0))
+		word = draw_again();
 	memcpy(id, &word, sizeof(word));
 }
 
