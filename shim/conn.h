@@ -263,7 +263,10 @@ uint64_t conn_ask_own_lock(void) __attribute__((cold));
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
 void conn_bury(struct conn *conn) __attribute__((cold));
 
-/* Take the lock if nobody has it and, where that can be told by the same instruction, it is that connection's still. */
+/* conn_unlock, where it is seldom called. */
+void conn_let_go(struct conn *conn) __attribute__((cold));
+
+/* Take the lock if nobody has it and it is that connection's still, which one instruction tells where nobody else is. */
 static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle)
 {
 	uint64_t known = conn_own_lock, mine = __builtin_expect(known != 0, 1) ? known : conn_ask_own_lock();
@@ -272,14 +275,18 @@ static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle)
 
 	if (own_alone())
 		return own_replace64_alone(&handle.conn->gen_and_lock, &expected, mine | handle.gen);
-	return own_replace32_shared(&handle.conn->lock, &nobody, (uint32_t)(mine >> 32));
+	if (!own_replace32_shared(&handle.conn->lock, &nobody, (uint32_t)(mine >> 32)))
+		return false;
+	if (__builtin_expect(__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen, 1))
+		return true;
+	conn_let_go(handle.conn);
+	return false;
 }
 
-/* The lock is ours: is that the connection that was found, and did it miss nothing? */
+/* The lock is ours: did it miss nothing? */
 static inline __attribute__((always_inline)) bool conn_is_whole(struct conn_handle handle)
 {
-	return __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
-	       !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE);
+	return !__atomic_load_n(&handle.conn->missed, __ATOMIC_ACQUIRE);
 }
 
 static LAYOUT_INLINE bool conn_lock_within(struct conn_handle handle, int attempts)
@@ -301,9 +308,6 @@ static LAYOUT_INLINE void conn_unlock(struct conn *conn)
 	else
 		__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
 }
-
-/* conn_unlock, where it is seldom called. */
-void conn_let_go(struct conn *conn) __attribute__((cold));
 
 /* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
 static LAYOUT_INLINE bool conn_lock_to_look(struct conn_handle handle)
@@ -332,9 +336,7 @@ static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_r
 
 	if (__builtin_expect(!conn_try_lock(handle), 0))
 		return false;
-	if (__builtin_expect(__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen &&
-	                             __atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state,
-	                     1))
+	if (__builtin_expect(__atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state, 1))
 		return true;
 	conn_let_go(handle.conn);
 	return false;

@@ -87,6 +87,7 @@ void os_host_name(char name[65]); /* NUL-terminated */
 #define OS_LOWEST_ADDRESS 65536u /* vm.mmap_min_addr: nothing can be mapped below */
 #define OS_PAGE_SHIFT 12
 #define OS_READABLE_GROUPS 256u /* a power of two; with user addresses of 57 bits, a group's number leaves 32 */
+#define OS_READABLE_SHIFT 19      /* 32 - log2(32 * OS_READABLE_GROUPS) */
 extern uint64_t os_readable_pages[OS_READABLE_GROUPS]; /* by the last bits of the group's number; atomic */
 bool os_ask_readable(uintptr_t first, uintptr_t last);
 /* These pages may be gone. Signal-safe; errno stays as it is. */
@@ -98,7 +99,8 @@ static LAYOUT_INLINE bool os_page_is_known(uintptr_t page)
 	uintptr_t group = page / 32;
 	uint64_t word = __atomic_load_n(&os_readable_pages[group % OS_READABLE_GROUPS], __ATOMIC_RELAXED);
 
-	return word >> 32 == group / OS_READABLE_GROUPS && ((uint32_t)word & 1u << page % 32) != 0;
+	/* Its upper half is group / OS_READABLE_GROUPS, as that of `page` is once it is moved up. */
+	return (word ^ (uint64_t)page << OS_READABLE_SHIFT) >> 32 == 0 && ((uint32_t)word & 1u << page % 32) != 0;
 }
 
 /* os_readable, where it is more than one page, or one that is not known. */
@@ -106,12 +108,10 @@ bool os_look_readable(const void *bytes, size_t len);
 
 static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)
 {
-	uintptr_t at = (uintptr_t)bytes, page = at >> OS_PAGE_SHIFT;
+	uintptr_t at = (uintptr_t)bytes, behind = ~at & ((1u << OS_PAGE_SHIFT) - 1);
 
 	/* Within one page that is known, which is then no address that cannot be. */
-	if (__builtin_expect(len - 1 < 1u << OS_PAGE_SHIFT && (at + len - 1) >> OS_PAGE_SHIFT == page &&
-	                             os_page_is_known(page),
-	                     1))
+	if (__builtin_expect(len - 1 <= behind && os_page_is_known(at >> OS_PAGE_SHIFT), 1))
 		return true;
 	return os_look_readable(bytes, len);
 }
