@@ -72,9 +72,10 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 EXPORT int getsockopt(int fd, int level, int option, void *restrict value, socklen_t *restrict len)
 {
+	bool asks = level == SOL_SOCKET && option == SO_ERROR;
 	int result = REAL(getsockopt)(fd, level, option, value, len);
 
-	if (result == 0 && level == SOL_SOCKET && option == SO_ERROR && io_active())
+	if (asks && result == 0 && io_active())
 		io_asked(fd);
 	return result;
 }

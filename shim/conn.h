@@ -248,6 +248,17 @@ static LAYOUT_INLINE struct conn_handle conn_of_word(int fd, uint64_t word)
 	return handle;
 }
 
+/* The same of a word that is a connection's (FD_CONN). */
+static LAYOUT_INLINE struct conn_handle conn_of_its_word(int fd, uint64_t word)
+{
+	struct conn_handle handle = { (struct conn *)(uintptr_t)(word - FD_CONN), 0 };
+
+	handle.gen = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE);
+	if (__builtin_expect(fds_word(fd) != word, 0))
+		handle.conn = NULL;
+	return handle;
+}
+
 /* Forks between the first process and this one, modulo 2^10, above the bits of a thread id: what the lock's word begins with. */
 #define CONN_TID_BITS 22 /* Linux' PID_MAX_LIMIT is 2^22 */
 extern uint32_t conn_epoch;

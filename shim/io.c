@@ -142,13 +142,12 @@ static CONN_UNLOCKED_LOOK bool is_between_calls(const struct conn *conn)
 	return conn_role(conn) == CONN_OUTGOING && conn->mode == CONN_HTTP1 && conn->first == NULL;
 }
 
-__attribute__((cold)) void io_asked(int fd)
+static __attribute__((cold, noinline)) void asked(int fd, uint64_t word)
 {
-	uint64_t word = fds_word(fd);
 	struct conn_handle handle = conn_of_word(fd, word);
 	int saved = errno;
 
-	if (fds_kind(word) != FD_CONN || handle.conn == NULL || is_between_calls(handle.conn))
+	if (handle.conn == NULL)
 		return;
 	if (conn_role(handle.conn) == CONN_SERVED) {
 		asked_served(handle, fd);
@@ -161,6 +160,15 @@ __attribute__((cold)) void io_asked(int fd)
 		conn_unlock(handle.conn);
 	}
 	errno = saved;
+}
+
+/* As a rule it is a kept connection, and by a look at that the question is known to be none. */
+LAYOUT_HOT __attribute__((noinline)) void io_asked(int fd)
+{
+	uint64_t word = fds_word(fd);
+
+	if (fds_kind(word) == FD_CONN && !is_between_calls(fds_conn(word)))
+		asked(fd, word);
 }
 
 __attribute__((cold)) void io_listening(int fd)

@@ -98,7 +98,7 @@ struct io_emitter {
  * The usual answer, in few steps: all of a message to a client, or its head and a part of its body, with a head like the last one's
  * that may get the response header. And the usual call: the same of a message to a server. `begin` true: make the real call with
  * the `count` vectors of `v` (of IO_ANSWER_VECTORS), and return what `end` makes of its result. false: nothing was done; it is for
- * io_send_begin. `word` is the descriptor's; of `iov`, up to IO_ANSWER_VECTORS of `count` can be read.
+ * io_send_begin. `word` is the descriptor's, which is a connection (FD_CONN); `count` is 1 to IO_ANSWER_VECTORS, and they can be read.
  */
 #define IO_ANSWER_VECTORS 4
 bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v);

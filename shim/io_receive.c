@@ -178,7 +178,7 @@ LAYOUT_HOT __attribute__((noinline)) bool io_receive_usual(struct conn_handle *h
 {
 	if (!io_active())
 		return false;
-	*handle = conn_of_word(fd, word);
+	*handle = conn_of_its_word(fd, word);
 	if (handle->conn == NULL || conn_role(handle->conn) == CONN_UNDECIDED || conn_tls(handle->conn) != NULL ||
 	    tls_mark.session != NULL)
 		return false;

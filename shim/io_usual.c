@@ -20,17 +20,20 @@
 #include "stream.h"
 #include "tls.h"
 
-/* are_bytes, of a few pieces that are not long, and whose vectors can be read. */
-static inline bool are_few_bytes(const struct iovec *iov, int count, size_t *sum)
+/* are_bytes, of a few pieces that are not long, and whose vectors can be read. `asking`: the kernel too, about what is not known. */
+static LAYOUT_INLINE bool are_few_bytes(const struct iovec *iov, int count, size_t *sum, bool asking)
 {
+	const struct iovec *end = iov + count;
 	size_t total = 0;
-	int i;
 
-	for (i = 0; i < count; i++) {
-		if (iov[i].iov_len > LOOKED_AT_MAX || !os_readable(iov[i].iov_base, iov[i].iov_len))
+	do {
+		size_t len = iov->iov_len;
+
+		if (len > LOOKED_AT_MAX ||
+		    !(asking ? os_readable(iov->iov_base, len) : os_is_known_readable(iov->iov_base, len)))
 			return false;
-		total += iov[i].iov_len;
-	}
+		total += len;
+	} while (++iov < end);
 	*sum = total;
 	return total > 0;
 }
@@ -208,20 +211,11 @@ static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struc
 	return begun;
 }
 
-/* With handle, fd, word, iov and count set. */
-static bool begin_answer(struct io_send *io, struct iovec *v)
+static __attribute__((noinline)) LAYOUT_HOT bool begin_usual_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
 	bool begun;
 
-	if (__builtin_expect(conn_has_protocol(conn), 0) || !are_few_bytes(io->iov, io->count, &io->total))
-		return false;
-	io->caller = NULL;
-	io->span = NULL;
-	io->looked = io->planned = io->was_injected = false;
-	io->usual = conn_role(conn) == CONN_SERVED;
-	if (!io->usual)
-		return begin_usual_call(io, v);
 	if (config.export_traces)
 		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
 	if (!conn_lock_usual(io->handle, CONN_SERVED))
@@ -231,13 +225,36 @@ static bool begin_answer(struct io_send *io, struct iovec *v)
 	return begun;
 }
 
+/* With `total` set, too. */
+static inline bool begin_by_role(struct io_send *io, struct iovec *v)
+{
+	io->caller = NULL;
+	io->span = NULL;
+	io->looked = io->planned = io->was_injected = false;
+	io->usual = conn_role(io->handle.conn) == CONN_SERVED;
+	return io->usual ? begin_usual_answer(io, v) : begin_usual_call(io, v);
+}
+
+/* Some of the bytes lie where nobody has looked yet, or on two pages. */
+static __attribute__((cold, noinline)) bool begin_asking(struct io_send *io, struct iovec *v)
+{
+	return are_few_bytes(io->iov, io->count, &io->total, true) && begin_by_role(io, v);
+}
+
+/* With handle, fd, word, iov and count set. All that it calls it leaves to: it saves nothing. */
+static __attribute__((noinline)) LAYOUT_HOT bool begin_answer(struct io_send *io, struct iovec *v)
+{
+	if (__builtin_expect(conn_has_protocol(io->handle.conn), 0))
+		return false;
+	if (__builtin_expect(!are_few_bytes(io->iov, io->count, &io->total, false), 0))
+		return begin_asking(io, v);
+	return begin_by_role(io, v);
+}
+
 bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
 {
-	struct conn_handle handle;
+	struct conn_handle handle = conn_of_its_word(fd, word);
 
-	if (count <= 0 || count > IO_ANSWER_VECTORS)
-		return false;
-	handle = conn_of_word(fd, word);
 	if (handle.conn == NULL || tls_passes(handle.conn, fd))
 		return false;
 	io->handle = handle;

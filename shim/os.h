@@ -106,14 +106,17 @@ static LAYOUT_INLINE bool os_page_is_known(uintptr_t page)
 /* os_readable, where it is more than one page, or one that is not known. */
 bool os_look_readable(const void *bytes, size_t len);
 
-static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)
+/* Within one page that is known, which is then no address that cannot be? */
+static LAYOUT_INLINE bool os_is_known_readable(const void *bytes, size_t len)
 {
 	uintptr_t at = (uintptr_t)bytes, behind = ~at & ((1u << OS_PAGE_SHIFT) - 1);
 
-	/* Within one page that is known, which is then no address that cannot be. */
-	if (__builtin_expect(len - 1 <= behind && os_page_is_known(at >> OS_PAGE_SHIFT), 1))
-		return true;
-	return os_look_readable(bytes, len);
+	return __builtin_expect(len - 1 <= behind && os_page_is_known(at >> OS_PAGE_SHIFT), 1);
+}
+
+static LAYOUT_INLINE bool os_readable(const void *bytes, size_t len)
+{
+	return os_is_known_readable(bytes, len) || os_look_readable(bytes, len);
 }
 
 /* Can this page, by its number, be read now, whatever is remembered? Is it mapped at all? Asks the kernel. Signal-safe; errno kept. */
