@@ -12,7 +12,8 @@
 
 /* The page that is counted into: private memory until it is published, then the shared file. */
 extern struct status_page counters_private;
-extern uintptr_t counters_away; /* how far from there that file lies, 0 until it is published: nothing to initialise, nothing to ask */
+extern uintptr_t
+	counters_away; /* how far from there that file lies, 0 until it is published: nothing to initialise, nothing to ask */
 
 static LAYOUT_INLINE struct status_page *counters_page(void)
 {

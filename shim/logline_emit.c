@@ -548,14 +548,13 @@ static inline uint32_t fill_limit(const struct logline_writer *w)
 	return __atomic_load_n(&w->file->regular, __ATOMIC_RELAXED) ? FILL_REGULAR : FILL_PIPE;
 }
 
-/* The record of w->source, and what is said of it; `flags` beside record_format's. */
-static inline __attribute__((always_inline)) void put_record(struct logline_writer *w, const char *bytes, size_t len,
-                                                             size_t in_end, uint32_t kept_end, unsigned flags)
+/* What is said of the record that was just made, `n` bytes of w->source; `flags` beside record_format's `how`. */
+static inline __attribute__((always_inline)) void mark_record(struct logline_writer *w, size_t n, size_t in_end,
+                                                              uint32_t kept_end, unsigned how, unsigned flags)
 {
 	struct logline_mark *m = &w->scratch->marks[w->marks++];
-	unsigned how;
 
-	w->used += (uint32_t)record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
+	w->used += (uint32_t)n;
 	m->in_end = in_end;
 	m->out_end = w->used;
 	m->kept_end = kept_end;
@@ -567,6 +566,9 @@ static inline __attribute__((always_inline)) void put_record(struct logline_writ
 bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len, size_t in_end, uint32_t kept_end,
                         bool whole)
 {
+	unsigned how;
+	size_t n;
+
 	w->source.ctx = w->who == WHO_KNOWN ? &w->request->ctx : NULL;
 	/* An object over LIMIT_LOG_LINE needs the whole scratch, but no more than that (see the assertions). */
 	if (w->marks == LOGLINE_MARKS || w->used >= fill_limit(w) ||
@@ -578,7 +580,8 @@ bool logline_add_record(struct logline_writer *w, const char *bytes, size_t len,
 	w->source.tid = w->print.tid ? w->print.tid : w->now.tid;
 	w->source.partial = !whole;
 	w->source.rest = w->cut;
-	put_record(w, bytes, len, in_end, kept_end, (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
+	n = record_format(&w->source, bytes, len, w->scratch->data + w->used, &how);
+	mark_record(w, n, in_end, kept_end, how, (!whole || w->cut ? MARK_CUT : 0) | (whole ? 0 : MARK_MID_LINE));
 	w->cut = !whole;
 	return true;
 }
@@ -596,12 +599,14 @@ size_t logline_add_whole(struct logline_writer *w, const char *bytes, size_t len
 	w->source.partial = w->source.rest = false;
 	bound = record_bound(&w->source, 0);
 	while (at < end && (newline = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-		size_t n = (size_t)(newline - at);
+		size_t n = (size_t)(newline - at), made;
+		unsigned how;
 
 		if (n > LIMIT_LOG_LINE || w->marks == LOGLINE_MARKS || w->used >= limit ||
 		    w->used + bound + JSON_ESCAPE_BOUND(n) > LOGLINE_SCRATCH)
 			break;
-		put_record(w, at, n, w->pos + n + 1, w->kept_len, 0);
+		made = record_format_whole(&w->source, at, n, w->scratch->data + w->used, &how);
+		mark_record(w, made, w->pos + n + 1, w->kept_len, how, 0);
 		w->pos += n + 1;
 		at = newline + 1;
 	}

@@ -87,7 +87,7 @@ void os_host_name(char name[65]); /* NUL-terminated */
 #define OS_LOWEST_ADDRESS 65536u /* vm.mmap_min_addr: nothing can be mapped below */
 #define OS_PAGE_SHIFT 12
 #define OS_READABLE_GROUPS 256u /* a power of two; with user addresses of 57 bits, a group's number leaves 32 */
-#define OS_READABLE_SHIFT 19      /* 32 - log2(32 * OS_READABLE_GROUPS) */
+#define OS_READABLE_SHIFT 19    /* 32 - log2(32 * OS_READABLE_GROUPS) */
 extern uint64_t os_readable_pages[OS_READABLE_GROUPS]; /* by the last bits of the group's number; atomic */
 bool os_ask_readable(uintptr_t first, uintptr_t last);
 /* These pages may be gone. Signal-safe; errno stays as it is. */

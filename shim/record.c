@@ -421,6 +421,15 @@ static inline bool may_be_object(const char *line, size_t len)
 	return first == ' ' || (unsigned char)(first - '\t') <= '\r' - '\t';
 }
 
+LAYOUT_BUILT_IN size_t record_format_whole(const struct record_source *src, const char *line, size_t len, char *out,
+                                           unsigned *how)
+{
+	if (__builtin_expect(config.log_mode != LOG_JSON || may_be_object(line, len), 0))
+		return record_format(src, line, len, out, how);
+	*how = 0;
+	return format_text(src, line, len, out, how, false);
+}
+
 /* More is a block of lines, as a rule, of which the first would be formatted in vain. */
 #define LINE_LIKELY 512
 
