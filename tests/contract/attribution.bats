@@ -89,6 +89,18 @@ judged() {
     judged 1 "only 3 right" count "$log" --least-right 4
 }
 
+@test "lines that come late, or in two parts, are waited for, if that is asked for" {
+    record 1 "$(trace_of 1)"
+    record 2 "$(trace_of 2)"
+    mv "$log" "$log.whole"
+    head -c -20 "$log.whole" >"$log"
+    judged 1 "no_record=1" count "$log" --requests 2 --lines 1
+    head -n 1 "$log.whole" >"$log"
+    judged 1 "1 requests have not 1 lines" count "$log" --requests 2 --lines 1 --wait 0.1
+    { sleep 0.3 && tail -n 1 "$log.whole" | head -c 30 && sleep 0.3 && tail -n 1 "$log.whole" | tail -c +31; } >>"$log" 3>&- &
+    judged 0 "right=2 none=0 wrong=0" count "$log" --requests 2 --lines 1 --wait 60
+}
+
 @test "two spans of one request in one process, and the caller's own span, are found" {
     record 1 "$(trace_of 1)" 00000000000000a1
     record 1 "$(trace_of 1)" 00000000000000b1

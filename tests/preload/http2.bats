@@ -271,7 +271,7 @@ with httpx.Client(http1=sys.argv[1].startswith("https"), http2=True, verify=Fals
     next_server
     nginx_serves
     client "$port" /up/small.txt --requests 10 --streams 1
-    local tries=80
+    local tries=$WAIT_TRIES
     while /usr/bin/python3 "$here/rings.py" "$tmp/run" | jq -s '[.[] | select(.what == "span")]' >"$tmp/spans" &&
         [ "$(jq length "$tmp/spans")" -lt 20 ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
     jq -c '.[]' "$tmp/spans" | head -4

@@ -4,7 +4,7 @@
 # What the tests with real servers share: start a server bare or preloaded on a free port, stop it by its pid, and ask the
 # status pages of its processes what they counted. The ground truth is in ./attribution.
 
-readonly WAIT_TRIES=400 # of 0.025 s
+readonly WAIT_TRIES=2400 # of 0.025 s, and of what a look costs: a minute, because a busy machine may need it
 
 servers_setup() {
     here=$BATS_TEST_DIRNAME
@@ -109,7 +109,7 @@ counter() {
 
 # counted NAME WANTED: the counter reaches that value (a worker counts after it has answered), and is not more
 counted() {
-    local tries=80 value
+    local tries=$WAIT_TRIES value
     while value=$(counter "$1") && [ "$value" -lt "$2" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
     echo "counter $1: $value, wanted $2"
     [ "$value" -eq "$2" ]
@@ -135,8 +135,9 @@ burst() {
     "$here/attribution" burst "$@"
 }
 
+# count FILE... [options]: judge the lines, once there are as many as --requests and --lines say: many a server logs behind its answer
 count() {
-    "$here/attribution" count "$@"
+    "$here/attribution" count --wait 60 "$@"
 }
 
 calls() {
@@ -186,7 +187,7 @@ spans() {
 
 # has_spans FILTER WANTED: the number is reached, and not more: a span is complete right behind the call that its client waits for
 has_spans() {
-    local tries=200 found
+    local tries=$WAIT_TRIES found
     while found=$(spans "$1") && [ "$found" -lt "$2" ] && [ $((tries--)) -gt 0 ]; do sleep 0.025; done
     echo "$1: $found, wanted $2"
     [ "$found" -eq "$2" ]
