@@ -154,6 +154,7 @@ loaded() {
 @test "Express: what it says of a request that failed has its id, though that was answered before" {
     node_serves express.js
     burst "${url}broken" --requests 200 --connections 20 --numbered --status 500
+    until_lines 400 "$tmp/guest.err"
     stop "$guest"
     count "$tmp/guest.err" --requests 200 --lines 2 --unnumbered
 }
@@ -195,6 +196,7 @@ queued() {
     burst "$url" --requests 60 --connections 50 --numbered
     burst "$url" --first 61 --requests 300 --connections 50 --numbered
     burst "$url" --first 361 --requests 40 --connections 2 --numbered
+    until_lines 1600 "$tmp"/guest.{log,err}
     stop "$guest"
     later "$tmp/guest.log" "${2:-1}" >"$tmp/handlers"
     later "$tmp/guest.err" "${2:-1}" >"$tmp/jobs"

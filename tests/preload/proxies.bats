@@ -84,14 +84,15 @@ haproxy_never_lies() {
     settings+=(TRACESHIM_LOG_FILES="$tmp/access.log")
     serve guest "$port" lighttpd -D -f "$tmp/lighttpd.conf"
     burst "$url/big.txt" --requests 100 --connections 16
-    burst "$url/up" --first 101 --requests 200 --connections 24 --numbered
+    burst "$url/up" --first 101 --requests 100 --connections 1 --numbered
+    burst "$url/up" --first 201 --requests 100 --connections 24 --numbered
     burst "$url/cgi/show" --first 301 --requests 60 --connections 8 --numbered --save "$tmp/answers"
     burst "$url/next" --first 361 --requests 300 --connections 24 --numbered
     counted requests 660
     undegraded
     stop "$pid" # it writes its access log in blocks
     count "$tmp/access.log" --requests 660 --lines 1 --none any
-    # A call is known only where nothing else was queued in the loop.
+    # A call is known only where nothing else was queued in the loop, as of those that come alone.
     jq -c 'select(.n <= 300)' "$tmp/calls" >"$tmp/first"
     jq -c 'select(.n > 300)' "$tmp/calls" >"$tmp/next"
     cp "$tmp/first" "$tmp/calls"
