@@ -118,6 +118,8 @@ count() { # count FILE: spans in it
     finished "$spans"
     [ "$(count "$spans")" -eq 3 ]
     [ -d "$run_dir" ]
+    # The agent lets go of the folder behind its last file.
+    eventually flock -n "$run_dir/agent-$(id -u).lock" true
     agent --spans "$tmp/other"
     run "$traceshim" run --spans "$spans" -- true
     [ "$status" -eq 125 ]

@@ -4,11 +4,13 @@
                                              with a small receive buffer, in small pieces; answer, each head at once
     peer.py check CAPTURE BARE HEADS         CAPTURE must be BARE, but for one whole insertion in each head. HEADS: the
                                              guest's words, one 'heads N' a connection; N < 0: as it is, or one a head
-A capture is a JSON list of hexadecimal strings, written anew after each connection.
+A capture is a JSON list of hexadecimal strings, written anew after each connection. SIGTERM ends the peer once all that have connected were
+read to their ends: a client that does not wait for ours may have gone long before.
 """
 import json
 import os
 import re
+import signal
 import socket
 import sys
 
@@ -26,12 +28,16 @@ def listen(portfile, capture, how):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)
+    signal.signal(signal.SIGTERM, lambda *_: listener.setblocking(False))
     with open(portfile + ".new", "w") as file:
         file.write(str(listener.getsockname()[1]))
     os.rename(portfile + ".new", portfile)
     seen = []
     while True:
-        conn, _ = listener.accept()
+        try:
+            conn, _ = listener.accept()
+        except BlockingIOError:
+            return
         data = b""
         while piece := conn.recv(700 if slow else 65536):
             data += piece
