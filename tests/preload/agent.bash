@@ -3,7 +3,7 @@
 #
 # What the tests of the agent share: an agent, guests that leave rings, a receiver that checks every payload.
 
-readonly AGENT_TRIES=800 # of 0.025 s
+readonly AGENT_TRIES=2400 # of 0.025 s: a busy machine may need a minute
 
 agent_setup() {
     here=$BATS_TEST_DIRNAME
@@ -62,10 +62,10 @@ receive() {
     eventually eval "(exec 4<>/dev/tcp/127.0.0.1/$port)"
 }
 
-# agent OPTION...: one that is ready; messages in $tmp/agent.err
+# agent OPTION...: one that is ready; messages in $tmp/agent.err. A receiver on a busy machine has time to take what is left at its end.
 agent() {
     : >"$tmp/ready"
-    "$traceshim" agent --run-dir "$run_dir" --ready-fd 6 "$@" </dev/null >"$tmp/agent.out" 2>>"$tmp/agent.err" \
+    "$traceshim" agent --run-dir "$run_dir" --ready-fd 6 --flush-timeout 60000 "$@" </dev/null >"$tmp/agent.out" 2>>"$tmp/agent.err" \
         3>&- 5>&- 6>"$tmp/ready" &
     agent=$!
     started+=("$agent")

@@ -54,7 +54,8 @@ teardown() {
 
 @test "a back end that hangs is given up for the time being" {
     receive hang hang 200
-    OTEL_EXPORTER_OTLP_TIMEOUT=300 agent --otlp "$url" "${fast[@]}"
+    # Long enough for the answer that comes: what it gives up it sends again.
+    OTEL_EXPORTER_OTLP_TIMEOUT=2000 agent --otlp "$url" "${fast[@]}"
     "$writer" "$run_dir" spans=10
     eventually lines_in 10 "$got/spans"
     stop_agent
@@ -72,7 +73,8 @@ teardown() {
 
 @test "what is refused is counted, said once and never repeated" {
     receive 400 413 partial:7 404 junk 200
-    OTEL_BSP_MAX_EXPORT_BATCH_SIZE=10 agent --otlp "$url" "${fast[@]}" --metrics 127.0.0.1:0
+    # Full batches alone, however slowly the spans come.
+    OTEL_BSP_SCHEDULE_DELAY=600000 OTEL_BSP_MAX_EXPORT_BATCH_SIZE=10 agent --otlp "$url" "${fast[@]}" --metrics 127.0.0.1:0
     "$writer" "$run_dir" spans=100
     stop_agent
     # 10 requests, one each: 3 refused as a whole, one in part

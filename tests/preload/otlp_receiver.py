@@ -190,7 +190,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def read(self):
-        raw = self.rfile.read(int(self.headers['Content-Length']))
+        length = int(self.headers['Content-Length'])
+        raw = self.rfile.read(length)
+        need(len(raw) == length, 'it ends early')
         need(self.headers['Content-Type'] == 'application/json', 'Content-Type')
         need(self.headers.get('Expect') is None, 'Expect')
         if self.headers.get('Content-Encoding'):
