@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -165,12 +166,19 @@ static void ends_closed(void)
 	tell("write", write(1, "x\n", 2));
 }
 
+/* Until nobody reads from the pipe any more that is standard output. */
+static void await_loss(void)
+{
+	struct pollfd out = { 1, 0, 0 };
+
+	(void)poll(&out, 1, 60000);
+}
+
 /* As coreutils end: an error at the last flush is the program's exit status. */
-static void reports_errors(void)
+static void reports_an_error(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	usleep(100000); /* for whoever closes the other end of the pipe */
 	printf("lost\n");
 	if (fclose(stdout) != 0) {
 		tell("fclose", -1);
@@ -178,12 +186,18 @@ static void reports_errors(void)
 	}
 }
 
+static void reports_errors(void)
+{
+	await_loss();
+	reports_an_error();
+}
+
 static void reports_errors_early(void)
 {
 	int i, failed = 0;
 
 	signal(SIGPIPE, SIG_IGN);
-	usleep(100000);
+	await_loss();
 	for (i = 0; i < 3000; i++)
 		failed += printf("line %d of a stream that fails\n", i) < 0;
 	tell("failed", failed > 0);
@@ -201,7 +215,7 @@ static void no_room(void)
 	struct rlimit none = { 0, 0 };
 
 	setrlimit(RLIMIT_FSIZE, &none);
-	reports_errors();
+	reports_an_error();
 }
 
 static void seeks(void)

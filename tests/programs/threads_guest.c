@@ -212,12 +212,12 @@ static void interrupted(int signal)
 	(void)signal;
 }
 
-/* Without SA_RESTART every call that blocks says EINTR. */
+/* Without SA_RESTART every call that blocks says EINTR. The signal comes again, for who did not get to the call before it. */
 static void interrupted_calls(void)
 {
 	struct sigaction action = { .sa_handler = interrupted };
-	struct itimerval once = { { 0, 0 }, { 0, 20000 } };
-	struct timeval second = { 1, 0 };
+	struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, off = { { 0, 0 }, { 0, 0 } };
+	struct timeval minute = { 60, 0 };
 	int pair[2], ends[2];
 	char c;
 
@@ -226,16 +226,20 @@ static void interrupted_calls(void)
 		err(1, "pipe");
 #define INTERRUPTED(call)                                                                                              \
 	do {                                                                                                           \
-		setitimer(ITIMER_REAL, &once, NULL);                                                                   \
+		long result;                                                                                           \
+		int error;                                                                                             \
+                                                                                                                       \
+		setitimer(ITIMER_REAL, &often, NULL);                                                                  \
 		errno = 0;                                                                                             \
-		printf("%s: ", #call);                                                                                 \
-		printf("%ld ", (long)(call));                                                                          \
-		printf("%s\n", strerrorname_np(errno));                                                                \
+		result = (long)(call);                                                                                 \
+		error = errno;                                                                                         \
+		setitimer(ITIMER_REAL, &off, NULL);                                                                    \
+		printf("%s: %ld %s\n", #call, result, strerrorname_np(error));                                         \
 	} while (0)
 	INTERRUPTED(read(ends[0], &c, 1));
 	INTERRUPTED(recv(pair[0], &c, 1, 0));
-	INTERRUPTED(poll(NULL, 0, 1000));
-	INTERRUPTED(select(0, NULL, NULL, NULL, &second));
+	INTERRUPTED(poll(NULL, 0, 60000));
+	INTERRUPTED(select(0, NULL, NULL, NULL, &minute));
 	INTERRUPTED(waitpid(-1, NULL, 0) < 0 ? -1 : 0);
 }
 
