@@ -210,10 +210,10 @@ C
 # answers PROGRAM: what a server says to one request, and its exit status after SIGTERM; its output is in $tmp/served
 answers() {
     local port server status=0 i
-    port=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    port=$("$root/tests/preload/free_port.py" "$$")
     "$@" "$port" 0 >"$tmp/served" 2>&1 &
     server=$!
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 1200; i++)); do
         ! curl -s -o /dev/null "http://127.0.0.1:$port/?n=1" || break
         sleep 0.05
     done

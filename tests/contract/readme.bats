@@ -90,7 +90,7 @@ END
 }
 
 free_port() {
-    /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    "$top/tests/preload/free_port.py" "$$"
 }
 
 # Times, ids and numbers are others each time.

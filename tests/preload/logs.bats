@@ -95,10 +95,12 @@ for i in range(256):
 import os, threading, time
 def other():
     os.write(1, b"half a line of a thread that waits")
+    written.set()
     done.wait()
-done = threading.Event()
+written, done = threading.Event(), threading.Event()
 thread = threading.Thread(target=other)
 thread.start()
+written.wait()
 for i in range(13):
     time.sleep(0.1)
     os.write(1, b"tick\n")

@@ -167,6 +167,7 @@ joins() {
     done
     calls=$(((first - 1) * each))
     has_spans '.kind == "client"' $calls
+    has_spans '.kind == "server"' $((first - 1))
     rings judge 1 $((first - 1))
     rings join 0
     rings | jq -r 'select(.kind == "client") | "\(.trace)-\(.span)"' | sort >"$tmp/recorded"

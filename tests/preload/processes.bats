@@ -113,7 +113,7 @@ exec {COPROC[1]}>&-
 diff <(echo a; echo b) <(echo a; echo c)
 for i in 1 2 3 4 5; do (echo "job $i") & done; wait
 mapfile -t lines < <(seq 3); echo "${#lines[@]}"
-tee >(cat >copy) <<<"teed" >/dev/null; wait; sleep 0.1; cat copy
+rm -f copy; tee >(cat >copy) <<<"teed" >/dev/null; until [ -s copy ]; do sleep 0.02; done; cat copy
 EOF
 }
 
@@ -260,7 +260,7 @@ END
     for how in fork spawn vfork; do
         rm -f "$tmp/port"
         TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
-        for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+        for _ in {1..3000}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
         url=http://127.0.0.1:$(<"$tmp/port")
         curl -sS --max-time 20 -i -H "traceparent: 00-$(printf '%032x-%016x' 1 1)-01" "$url/own" \
             --next -sS --max-time 20 -i -H "traceparent: 00-$(printf '%032x-%016x' 2 2)-01" "$url/$how" \
@@ -326,12 +326,12 @@ import os, socket, subprocess, sys
 how, port, log, *server = sys.argv[1:]
 if how == "inherited":
     listener = socket.create_server(("127.0.0.1", 0))
-    conn = socket.create_connection(listener.getsockname(), timeout=20)
+    conn = socket.create_connection(listener.getsockname(), timeout=60)
     peer = listener.accept()[0]
     run = subprocess.Popen(["env", *server], stdin=peer, stdout=open(log, "w"))
     peer.close()
 else:
-    conn = socket.create_connection(("127.0.0.1", int(open(port).read())), timeout=20)
+    conn = socket.create_connection(("127.0.0.1", int(open(port).read())), timeout=60)
 answers = 0
 def answer():
     got = b""
@@ -355,7 +355,7 @@ END
         local -a server=(TRACESHIM_RESPONSE_HEADER=x-trace "LD_PRELOAD=$so" /usr/bin/python3 "$tmp/server.py" "$how" "$tmp/port")
         if [ "$how" != inherited ]; then
             env "${server[@]}" >"$tmp/log" 2>&1 3>&- &
-            for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+            for _ in {1..3000}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
         fi
         /usr/bin/python3 "$tmp/client.py" "$how" "$tmp/port" "$tmp/log" "${server[@]}" | tr -d '\r' >"$tmp/answers"
         wait
@@ -419,7 +419,7 @@ while number < 4:
 END
     cat >"$tmp/client.py" <<'END'
 import socket, sys
-conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20)
+conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
 for n in range(1, 5):
     conn.sendall(b"GET / HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%016x-01\r\n\r\n" % (n, n))
     got = b""
@@ -430,7 +430,7 @@ END
     for how in preadv2 preadv64v2 aio_read aio_read64 lio_listio lio_listio64 number; do
         rm -f "$tmp/port"
         LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" "$how" >"$tmp/log" 2>&1 3>&- &
-        for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+        for _ in {1..3000}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
         [ "$(/usr/bin/python3 "$tmp/client.py" "$(<"$tmp/port")" | grep -c True)" -eq 4 ]
         wait $!
         cat "$tmp/log"
@@ -525,7 +525,7 @@ print("behind", flush=True)
 END
     cat >"$tmp/client.py" <<'END'
 import socket, sys
-conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20)
+conn = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=60)
 conn.sendall(b"".join(b"GET /%s HTTP/1.1\r\nHost: x\r\ntraceparent: 00-%032x-%016x-01\r\n\r\n" % (path.encode(), n, n)
                       for n, path in enumerate(sys.argv[2:], 1)))
 while got := conn.recv(65536):
@@ -535,7 +535,7 @@ END
         for first in own "$how"; do
             rm -f "$tmp/port"
             TRACESHIM_RESPONSE_HEADER=x-trace LD_PRELOAD=$so /usr/bin/python3 "$tmp/server.py" "$tmp/port" >"$tmp/log" 2>&1 3>&- &
-            for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+            for _ in {1..3000}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
             /usr/bin/python3 "$tmp/client.py" "$(<"$tmp/port")" "$first" "$how" own "$how" | tr -d '\r' >"$tmp/answers"
             wait $!
             [ "$(grep -c '^HTTP/1.1 200' "$tmp/answers")" -eq 4 ]

@@ -1003,14 +1003,14 @@ static volatile sig_atomic_t alarms, alarms_failed;
 
 static void on_alarm(int signo)
 {
-	char line[] = "8 0000 ";
+	char line[] = "8 0000000 "; /* on a slow machine there are many */
 	char text[128];
-	int saved = errno, n = 7, value = (int)alarms, i, pad = value % 90;
+	int saved = errno, n = sizeof(line) - 1, value = (int)alarms, i, pad = value % 90;
 
 	(void)signo;
-	for (i = 5; i > 1; i--, value /= 10)
+	for (i = n - 2; i > 1; i--, value /= 10)
 		line[i] = (char)('0' + value % 10);
-	memcpy(text, line, 7);
+	memcpy(text, line, sizeof(line));
 	for (i = 0; i < pad; i++)
 		text[n++] = '.';
 	text[n++] = '\n';
