@@ -67,14 +67,17 @@ static bool is_written_at_once(const FILE *stream)
 
 /*
  * What an unfinished line of the stream is kept under. In a server, what is written at once comes in pieces of many requests'
- * threads (cerr writes each operand by itself): each thread's make a line of their own.
+ * threads (cerr writes each operand by itself): each thread's make a line of their own. But a line that was begun before the process
+ * served ("listening ... done") goes on as it began.
  */
 static __attribute__((cold)) logline_key key_of(const FILE *stream)
 {
 	if ((stream->_flags & STREAM_OF_ONE_CALL) != 0)
 		return (logline_key)os_tid();
-	return is_written_at_once(stream) && current_serves() ? (logline_key)os_tid() | IO_KEY_UNBUFFERED :
-	                                                        (logline_key)stream;
+	if (!is_written_at_once(stream) || !current_serves() ||
+	    logline_has_begun(fds_log_file(fds_word(stream->_fileno)), (logline_key)stream))
+		return (logline_key)stream;
+	return (logline_key)os_tid() | IO_KEY_UNBUFFERED;
 }
 
 static __attribute__((cold, noinline)) uint64_t learn(int fd)

@@ -118,6 +118,8 @@ void logline_flush_key(logline_key key, int (*fd_of)(unsigned file));
 void logline_flush_file(unsigned file, int fd);
 /* Is there anything that a flush would send? */
 bool logline_is_pending(unsigned file);
+/* Was a line begun under this key, and not ended? False, too, where that cannot be told just now. Signal-safe. */
+bool logline_has_begun(unsigned file, logline_key key);
 
 /* This thread ends: what it keeps for its next line goes to others. Should it write again, it has it back. Signal-safe. */
 void logline_thread_end(void);

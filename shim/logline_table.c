@@ -119,6 +119,16 @@ static struct logline_line *unlink_line(struct logline_file *f, struct logline_l
 	return line;
 }
 
+/* The place of the line of this key, or of NULL at the list's end; with the lock. */
+static struct logline_line **find(struct logline_file *f, logline_key key)
+{
+	struct logline_line **at = &f->lines;
+
+	while (*at && (*at)->key != key)
+		at = &(*at)->next;
+	return at;
+}
+
 bool logline_take(struct logline_file *f, logline_key key, struct logline_line **line)
 {
 	struct logline_line **at;
@@ -128,14 +138,23 @@ bool logline_take(struct logline_file *f, logline_key key, struct logline_line *
 		return true;
 	if (!lock(f))
 		return false;
-	for (at = &f->lines; *at; at = &(*at)->next) {
-		if ((*at)->key == key) {
-			*line = unlink_line(f, at);
-			break;
-		}
-	}
+	at = find(f, key);
+	if (*at)
+		*line = unlink_line(f, at);
 	unlock(f);
 	return true;
+}
+
+__attribute__((noinline)) bool logline_has_begun(unsigned file, logline_key key)
+{
+	struct logline_file *f = &logline_files[file < LOGLINE_FILES ? file : 0];
+	bool found;
+
+	if (is_empty(f) || !lock(f))
+		return false;
+	found = *find(f, key) != NULL;
+	unlock(f);
+	return found;
 }
 
 static bool has_more(const struct logline_line *line)

@@ -32,6 +32,10 @@ setup() {
     torture "$guests/torture_any" gifts
 }
 
+@test "a line without a buffer that is begun before the first request, and ended behind it, is one line" {
+    torture "$guests/torture_any" line_across_first_request
+}
+
 @test "a 32-bit child runs as bare, and its loader says once that it leaves the object out" {
     cat >"$tmp/small.c" <<'EOF'
 static int call(int number, int a, const void *b, int c)

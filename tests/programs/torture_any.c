@@ -220,6 +220,30 @@ static void gifts(void)
 	TRY(vmsplice(-1, &gift, 1, 0));
 }
 
+/* ---- a line that is begun before the first request came, and ended behind it ---- */
+
+static void line_across_first_request(void)
+{
+	char room[512], path[600];
+	struct wire wire;
+	FILE *log;
+
+	snprintf(path, sizeof(path), "%s/own.log", torture_dir);
+	log = fopen(path, "a");
+	must(log != NULL && setvbuf(log, NULL, _IONBF, 0) == 0, "a log");
+	fputs("waiting for the first request ...", stderr);
+	fputs("waiting ...", log);
+	wire = wire_serve();
+	peer_send(&wire, HEAD, sizeof(HEAD) - 1);
+	TRY(read(wire.fd, room, sizeof(room)));
+	fputs(" it came\n", stderr);
+	fputs(" there it is\n", log);
+	fputs("its own line\n", stderr);
+	TRY(write(wire.fd, ANSWER, sizeof(ANSWER) - 1));
+	wire_end("first", &wire, 1);
+	TRY(fclose(log));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct torture_case cases[] = {
@@ -228,6 +252,7 @@ int main(int argc, char **argv)
 		{ "loading_threads", loading_threads },
 		{ "spawns", spawns },
 		{ "gifts", gifts },
+		{ "line_across_first_request", line_across_first_request },
 	};
 
 	return torture_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
