@@ -231,6 +231,12 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 
 			io_settle(io, piece.ins, piece.at - piece.from, 0);
 			errno = error;
+			/*
+			 * Whoever is gone answered the first piece with a reset. All of it in one call would have been taken, and as
+			 * lost as that.
+			 */
+			if (error == EPIPE && done > 0)
+				return (ssize_t)total;
 			return done > 0 ? (ssize_t)done : -1;
 		}
 		own = io_settle(io, piece.ins, piece.at - piece.from, (size_t)sent);

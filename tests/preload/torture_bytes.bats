@@ -41,3 +41,7 @@ setup() {
 @test "descriptors that travel with bytes, as many as may, and more than there is room for" {
     torture "$guests/torture_bytes" ancillary
 }
+
+@test "answers to several requests in one call, to a client that is gone, are taken as a whole" {
+    torture "$guests/torture_bytes" answers_to_nobody
+}

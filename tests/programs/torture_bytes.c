@@ -497,6 +497,26 @@ static void ancillary(void)
 	receive_rights(pair[1], CMSG_LEN(4), 0);
 }
 
+/* ---- answers to several requests at once, of which the client has not waited for the first ---- */
+
+static void answers_to_nobody(void)
+{
+	static const char asked[] = HEAD HEAD, answers[] = ANSWER ANSWER;
+	struct pollfd end = { .events = POLLRDHUP };
+	struct wire wire = wire_serve();
+	char room[512];
+
+	signal(SIGPIPE, SIG_IGN);
+	peer_send(&wire, asked, sizeof(asked) - 1);
+	TRY(read(wire.fd, room, sizeof(room)));
+	raw(SYS_close, wire.peer, 0, 0);
+	end.fd = wire.fd;
+	must(raw(SYS_poll, &end, 1, 10000) == 1, "the client's end");
+	TRY(write(wire.fd, answers, sizeof(answers) - 1));
+	TRY(write(wire.fd, answers, sizeof(answers) - 1));
+	TRY(close(wire.fd));
+}
+
 static const struct torture_case cases[] = {
 	{ "dup_in_head", dup_in_head },
 	{ "reused_number", reused_number },
@@ -509,6 +529,7 @@ static const struct torture_case cases[] = {
 	{ "receives_over_vectors", receives_over_vectors },
 	{ "sends", sends },
 	{ "ancillary", ancillary },
+	{ "answers_to_nobody", answers_to_nobody },
 };
 
 int main(int argc, char **argv)
