@@ -37,9 +37,10 @@ static inline void set_owner(struct conn *conn, struct request *caller)
 	request_unref(before);
 }
 
-LAYOUT_BUILT_IN void call_sent_usual(struct conn *conn, const struct http1 *up, struct request *caller)
+LAYOUT_BUILT_IN void call_sent_usual(struct conn *conn, const struct http1 *up, struct request *caller, bool injected)
 {
 	struct exchange *ex = conn_push_first(conn, CONN_OUTGOING);
+	uint64_t *counter = counters_page()->counter;
 
 	if (__builtin_expect(ex == NULL, 0)) {
 		request_unref(caller);
@@ -50,7 +51,10 @@ LAYOUT_BUILT_IN void call_sent_usual(struct conn *conn, const struct http1 *up, 
 	ex->host_allowed = true;
 	ex->request_headed = ex->request_done = true;
 	ex->request = caller;
-	counters_count(calls);
+	if (__builtin_expect(injected, 1))
+		own_count_both(&counter[STATUS_calls], &counter[STATUS_calls_injected]);
+	else
+		counters_count(calls);
 	if (__builtin_expect(caller == NULL, 0))
 		counters_count_seldom(calls_unknown);
 }

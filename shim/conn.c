@@ -347,7 +347,9 @@ LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn, enum conn_ro
 		conn_make_opaque(conn, true);
 		return NULL;
 	}
-	memset(ex, 0, offsetof(struct exchange, in));
+	memset(ex, 0, offsetof(struct exchange, up));
+	ex->up.line = NULL; /* of the rest nobody asks before the caller has set it */
+	memset(&ex->down, 0, sizeof(ex->down));
 	conn->first = ex;
 	conn->depth = 1;
 	return ex;

@@ -380,7 +380,7 @@ static inline __attribute__((always_inline)) void *conn_tls(const struct conn *c
 
 /* Append a fresh exchange; NULL: queue full or no memory (the connection is then opaque). Locked. */
 struct exchange *conn_push(struct conn *conn);
-/* The same of a connection that has none, built into its callers; `role` is the connection's. */
+/* The same of a connection that has none, but for its `up`, which is to be set and has no line yet; built into its callers; `role` is the connection's. */
 struct exchange *conn_push_first(struct conn *conn, enum conn_role role);
 /* What is left of one that has neither request nor lines nor span any more. Built into its callers. */
 void conn_give_exchange(struct exchange *ex, enum conn_role role);

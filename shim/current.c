@@ -695,27 +695,13 @@ void current_read(struct conn *conn, struct request *request)
 		clear_home();
 }
 
-/*
- * What a thread that works for nobody does of current_read, touch and set. A handler that came in between may have left a request there.
- */
-LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *request)
+/* What `set` does to a thread that has none, and whose end is watched. A handler that came in between may have left a request there. */
+static inline __attribute__((always_inline)) void take_up(struct current *me, struct request *request,
+                                                          enum current_class class)
 {
-	struct current *me = self();
-	enum current_class class = me->in_loop ? CLASS_LOOP : CLASS_READ;
 	struct request *old;
 
-	if (__builtin_expect(is_special() || handoff != NULL || me->request != NULL || !me->noticed, 0)) {
-		current_read(conn, request);
-		return;
-	}
 	own_increase_three(&bindings, &bound_threads, &request->refs);
-	if (class == CLASS_LOOP) {
-		me->touched++;
-		me->channel = NULL;
-		me->heard = HEARD_CLIENT;
-	} else {
-		note_reader(me, conn, request);
-	}
 	me->class = CLASS_NONE;
 	old = own_swap(&me->held, request);
 	me->answers = false;
@@ -724,6 +710,41 @@ LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *reque
 		(void)own_decrease(&bound_threads);
 		request_unref(old);
 	}
+}
+
+/* What a thread that works for nobody does of current_read, touch and set. */
+LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *request)
+{
+	struct current *me = self();
+	enum current_class class = me->in_loop ? CLASS_LOOP : CLASS_READ;
+
+	if (__builtin_expect(is_special() || handoff != NULL || me->request != NULL || !me->noticed, 0)) {
+		current_read(conn, request);
+		return;
+	}
+	if (class == CLASS_LOOP) {
+		me->touched++;
+		me->channel = NULL;
+		me->heard = HEARD_CLIENT;
+	} else {
+		note_reader(me, conn, request);
+	}
+	take_up(me, request, class);
+}
+
+/* The same of current_read_reply. */
+LAYOUT_BUILT_IN void current_read_usual_reply(struct conn *conn, struct request *request)
+{
+	struct current *me = self();
+
+	if (__builtin_expect(is_special() || !me->in_loop || me->request != NULL || !me->noticed, 0)) {
+		current_read_reply(conn, request, false);
+		return;
+	}
+	me->touched++;
+	me->channel = conn;
+	me->heard = HEARD_REPLY;
+	take_up(me, request, CLASS_LOOP);
 }
 
 __attribute__((cold)) void current_read_request(struct request *request)

@@ -146,8 +146,8 @@ bool io_receive_begin(struct io_receive *io, int fd);
 /* `received` is the real call's result; the bytes lie in the vectors. peek: MSG_PEEK, they will come again. */
 void io_receive_end(struct io_receive *io, const struct iovec *iov, int count, ssize_t received, bool peek);
 /*
- * The usual read, in few steps: on a connection of requests or of calls, into one buffer. `begin` false: it is for io_receive_begin, nothing was done.
- * Both of the others are for after it and return `received`: where bytes came that do not come again, and where none came.
+ * The usual read, in few steps: on a connection of requests or of calls, into one buffer. `begin` false: it is for io_receive_begin, nothing was done;
+ * `word` is the descriptor's, which is a connection (FD_CONN). Both of the others are for after it and return `received`: where bytes came that do not come again, and where none came.
  */
 bool io_receive_usual(struct conn_handle *handle, int fd, uint64_t word);
 ssize_t io_received(struct conn_handle handle, int fd, void *buf, ssize_t received);

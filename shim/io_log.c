@@ -127,15 +127,22 @@ LAYOUT_HOT bool io_line_begin(struct logline_one *one, int fd, uint64_t word, lo
                               size_t len)
 {
 	struct log_writes *log = &log_writes[fds_log_file(word)];
-	struct logline_segment all = { .len = len };
+	struct record_source source = { .stream = fds_log_stream(word) };
+	struct request *request;
 
 	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
 	if (config.log_mode == LOG_OFF || len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
 		return false;
 	current_notice_thread();
 	/* One line is one event: see printed_for. */
-	all.request = line_request(log, line);
-	if (!logline_one_begin(one, fds_log_file(word), fds_log_stream(word), fd, key, line, len, &all))
+	request = line_request(log, line);
+	if (request != NULL)
+		source.ctx = &request->ctx;
+	source.tid = os_tid();
+	one->line = (struct iovec){ (void *)(uintptr_t)line, len };
+	one->key = key;
+	one->fd = fd;
+	if (!logline_one_begin(one, fds_log_file(word), &source))
 		return false;
 	note_write(log, (const char *)line + len);
 	return true;

@@ -240,6 +240,19 @@ static inline bool lock_replying(struct conn_handle handle)
 	return conn_lock_usual(handle, CONN_OUTGOING);
 }
 
+/* As io_touch_call, where a whole call waits for what comes, in a loop. */
+static inline void touch_usual_call(struct conn *conn, int fd)
+{
+	const struct exchange *ex = conn->first;
+
+	if (__builtin_expect(ex != NULL && ex->request_headed && ex->request != NULL &&
+	                             __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED) == CONN_NEVER_WAITS,
+	                     1))
+		current_read_usual_reply(conn, ex->request);
+	else
+		io_touch_call(conn, fd);
+}
+
 /* The same of a connection that calls are made on. */
 static __attribute__((noinline)) ssize_t received_reply_usual(struct conn_handle handle, int fd, void *buf,
                                                               ssize_t received)
@@ -250,7 +263,7 @@ static __attribute__((noinline)) ssize_t received_reply_usual(struct conn_handle
 		received_otherwise(handle, fd, buf, (size_t)received, received);
 		return received;
 	}
-	io_touch_call(conn, fd);
+	touch_usual_call(conn, fd);
 	if (__builtin_expect(!call_received_usual(conn, buf, (size_t)received), 0)) {
 		int saved = errno;
 
@@ -261,13 +274,12 @@ static __attribute__((noinline)) ssize_t received_reply_usual(struct conn_handle
 	return received;
 }
 
-__attribute__((noinline)) ssize_t io_received(struct conn_handle handle, int fd, void *buf, ssize_t received)
+static __attribute__((noinline)) LAYOUT_HOT ssize_t received_request_usual(struct conn_handle handle, int fd, void *buf,
+                                                                           ssize_t received)
 {
 	struct conn *conn = handle.conn;
 	struct request *request;
 
-	if (conn_role(conn) == CONN_OUTGOING)
-		return received_reply_usual(handle, fd, buf, received);
 	if (__builtin_expect(conn_has_protocol(conn), 0) ||
 	    (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0) && !begins(handle, buf, (size_t)received))) {
 		received_otherwise(handle, fd, buf, (size_t)received, received);
@@ -282,4 +294,10 @@ __attribute__((noinline)) ssize_t io_received(struct conn_handle handle, int fd,
 		received_unusual(conn, buf, (size_t)received);
 	conn_unlock(conn);
 	return received;
+}
+
+__attribute__((noinline)) ssize_t io_received(struct conn_handle handle, int fd, void *buf, ssize_t received)
+{
+	return conn_role(handle.conn) == CONN_OUTGOING ? received_reply_usual(handle, fd, buf, received) :
+	                                                 received_request_usual(handle, fd, buf, received);
 }

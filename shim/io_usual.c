@@ -313,14 +313,12 @@ static __attribute__((noinline)) ssize_t end_usual_call(struct io_send *io, ssiz
 		return end_answer_otherwise(io, sent);
 	}
 	conn->sends++;
-	call_sent_usual(conn, &io->spot.after, io->caller);
+	call_sent_usual(conn, &io->spot.after, io->caller, ins != NULL);
 	if (__builtin_expect(io->span != NULL, 0))
 		tell_call(io, conn);
 	conn_unlock(conn);
-	if (__builtin_expect(ins != NULL, 1)) {
+	if (__builtin_expect(ins != NULL, 1))
 		insertion_free(ins);
-		counters_count(calls_injected);
-	}
 	if (config.export_traces)
 		ring_drop_held();
 	return (ssize_t)io->total;
@@ -334,13 +332,11 @@ static inline void finish_answer(struct conn *conn, struct exchange *ex, size_t 
 		served_finish_told(conn, ex, last);
 }
 
-ssize_t io_answer_end(struct io_send *io, ssize_t sent)
+static __attribute__((noinline)) LAYOUT_HOT ssize_t end_usual_answer(struct io_send *io, ssize_t sent)
 {
 	struct conn *conn = io->handle.conn;
 	struct exchange *ex;
 
-	if (!io->usual)
-		return end_usual_call(io, sent);
 	if (__builtin_expect(sent != (ssize_t)io->whole || !conn_lock_usual(io->handle, CONN_SERVED), 0))
 		return end_answer_otherwise(io, sent);
 	ex = conn->first;
@@ -361,6 +357,11 @@ ssize_t io_answer_end(struct io_send *io, ssize_t sent)
 	if (config.export_traces)
 		ring_drop_held();
 	return (ssize_t)io->total;
+}
+
+ssize_t io_answer_end(struct io_send *io, ssize_t sent)
+{
+	return io->usual ? end_usual_answer(io, sent) : end_usual_call(io, sent);
 }
 
 /* ---- the usual body ---- */

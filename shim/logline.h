@@ -76,21 +76,21 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
  * begin  false: it is another kind of call, or there is no memory; nothing was done, and logline_write does it
  * end    n: the write's result, errno set. Returns what logline_write returns. Must follow `begin` on the same thread; only a
  *        thread that ends or jumps away in the write may leave it out
- * `segment` covers the line; it and the line (borrowed) are used until `end`.
+ * `source` says whose the line is, its stream, its thread, and when it was printed (0: now); the rest is filled in. The line (borrowed)
+ * is used until `end`.
  */
 struct logline_one {
+	struct iovec line; /* the caller's, and so are key and fd: as for logline_write */
+	logline_key key;
+	int fd;
+	unsigned how; /* logline's */
 	const char *bytes;
 	size_t len;
 	struct logline_file *file; /* from here on logline's */
 	struct logline_scratch *scratch;
-	struct iovec line;
-	logline_key key;
-	int fd;
-	unsigned how;
 	struct line_origin origin; /* where lines are exported; else not filled */
 };
-bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd, logline_key key,
-                       const void *line, size_t len, const struct logline_segment *segment);
+bool logline_one_begin(struct logline_one *one, unsigned file, struct record_source *source);
 ssize_t logline_one_end(struct logline_one *one, ssize_t n);
 
 /*

@@ -497,25 +497,24 @@ static inline void line_scratch_give(struct logline_scratch *s)
 		scratch_give(s);
 }
 
-LAYOUT_HOT bool logline_one_begin(struct logline_one *one, unsigned file, enum record_stream stream, int fd,
-                                  logline_key key, const void *line, size_t len, const struct logline_segment *segment)
+LAYOUT_HOT bool logline_one_begin(struct logline_one *one, unsigned file, struct record_source *source)
 {
 	struct logline_file *f = &logline_files[file];
-	struct record_source source = { .stream = stream };
+	const char *line = one->line.iov_base;
+	size_t len = one->line.iov_len;
 	struct logline_scratch *scratch;
 
 	__asm__("" : "+r"(f)); /* else gcc works out where each of its members is by itself */
 	if (file >= LOGLINE_FILES || !is_usual(f, line, len))
 		return false;
-	source.ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL;
-	source.pid = os_pid();
-	source.tid = segment->tid ? segment->tid : os_tid();
-	source.time_ns = segment->time_ns ? segment->time_ns : os_realtime_ns();
-	scratch = line_scratch(&source, len - 1);
+	source->pid = os_pid();
+	if (source->time_ns == 0)
+		source->time_ns = os_realtime_ns();
+	scratch = line_scratch(source, len - 1);
 	if (!scratch)
 		return false;
-	source.memo = &scratch->memo;
-	one->len = record_format_line(&source, line, len - 1, scratch->data, &one->how);
+	source->memo = &scratch->memo;
+	one->len = record_format_line(source, line, len - 1, scratch->data, &one->how);
 	if (__builtin_expect(!one->len, 0)) {
 		line_scratch_give(scratch);
 		return false;
@@ -523,11 +522,8 @@ LAYOUT_HOT bool logline_one_begin(struct logline_one *one, unsigned file, enum r
 	one->bytes = scratch->data;
 	one->file = f;
 	one->scratch = scratch;
-	one->line = (struct iovec){ (void *)(uintptr_t)line, len };
-	one->key = key;
-	one->fd = fd;
 	if (config.export_logs)
-		one->origin = origin_of(&source, one->how);
+		one->origin = origin_of(source, one->how);
 	return true;
 }
 

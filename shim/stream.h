@@ -153,9 +153,9 @@ bool call_find_spot(struct conn *conn, const struct iovec *iov, int count, size_
 struct stream_heads *call_find_head(const char *out, size_t len, struct http1_known **known);
 /*
  * A call with such a head was sent, all of it, on a connection that has no other one: `up` is what its scanner is like, the reference to
- * `caller` is taken over (NULL: nobody). It is the connection's first exchange then; without memory the connection has none, and passes.
+ * `caller` is taken over (NULL: nobody), `injected` says whether it was told of the caller. It is the connection's first exchange then; without memory the connection has none, and passes.
  */
-void call_sent_usual(struct conn *conn, const struct http1 *up, struct request *caller);
+void call_sent_usual(struct conn *conn, const struct http1 *up, struct request *caller, bool injected);
 /* The reply to the one call of a connection came, with the head of the last reply, and no more than the rest of its body to come. false: it is for call_received. */
 bool call_received_usual(struct conn *conn, const char *in, size_t len);
 

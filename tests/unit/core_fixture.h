@@ -252,7 +252,8 @@ static inline void core_receive(int fd, const char *bytes, size_t len)
 {
 	struct conn_handle handle;
 	struct io_receive io;
-	bool usual = io_receive_usual(&handle, fd, fds_word(fd));
+	uint64_t word = fds_word(fd);
+	bool usual = fds_kind(word) == FD_CONN && io_receive_usual(&handle, fd, word);
 	char *exact;
 
 	if (!usual && (io_uninvolved(fd) || !io_receive_begin(&io, fd)))

@@ -493,7 +493,7 @@ static ssize_t answer(struct wire *w, int fd, const struct iovec *iov, int count
 	struct io_send io;
 
 	w->emitter.emit = wire_emit;
-	if (!io_answer_begin(&io, fd, fds_word(fd), iov, count, v))
+	if (count <= 0 || count > IO_ANSWER_VECTORS || !io_answer_begin(&io, fd, fds_word(fd), iov, count, v))
 		return -2;
 	return io_answer_end(&io, wire_emit(&w->emitter, v, count));
 }

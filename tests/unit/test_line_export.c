@@ -223,6 +223,7 @@ CORE_TEST(a_line_has_the_ids_the_time_and_the_severity_of_its_record)
 	struct request *request;
 	struct logline_segment all = { .len = 15, .time_ns = 1234567890123456789u, .tid = 42 };
 	struct iovec iov = { (char *)(uintptr_t) "ERROR: it broke", 15 };
+	struct record_source source = { .stream = RECORD_STDOUT, .tid = 42 };
 	const struct ring_line *line;
 	struct logline_one one;
 
@@ -245,15 +246,14 @@ CORE_TEST(a_line_has_the_ids_the_time_and_the_severity_of_its_record)
 	CHECK_INT(line->stream, 2);
 	CHECK_INT(line->severity, 17);
 	CHECK_INT(line->flags & RING_FLAG_TRUNCATED, 0);
-	all.request = NULL;
-	all.len = 6;
-	CHECK(logline_one_begin(&one, 0, RECORD_STDOUT, 77, 1, "hello\n", 6, &all));
+	one = (struct logline_one){ .line = { (char *)(uintptr_t) "hello\n", 6 }, .key = 1, .fd = 77 };
+	CHECK(logline_one_begin(&one, 0, &source));
 	CHECK_INT(logline_one_end(&one, os.write(77, one.bytes, one.len)), 6);
 	line = pull();
 	CHECK(line != NULL && line->len == 5 && memcmp(line + 1, "hello", 5) == 0);
 	CHECK_INT(line->severity, 0);
 	CHECK(memcmp(line->trace_id, (uint8_t[16]){ 0 }, 16) == 0);
-	CHECK(logline_one_begin(&one, 0, RECORD_STDOUT, 77, 1, "hello\n", 6, &all));
+	CHECK(logline_one_begin(&one, 0, &source));
 	errno = EAGAIN;
 	CHECK_INT(logline_one_end(&one, -1), -1);
 	CHECK(pull() == NULL);
