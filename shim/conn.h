@@ -274,24 +274,20 @@ uint64_t conn_ask_own_lock(void) __attribute__((cold));
 bool conn_lock_slowly(struct conn_handle handle, bool mine, int attempts) __attribute__((cold));
 void conn_bury(struct conn *conn) __attribute__((cold));
 
-/* conn_unlock, where it is seldom called. */
-void conn_let_go(struct conn *conn) __attribute__((cold));
-
-/* Take the lock if nobody has it and it is that connection's still, which one instruction tells where nobody else is. */
-static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle)
+/* Take the lock if nobody has it. *that: it is that connection's still, which the same instruction tells where nobody else is. */
+static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle, bool *that)
 {
 	uint64_t known = conn_own_lock, mine = __builtin_expect(known != 0, 1) ? known : conn_ask_own_lock();
 	uint64_t expected = handle.gen;
 	uint32_t nobody = 0;
 
+	*that = true;
 	if (own_alone())
 		return own_replace64_alone(&handle.conn->gen_and_lock, &expected, mine | handle.gen);
 	if (!own_replace32_shared(&handle.conn->lock, &nobody, (uint32_t)(mine >> 32)))
 		return false;
-	if (__builtin_expect(__atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen, 1))
-		return true;
-	conn_let_go(handle.conn);
-	return false;
+	*that = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE) == handle.gen;
+	return true;
 }
 
 /* The lock is ours: did it miss nothing? */
@@ -302,9 +298,11 @@ static inline __attribute__((always_inline)) bool conn_is_whole(struct conn_hand
 
 static LAYOUT_INLINE bool conn_lock_within(struct conn_handle handle, int attempts)
 {
-	if (__builtin_expect(!conn_try_lock(handle), 0))
+	bool that;
+
+	if (__builtin_expect(!conn_try_lock(handle, &that), 0))
 		return conn_lock_slowly(handle, false, attempts);
-	if (__builtin_expect(conn_is_whole(handle), 1))
+	if (__builtin_expect(that && conn_is_whole(handle), 1))
 		return true;
 	return conn_lock_slowly(handle, true, attempts);
 }
@@ -320,12 +318,17 @@ static LAYOUT_INLINE void conn_unlock(struct conn *conn)
 		__atomic_store_n(&conn->lock, 0, __ATOMIC_RELEASE);
 }
 
+/* conn_unlock, where it is seldom called. */
+void conn_let_go(struct conn *conn) __attribute__((cold));
+
 /* For a look, by somebody who sees no bytes: one that fails is nothing missed. */
 static LAYOUT_INLINE bool conn_lock_to_look(struct conn_handle handle)
 {
-	if (handle.conn == NULL || __builtin_expect(!conn_try_lock(handle), 0))
+	bool that;
+
+	if (handle.conn == NULL || __builtin_expect(!conn_try_lock(handle, &that), 0))
 		return false;
-	if (__builtin_expect(conn_is_whole(handle), 1))
+	if (__builtin_expect(that && conn_is_whole(handle), 1))
 		return true;
 	conn_let_go(handle.conn);
 	return false;
@@ -344,10 +347,11 @@ static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_r
 		};
 		uint32_t state;
 	} usual = { .role = (uint8_t)role, .mode = CONN_HTTP1 };
+	bool that;
 
-	if (__builtin_expect(!conn_try_lock(handle), 0))
+	if (__builtin_expect(!conn_try_lock(handle, &that), 0))
 		return false;
-	if (__builtin_expect(__atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state, 1))
+	if (__builtin_expect(that && __atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state, 1))
 		return true;
 	conn_let_go(handle.conn);
 	return false;
