@@ -1,6 +1,8 @@
 /*
  * Copies inside the kernel, from descriptor to descriptor: what goes out on a connection is counted, and none goes into a log.
  */
+/* Built for size, because there are many; but each is on the way of a program's every call. */
+#define LAYOUT_MANY_CALLS
 #include "config.h"
 #include "real.h"
 

@@ -1,6 +1,8 @@
 /*
  * Reading and writing. Every hook: begin, real call, end; see io.h for what happens there.
  */
+/* Built for size, because there are many; but each is on the way of a program's every call. */
+#define LAYOUT_MANY_CALLS
 #include "config.h"
 #include "python.h"
 #include "real.h"

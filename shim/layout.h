@@ -28,9 +28,10 @@
 
 /*
  * Of a few instructions, and run many times a request: part of whatever calls it, which gcc does not see by itself while it keeps
- * the object small. Not where all is built for size (OBJECT_SMALL in the Makefile).
+ * the object small. Not where all is built for size (OBJECT_SMALL in the Makefile), unless the file says that its calls are many
+ * (LAYOUT_MANY_CALLS, before anything is included).
  */
-#ifdef __OPTIMIZE_SIZE__
+#if defined(__OPTIMIZE_SIZE__) && !defined(LAYOUT_MANY_CALLS)
 #define LAYOUT_INLINE inline
 #else
 #define LAYOUT_INLINE inline __attribute__((always_inline))
