@@ -77,6 +77,7 @@ haproxy_never_lies() {
 }
 
 @test "lighttpd: files, CGI and proxied requests, never another's call or program" {
+    local asked=660
     start_upstream
     mkdir -p "$tmp/www"
     seq -f 'line %g' 20000 >"$tmp/www/big.txt"
@@ -84,20 +85,25 @@ haproxy_never_lies() {
     settings+=(TRACESHIM_LOG_FILES="$tmp/access.log")
     serve guest "$port" lighttpd -D -f "$tmp/lighttpd.conf"
     burst "$url/big.txt" --requests 100 --connections 16
-    burst "$url/up" --first 101 --requests 100 --connections 1 --numbered
-    burst "$url/up" --first 201 --requests 100 --connections 24 --numbered
+    burst "$url/up" --first 101 --requests 200 --connections 24 --numbered
     burst "$url/cgi/show" --first 301 --requests 60 --connections 8 --numbered --save "$tmp/answers"
     burst "$url/next" --first 361 --requests 300 --connections 24 --numbered
-    counted requests 660
+    # A call is known only where nothing else was queued in the loop. How often that is depends on the machine, for requests that come alone,
+    # too: on a busy one their connections are not there at once.
+    until [ "$(jq -c 'select(.n <= 300 or .n > 660)' "$tmp/calls" | grep -c '"traceparent"')" -ge 50 ]; do
+        burst "$url/up" --first $((asked + 1)) --requests 100 --connections 1 --numbered
+        asked=$((asked + 100))
+    done
+    counted requests "$asked"
     undegraded
     stop "$pid" # it writes its access log in blocks
-    count "$tmp/access.log" --requests 660 --lines 1 --none any
-    # A call is known only where nothing else was queued in the loop, as of those that come alone.
-    jq -c 'select(.n <= 300)' "$tmp/calls" >"$tmp/first"
-    jq -c 'select(.n > 300)' "$tmp/calls" >"$tmp/next"
-    cp "$tmp/first" "$tmp/calls"
-    calls --first 101 --requests 200 --none any --least-right 50
-    cp "$tmp/next" "$tmp/calls"
+    count "$tmp/access.log" --requests "$asked" --lines 1 --none any
+    cp "$tmp/calls" "$tmp/all"
+    jq -c 'select(.n <= 300)' "$tmp/all" >"$tmp/calls"
+    calls --first 101 --requests 200 --none any
+    jq -c 'select(.n > 300 and .n <= 660)' "$tmp/all" >"$tmp/calls"
     calls --first 361 --requests 300 --none any
+    jq -c 'select(.n > 660)' "$tmp/all" >"$tmp/calls"
+    calls --first 661 --requests $((asked - 660)) --none any
     programs_got_their_own "$tmp/answers" 20
 }
