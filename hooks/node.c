@@ -102,6 +102,11 @@ static size_t find_folder(const char *object, char *path, size_t room)
 	return start + folder;
 }
 
+static void note_without(const char *why, const char *what)
+{
+	counters_note("node: %s%s: lines and calls get no ids", why, what);
+}
+
 static void invite(const char *object, const char *rest)
 {
 	size_t path_room = PATH_MAX + strlen(object) + sizeof(COMPANION);
@@ -115,11 +120,9 @@ static void invite(const char *object, const char *rest)
 	folder = find_folder(object, path, PATH_MAX);
 	memcpy(path + folder, COMPANION, sizeof(COMPANION));
 	if (folder == 0 || access(path, R_OK) != 0) {
-		counters_note("node: no readable %s beside the object: lines and calls get no ids", COMPANION);
+		note_without("no readable " COMPANION " beside the object", "");
 	} else if (!node_companion_whole(path)) {
-		counters_note(
-			"node: %s beside the object is damaged, or of another version: lines and calls get no ids",
-			COMPANION);
+		note_without(COMPANION " beside the object is damaged, or of another version", "");
 	} else {
 		put_options(text, path, folder, rest);
 		/* lint: allow setenv: once, before main */
@@ -135,12 +138,11 @@ void node_invite(int argc, char **argv)
 	Dl_info info;
 
 	if (refusal != NULL)
-		counters_note("node: started with %s: lines and calls get no ids", refusal);
+		note_without("started with ", refusal);
 	else if (real_symbol(RTLD_DEFAULT, "_ZN4node5StartEiPPc") == NULL) /* node::Start */
-		counters_note(
-			"node: an engine with Node's add-ons that is not Node (Bun, Deno): lines and calls get no ids");
+		note_without("an engine with Node's add-ons that is not Node (Bun, Deno)", "");
 	else if (real_symbol(RTLD_DEFAULT, "node_api_symbol_for") == NULL)
-		counters_note("node: older than 16.15: lines and calls get no ids");
+		note_without("older than 16.15", "");
 	else if (dladdr((void *)node_invite, &info) != 0 && info.dli_fname != NULL &&
 	         strchr(info.dli_fname, '/') != NULL)
 		invite(info.dli_fname, options);
