@@ -36,7 +36,13 @@ function restoreEnvironment() {
 
 /* Nor does it see what was loaded before it. The list itself is being walked: it gets another. */
 function hideCompanion() {
-	delete require.cache[__filename];
+	const { _cache, _pathCache } = module.constructor;
+	delete _cache[__filename];
+	for (const key of Object.keys(_pathCache)) {
+		if (_pathCache[key] === __filename) {
+			delete _pathCache[key];
+		}
+	}
 	const preloaded = process._preload_modules;
 	if (Array.isArray(preloaded)) {
 		const { enumerable } = Reflect.getOwnPropertyDescriptor(process, "_preload_modules");

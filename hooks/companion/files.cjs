@@ -232,7 +232,11 @@ function watchThreadStream(ThreadStream) {
 
 /* A crash is told by native code, after the last JavaScript has run. Where the program handles it, it goes on instead. */
 function nameCrash() {
-	if (process.listenerCount("uncaughtException") === 0 && !process.hasUncaughtExceptionCaptureCallback()) {
-		words[SLOT] = slotNow();
+	try {
+		if (process.listenerCount("uncaughtException") === 0 && !process.hasUncaughtExceptionCaptureCallback()) {
+			words[SLOT] = slotNow();
+		}
+	} catch {
+		/* It is nobody's. */
 	}
 }

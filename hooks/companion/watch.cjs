@@ -327,7 +327,13 @@ watchUndici();
 if (isTraced) {
 	watchSpansEarly();
 }
-process.on("uncaughtExceptionMonitor", nameCrash);
+/* Not as a listener, which the program could see and take away. */
+override(getPrototypeOf(process), "emit", (upper) => function emit(type) {
+	if (type === "uncaughtExceptionMonitor") {
+		nameCrash();
+	}
+	return apply(upper.emit, this, arguments);
+});
 subscribe("http.server.request.start", isTraced ? servedAndTraced : served);
 subscribe("net.client.socket", prepare);
 subscribe("worker_threads", watchWorker);

@@ -9,7 +9,8 @@ function look() {
 	console.log(process.env.NODE_OPTIONS, "NODE_OPTIONS" in process.env);
 	console.log(Object.keys(process.env).filter((name) => name !== "LD_PRELOAD").length);
 	console.log(Reflect.ownKeys(globalThis).map(String).join(" "));
-	console.log(process.eventNames().filter((name) => name !== "uncaughtExceptionMonitor"), process.getMaxListeners());
+	console.log(process.eventNames(), process.getMaxListeners(), Reflect.ownKeys(process).map(String).join(" "));
+	console.log(Object.values(require("module")._pathCache).map((file) => file.split("/").pop()));
 }
 
 look();

@@ -1,6 +1,6 @@
 "use strict";
 /*
- * A request in which the program fails: node crash.js PORT throw|reject|async|handler|catcher
+ * A request in which the program fails: node crash.js PORT throw|reject|async|handler|catcher|alone
  * Number 40 does, while the others are being served.
  */
 const http = require("node:http");
@@ -18,6 +18,8 @@ const ways = {
 		throw error;
 	},
 	catcher: (error) => setTimeout(() => failInTimer(error), 5),
+	/* Test runners leave no listener on the process but their own. */
+	alone: (error) => setTimeout(() => failInTimer(error, process.removeAllListeners()), 5),
 };
 
 function failInTimer(error) {
