@@ -390,19 +390,6 @@ static void describe_source(struct logline_writer *w, enum record_stream stream)
 	w->now = (struct logline_print){ os_realtime_ns(), os_tid() };
 }
 
-ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
-{
-	ssize_t total = 0;
-	int i;
-
-	counters_count(lines_raw);
-	if (config.log_mode != LOG_OFF)
-		return os.writev(fd, iov, iovcnt);
-	for (i = 0; i < iovcnt; i++)
-		total += (ssize_t)iov[i].iov_len;
-	return total;
-}
-
 /* There is no memory, or was none for the line's beginning: what goes on with it passes as it is, too, until it ends. */
 static ssize_t pass_raw(struct logline_file *f, int fd, const struct iovec *iov, int iovcnt)
 {
@@ -519,7 +506,8 @@ static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enu
 }
 
 /* The line that this segment covers, as the caller of logline_one_begin says it. */
-static bool one_begin(struct logline_one *one, unsigned file, enum record_stream stream, const struct logline_segment *of)
+static bool one_begin(struct logline_one *one, unsigned file, enum record_stream stream,
+                      const struct logline_segment *of)
 {
 	struct record_source source = { .ctx = of->request && !of->neutral ? &of->request->ctx : NULL,
 		                        .stream = stream,
@@ -552,13 +540,6 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 	if (taken >= 0)
 		errno = saved;
 	return taken;
-}
-
-bool logline_is_pending(unsigned file)
-{
-	const struct logline_file *f = &logline_files[file < LOGLINE_FILES ? file : 0];
-
-	return __atomic_load_n(&f->lines, __ATOMIC_RELAXED) != NULL || logline_backlog(f);
 }
 
 static void flush_file(unsigned file, logline_key key, enum logline_which which, int (*fd_of)(unsigned file), int fd)

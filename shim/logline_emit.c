@@ -203,6 +203,19 @@ static bool leads_to(const struct logline_file *f, int fd)
 	return asked == NULL || asked((unsigned)(f - logline_files), fd);
 }
 
+ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt)
+{
+	ssize_t total = 0;
+	int i;
+
+	counters_count(lines_raw);
+	if (config.log_mode != LOG_OFF)
+		return os.writev(fd, iov, iovcnt);
+	for (i = 0; i < iovcnt; i++)
+		total += (ssize_t)iov[i].iov_len;
+	return total;
+}
+
 /* The real call of a backlog; the first one of a write goes to where the program wrote. */
 static ssize_t write_backlog(const struct logline_file *f, int fd, const struct logline_scratch *s, bool first)
 {

@@ -145,6 +145,13 @@ bool logline_take(struct logline_file *f, logline_key key, struct logline_line *
 	return true;
 }
 
+bool logline_is_pending(unsigned file)
+{
+	const struct logline_file *f = &logline_files[file < LOGLINE_FILES ? file : 0];
+
+	return __atomic_load_n(&f->lines, __ATOMIC_RELAXED) != NULL || logline_backlog(f);
+}
+
 __attribute__((noinline)) bool logline_has_begun(unsigned file, logline_key key)
 {
 	struct logline_file *f = &logline_files[file < LOGLINE_FILES ? file : 0];

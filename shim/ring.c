@@ -1,5 +1,6 @@
 /*
- * Rings: the guest's side of ring_format.h.
+ * Rings: the guest's side of ring_format.h. long: a ring's file is made, filled and given up under the same lock, by the same rules of who may
+ * be interrupted where.
  *
  * Who writes: a thread has a place (struct ring) of its own, of which nobody else knows but signal handlers above it, so its
  * lock is there for the taking: one exchange, as nearly all that an entry costs is the copy. When all places are taken, or the end
