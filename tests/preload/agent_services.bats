@@ -35,7 +35,7 @@ shop=\$!
 OTEL_SERVICE_NAME=nginx nginx -e stderr -p "$1" -c "$1/nginx.conf" >"$1/nginx.log" 2>"$1/nginx.err" &
 nginx=\$!
 for port in $stock_port $shop_port $nginx_port; do
-    for try in \$(seq 400); do (exec 4<>/dev/tcp/127.0.0.1/\$port) 2>/dev/null && break; sleep 0.05; done
+    for try in \$(seq 2400); do (exec 4<>/dev/tcp/127.0.0.1/\$port) 2>/dev/null && break; sleep 0.05; done
 done
 LD_PRELOAD= curl -sS --max-time 30 "http://127.0.0.1:$nginx_port/order?n=[1-40]" >"$1/answers"
 kill \$nginx \$shop \$stock

@@ -56,7 +56,7 @@ write_page() {
 start_guest() { # a process that stays, with the object loaded
 	"$traceshim" run -- sleep 60 >/dev/null 2>&1 3>&- &
 	guest=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 3000); do
 		[ "$(cat "/proc/$guest/comm" 2>/dev/null)" = sleep ] && grep -q libtraceshim "/proc/$guest/maps" && return 0
 		sleep 0.02
 	done

@@ -18,7 +18,7 @@ CLIENTS = 6
 
 
 def wait_for(port, process):
-    for _ in range(2000):
+    for _ in range(12000):
         try:
             return socket.create_connection(("127.0.0.1", port)).close()
         except OSError:

@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 }
 END
     LD_PRELOAD=$so "$tmp/server" "$tmp/port" >"$tmp/log" 3>&- &
-    for _ in {1..500}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
+    for _ in {1..3000}; do [ -s "$tmp/port" ] && break || sleep 0.02; done
     curl -sf --max-time 20 "http://127.0.0.1:$(<"$tmp/port")/"
     wait $!
     # Never sooner than it slept.
