@@ -497,7 +497,7 @@ static __attribute__((cold)) int closing(FILE *stream)
 	if (stream == NULL || !io_active())
 		return 0;
 	fd = fileno(stream);
-	if (fd >= 0 && is_log(fd)) {
+	if (fd >= 0 && (is_log(fd) || fds_kind(fds_word(fd)) == FD_CONN)) {
 		/* lint: allow fflush: the program is closing it */
 		if (has_more((logline_key)stream) && fflush(stream) != 0)
 			error = errno;

@@ -45,3 +45,7 @@ setup() {
 @test "answers to several requests in one call, to a client that is gone, are taken as a whole" {
     torture "$guests/torture_bytes" answers_to_nobody
 }
+
+@test "what a stream on a connection still has when it is closed gets its header" {
+    torture "$guests/torture_bytes" closed_streams
+}

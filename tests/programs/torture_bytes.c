@@ -517,6 +517,34 @@ static void answers_to_nobody(void)
 	TRY(close(wire.fd));
 }
 
+/* ---- messages that a stream still has when it is closed ---- */
+
+static void closed_streams(void)
+{
+	struct wire wire = wire_serve();
+	char room[512];
+	FILE *stream;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		peer_send(&wire, HEAD, sizeof(HEAD) - 1);
+		TRY(read(wire.fd, room, sizeof(room)));
+		if (i == 1) {
+			TRY(write(wire.fd, ANSWER, sizeof(ANSWER) - 1));
+			continue;
+		}
+		stream = fdopen(dup(wire.fd), "w");
+		TRY(fputs(ANSWER, stream));
+		TRY(fclose(stream));
+	}
+	wire_end("answers", &wire, 3);
+	wire = wire_dial();
+	stream = fdopen(wire.fd, "w");
+	TRY(fputs(HEAD, stream));
+	TRY(fclose(stream));
+	wire_note("call", &wire, -1);
+}
+
 static const struct torture_case cases[] = {
 	{ "dup_in_head", dup_in_head },
 	{ "reused_number", reused_number },
@@ -530,6 +558,7 @@ static const struct torture_case cases[] = {
 	{ "sends", sends },
 	{ "ancillary", ancillary },
 	{ "answers_to_nobody", answers_to_nobody },
+	{ "closed_streams", closed_streams },
 };
 
 int main(int argc, char **argv)
