@@ -16,6 +16,8 @@
 #include "io_send_internal.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "config.h"
@@ -230,13 +232,31 @@ __attribute__((cold)) static enum io_verdict begin_call(struct io_send *io, stru
 	return special ? IO_SPECIAL : IO_WATCH;
 }
 
-/* An inherited connection shows by its first byte on which side we are: a client sends the request. */
+/*
+ * Nothing was sent on it yet, says the kernel. Of what is no TCP it says nothing; one that does not know counts nothing. tcp(7), TCP_INFO.
+ */
+static __attribute__((cold)) bool is_unspoken(int fd)
+{
+	socklen_t len = sizeof(struct tcp_info);
+	struct tcp_info info;
+
+	info.tcpi_data_segs_out = info.tcpi_notsent_bytes = 0;
+	return os.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       (info.tcpi_data_segs_out | info.tcpi_notsent_bytes) == 0;
+}
+
+/*
+ * An inherited connection shows by its first byte on which side we are: a client sends the request. Unless another process has sent
+ * something before: then this may as well be a body (a script that sends a head, and has cat send a file behind it).
+ */
 static __attribute__((cold)) void decide_role(struct io_send *io, struct conn *conn)
 {
 	if (io->count > 0 &&
 	    (http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES ||
 	     protocol_sniff(CONN_OUTGOING, io->iov[0].iov_base, io->iov[0].iov_len) != PROTOCOL_NONE)) {
 		conn_decide_role(conn, CONN_OUTGOING);
+		if (conn_tls(conn) == NULL && !is_unspoken(io->fd))
+			conn_miss(io->handle);
 	} else {
 		conn_decide_role(conn, CONN_SERVED);
 		current_serve();

@@ -49,3 +49,7 @@ setup() {
 @test "what a stream on a connection still has when it is closed gets its header" {
     torture "$guests/torture_bytes" closed_streams
 }
+
+@test "a body that another program sends, and that looks like a request, is left alone" {
+    torture "$guests/torture_bytes" body_by_another
+}

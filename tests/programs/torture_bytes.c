@@ -545,6 +545,26 @@ static void closed_streams(void)
 	wire_note("call", &wire, -1);
 }
 
+/* ---- a body that another program sends, and that looks like a request ---- */
+
+static void body_by_another(void)
+{
+	static const char head[] =
+		"POST /upload HTTP/1.1\r\nHost: a.example\r\nContent-Type: message/http\r\nContent-Length: 54\r\n\r\n";
+	struct wire wire = wire_dial();
+	char command[600];
+	FILE *body;
+
+	snprintf(command, sizeof(command), "%s/body", torture_dir);
+	body = fopen(command, "w");
+	must(body != NULL && fwrite(HEAD, 1, sizeof(HEAD) - 1, body) == sizeof(HEAD) - 1 && fclose(body) == 0,
+	     "a body");
+	TRY(write(wire.fd, head, sizeof(head) - 1));
+	snprintf(command, sizeof(command), "cat '%s/body' >&%d", torture_dir, wire.fd);
+	TRY(system(command));
+	wire_end("upload", &wire, 1);
+}
+
 static const struct torture_case cases[] = {
 	{ "dup_in_head", dup_in_head },
 	{ "reused_number", reused_number },
@@ -559,6 +579,7 @@ static const struct torture_case cases[] = {
 	{ "ancillary", ancillary },
 	{ "answers_to_nobody", answers_to_nobody },
 	{ "closed_streams", closed_streams },
+	{ "body_by_another", body_by_another },
 };
 
 int main(int argc, char **argv)
