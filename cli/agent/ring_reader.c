@@ -35,7 +35,7 @@ bool ring_reader_begin(struct ring_reader *r, void *mapping, size_t size, struct
 	r->area = (const uint8_t *)mapping + RING_HEADER_SIZE;
 	r->capacity = seen->capacity;
 	/* An agent before us may have read a part. */
-	r->tail = __atomic_load_n(&r->header->tail, __ATOMIC_ACQUIRE);
+	r->tail = r->end = __atomic_load_n(&r->header->tail, __ATOMIC_ACQUIRE);
 	head = __atomic_load_n(&r->header->head, __ATOMIC_ACQUIRE);
 	if (head - r->tail > r->capacity) /* only where what was held has been read already */
 		return r->tail - head <= r->capacity && __atomic_load_n(&r->header->held, __ATOMIC_ACQUIRE) == r->tail;
@@ -113,10 +113,14 @@ static enum ring_read reader_take_line(struct ring_reader *r)
 
 enum ring_read ring_reader_next(struct ring_reader *r)
 {
-	uint64_t head = reader_end(r), offset, rest;
+	uint64_t head, offset, rest;
 	struct ring_entry entry;
 	enum ring_read result;
 
+	/* Each look takes a line of the cache away from the writer, who needs it with every entry. */
+	if (r->end == r->tail)
+		r->end = reader_end(r);
+	head = r->end;
 	r->contradiction = false;
 	for (;;) {
 		if (head == r->tail)

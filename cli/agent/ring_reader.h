@@ -40,6 +40,7 @@ struct ring_reader {
 	const uint8_t *area;        /* shared with the writer */
 	uint64_t capacity;          /* ours, checked once */
 	uint64_t tail;              /* ours: what was read; what of it is done with is told by ring_reader_release */
+	uint64_t end;               /* ours: up to where there was something when the writer's was looked at last */
 	bool dead;                  /* set by the owner when the writer is known to be dead: `held` counts then */
 	uint64_t entry[RING_ENTRY_MAX / sizeof(uint64_t)]; /* the copy of the entry that is looked at */
 	struct ring_span_read span;                        /* with RING_READ_SPAN */

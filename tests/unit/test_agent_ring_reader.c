@@ -192,6 +192,19 @@ static void test_a_head_that_runs_away_ends_the_ring(void **state)
 	assert_int_equal(ring_reader_next(&reader), RING_READ_BROKEN);
 }
 
+/* Where the writer is, is asked once for all that is there: each look takes the line of the cache from it, in which it counts. */
+static void test_what_was_there_is_read_before_the_head_is_looked_at_again(void **state)
+{
+	(void)state;
+	add_span("/one");
+	add_span("/two");
+	assert_true(begin());
+	assert_span("/one");
+	header->head = (uint64_t)-8;
+	assert_span("/two");
+	assert_int_equal(ring_reader_next(&reader), RING_READ_BROKEN);
+}
+
 static void test_entries_that_contradict_themselves_are_passed_over(void **state)
 {
 	struct ring_span *s;
@@ -253,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup(test_strings_of_the_header_end, new_ring),
 		cmocka_unit_test_setup(test_lengths_that_cannot_be_end_the_ring, new_ring),
 		cmocka_unit_test_setup(test_a_head_that_runs_away_ends_the_ring, new_ring),
+		cmocka_unit_test_setup(test_what_was_there_is_read_before_the_head_is_looked_at_again, new_ring),
 		cmocka_unit_test_setup(test_entries_that_contradict_themselves_are_passed_over, new_ring),
 		cmocka_unit_test_setup(test_a_newer_writers_longer_fixed_part_is_read_over, new_ring),
 		cmocka_unit_test_setup(test_what_changes_after_it_was_looked_at_changes_nothing, new_ring),
