@@ -48,15 +48,16 @@ static uint32_t forks_now(void)
 	return __atomic_load_n(&forks, __ATOMIC_RELAXED);
 }
 
+/* Atomic; two threads that ask at once write nearly the same. Beside what each request looks at (hooks/object.ld). */
+static uint64_t day_difference, day_asked_ns;
+
 __attribute__((cold)) uint64_t span_day_time(uint64_t now)
 {
-	static uint64_t difference, asked_ns; /* atomic; two threads that ask at once write nearly the same */
-
-	if (now - __atomic_load_n(&asked_ns, __ATOMIC_RELAXED) > CLOCK_BELIEF_NS) {
-		__atomic_store_n(&difference, os_realtime_ns() - os_monotonic_ns(), __ATOMIC_RELAXED);
-		__atomic_store_n(&asked_ns, now, __ATOMIC_RELAXED);
+	if (now - __atomic_load_n(&day_asked_ns, __ATOMIC_RELAXED) > CLOCK_BELIEF_NS) {
+		__atomic_store_n(&day_difference, os_realtime_ns() - os_monotonic_ns(), __ATOMIC_RELAXED);
+		__atomic_store_n(&day_asked_ns, now, __ATOMIC_RELAXED);
 	}
-	return now + __atomic_load_n(&difference, __ATOMIC_RELAXED);
+	return now + __atomic_load_n(&day_difference, __ATOMIC_RELAXED);
 }
 
 static uint64_t told(const struct span *span, uint64_t when)
