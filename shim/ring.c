@@ -13,7 +13,8 @@
  * go on where an earlier program of this very process left off: what that one had to say may not be fetched yet.
  *
  * A thread's first file is small, whatever is configured: programs that make one call, and servers with a process a connection,
- * would else leave a megabyte each. Once half of it was used another one takes its place, and the agent empties both.
+ * would else leave a megabyte each. Once half of it was used, another one takes its place as soon as an eighth of it waits for the
+ * agent, which empties both. So what has little to say goes round in few pages, and needs no others.
  *
  * Fork: the places lie in memory that the kernel empties in a child (MADV_WIPEONFORK), so that not even a child that
  * was made behind libc's back writes into its parent's rings. The mappings themselves stay there, unused: the fork may
@@ -50,6 +51,8 @@
 #define NUMBERS_TRIED 4096
 
 #define FIRST_CAPACITY RING_CAPACITY_MIN
+/* The part of it that may wait: less than what the agent hands on early because its ring fills up (agent.c). */
+#define WAITING_PART 8
 
 /* Linux' name for a thing of 2017. */
 #ifndef MADV_WIPEONFORK
@@ -63,6 +66,7 @@ struct ring {
 	uint64_t head, tail;     /* tail: as last seen */
 	uint64_t held;           /* position behind what is held; head: nothing is */
 	uint64_t ticket;         /* of what was held last */
+	uint64_t grow_at;        /* when head is beyond, it may be time for a larger one */
 	uint32_t capacity;
 	uint32_t held_at; /* where what is held begins, in the area */
 } __attribute__((aligned(64)));
@@ -321,9 +325,20 @@ static __attribute__((cold)) void retire(struct ring *ring)
 	(void)os_unmap(map, RING_HEADER_SIZE + (size_t)ring->capacity);
 }
 
-static inline bool is_to_grow(const struct ring *ring)
+static inline bool seems_to_grow(const struct ring *ring)
 {
-	return ring->capacity < config.ring_size && ring->head > ring->capacity / 2;
+	return ring->head > ring->grow_at;
+}
+
+/* How far is the agent by now? With the lock. */
+static __attribute__((cold)) __attribute__((noinline)) bool has_to_grow(struct ring *ring)
+{
+	uint64_t at = __atomic_load_n(&ring->map->tail, __ATOMIC_ACQUIRE) + ring->capacity / WAITING_PART;
+
+	if (ring->head > at || at - ring->head > ring->capacity / WAITING_PART) /* or it says what cannot be */
+		return true;
+	ring->grow_at = at;
+	return false;
 }
 
 /* The ring's first file, or the one that takes its place. Where there is none to be had, the one before stays. With the lock. */
@@ -339,6 +354,7 @@ static __attribute__((cold)) __attribute__((noinline)) bool make(struct ring *ri
 	if (ring->map != NULL)
 		retire(ring);
 	ring->capacity = capacity;
+	ring->grow_at = capacity < config.ring_size ? capacity / 2 : UINT64_MAX;
 	ring->tail = 0;
 	__atomic_store_n(&ring->head, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&ring->held, 0, __ATOMIC_RELAXED);
@@ -426,7 +442,7 @@ static __attribute__((cold, noinline)) void *begin(struct ring_entry_place *plac
 		return NULL;
 	}
 	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
-	if (__builtin_expect(ring->map != NULL && !is_to_grow(ring), 1) || make(ring))
+	if (__builtin_expect(ring->map != NULL && (!seems_to_grow(ring) || !has_to_grow(ring)), 1) || make(ring))
 		entry = place_entry(ring, place, size);
 	if (__builtin_expect(entry == NULL, 0)) {
 		if (counted)
@@ -460,7 +476,7 @@ LAYOUT_BUILT_IN void *ring_begin_held_usual(struct ring_entry_place *place, enum
 	    !own_replace32(&ring->busy, &nobody, tid))
 		return NULL;
 	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
-	if (ring->map == NULL || is_to_grow(ring) || ring->held != ring->head ||
+	if (ring->map == NULL || seems_to_grow(ring) || ring->held != ring->head ||
 	    ring->head + size - ring->tail > ring->capacity ||
 	    ring->capacity - (ring->head & (ring->capacity - 1)) < size) {
 		unlock(ring);
@@ -556,7 +572,7 @@ static __attribute__((cold)) __attribute__((noinline)) void prepare(void)
 
 	if (ring == NULL || !lock(ring, (uint32_t)tid))
 		return;
-	if (ring->map == NULL || is_to_grow(ring))
+	if (ring->map == NULL || (seems_to_grow(ring) && has_to_grow(ring)))
 		(void)make(ring);
 	unlock(ring);
 }
@@ -566,7 +582,8 @@ LAYOUT_BUILT_IN void ring_prepare(void)
 {
 	const struct ring *ring = own;
 
-	if (__builtin_expect(ring == NULL || __atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL || is_to_grow(ring),
+	if (__builtin_expect(ring == NULL || __atomic_load_n(&ring->map, __ATOMIC_RELAXED) == NULL ||
+	                             seems_to_grow(ring),
 	                     0))
 		prepare();
 }

@@ -453,6 +453,57 @@ CORE_TEST(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place)
 	remove_folder();
 }
 
+/* With a reader that is now close behind the writer, now so far behind as it may be, and lets go of nothing it has not read. */
+CORE_TEST(a_small_ring_that_is_emptied_in_time_stays_and_one_in_which_more_waits_grows)
+{
+	struct ring_header *first, *second;
+	uint64_t value = 0, expected = 0;
+
+	in_folder(1 << 20);
+	CHECK(push(8, ++value));
+	first = map_ring(0);
+	while (first->head < 20u * RING_CAPACITY_MIN) {
+		uint64_t lag = value * 31 % 75; /* entries; 75 of the largest are less than an eighth */
+
+		value++;
+		CHECK(push(8 * (1 + value % 12), value));
+		while (value - expected > lag)
+			CHECK_INT(pull(first), ++expected);
+		CHECK(first->head - first->tail < RING_CAPACITY_MIN / 8);
+	}
+	CHECK_INT(count_files(RING_SUFFIX), 1);
+	while (count_files(RING_SUFFIX) == 1)
+		CHECK(push(96, ++value));
+	CHECK_INT(first->ended, 1);
+	CHECK(first->head - first->tail > RING_CAPACITY_MIN / 8 &&
+	      first->head - first->tail < RING_CAPACITY_MIN / 8 + 200);
+	second = map_ring(1);
+	CHECK_INT(second->capacity, 1 << 20);
+	for (uint64_t n; (n = pull(first)) != 0;)
+		CHECK_INT(n, ++expected);
+	for (uint64_t n; (n = pull(second)) != 0;)
+		CHECK_INT(n, ++expected);
+	CHECK_INT(expected, value);
+	remove_folder();
+}
+
+/* The agent's position cannot be: then nobody knows what waits, and it is as if nothing had been read. */
+CORE_TEST(a_small_ring_whose_tail_cannot_be_grows_as_one_that_nobody_reads)
+{
+	struct ring_header *first;
+	uint64_t value = 0;
+
+	in_folder(1 << 20);
+	CHECK(push(8, ++value));
+	first = map_ring(0);
+	first->tail = first->head + (1 << 30);
+	while (count_files(RING_SUFFIX) == 1 && value < 1000)
+		CHECK(push(96, ++value));
+	CHECK_INT(count_files(RING_SUFFIX), 2);
+	CHECK(first->head > RING_CAPACITY_MIN / 2 && first->head < RING_CAPACITY_MIN / 2 + 200);
+	remove_folder();
+}
+
 CORE_TEST(a_process_that_ends_leaves_the_blocks_that_it_wrote_to)
 {
 	char path[600];
@@ -744,6 +795,8 @@ int main(void)
 		cmocka_unit_test(a_handler_above_its_thread_s_own_writing_drops_its_entry_and_counts_it),
 		cmocka_unit_test(entries_of_a_handler_at_any_moment_are_whole_or_counted),
 		cmocka_unit_test(a_first_ring_is_small_and_half_of_it_used_a_large_one_takes_its_place),
+		cmocka_unit_test(a_small_ring_that_is_emptied_in_time_stays_and_one_in_which_more_waits_grows),
+		cmocka_unit_test(a_small_ring_whose_tail_cannot_be_grows_as_one_that_nobody_reads),
 		cmocka_unit_test(a_process_that_ends_leaves_the_blocks_that_it_wrote_to),
 		cmocka_unit_test(where_no_larger_ring_is_to_be_had_the_first_one_stays),
 		cmocka_unit_test(threads_have_rings_of_their_own_which_the_next_ones_take_over),
