@@ -8,10 +8,6 @@
  * waits but for the making of the file. A handler that comes upon its own thread's lock gives up at once; what it had to say
  * is dropped and counted. One that jumps out of a copy leaves the lock behind: that thread's entries are lost from then on.
  *
- * The file: made under a name that the agent does not look at, with all its blocks (a full disk shows up here, and not as
- * SIGBUS later), filled, mapped, closed, and only then linked to its name: the agent sees it whole or not at all. Numbers
- * go on where an earlier program of this very process left off: what that one had to say may not be fetched yet.
- *
  * A thread's first file is small, whatever is configured: programs that make one call, and servers with a process a connection,
  * would else leave a megabyte each. Once half of it was used, another one takes its place as soon as an eighth of it waits for the
  * agent, which empties both. So what has little to say goes round in few pages, and needs no others.
@@ -26,11 +22,9 @@
 #include "ring.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "counters.h"
@@ -38,17 +32,11 @@
 #include "layout.h"
 #include "os.h"
 #include "own.h"
-#include "run_files.h"
+#include "ring_file.h"
 
 /* Another thread's copy takes less than a microsecond, unless it lost its processor. */
 #define LOCK_SPINS 200
 #define LOCK_YIELDS 20
-
-/* What fails once (a full disk, no folder) is tried again, as servers live long, but not with every span. */
-#define RETRY_MS 2000
-
-/* Files that a process makes, and finds there from the program that it was before exec. */
-#define NUMBERS_TRIED 4096
 
 #define FIRST_CAPACITY RING_CAPACITY_MIN
 /* The part of it that may wait: less than what the agent hands on early because its ring fills up (agent.c). */
@@ -72,10 +60,8 @@ struct ring {
 } __attribute__((aligned(64)));
 
 struct places {
-	uint64_t start_ticks;
-	uint64_t retry_ms; /* atomic: no ring is made before; 0: at once */
-	uint32_t number;   /* atomic: of the next file */
-	uint32_t taken;    /* atomic: places with an owner, about */
+	struct ring_files files;
+	uint32_t taken; /* atomic: places with an owner, about */
 	struct ring ring[RING_COUNT];
 };
 
@@ -172,134 +158,7 @@ static inline void unlock(struct ring *ring)
 	__atomic_store_n(&ring->busy, 0, __ATOMIC_RELEASE);
 }
 
-/* ---- making a file ---- */
-
-static void copy_text(char *to, size_t room, const char *from, size_t len)
-{
-	if (len >= room)
-		len = room - 1;
-	if (len > 0)
-		memcpy(to, from, len);
-	to[len] = '\0';
-}
-
-static void fill_header(struct ring_header *map, uint32_t capacity, uint64_t start_ticks)
-{
-	uint64_t magic;
-
-	map->header_size = RING_HEADER_SIZE;
-	map->capacity = capacity;
-	map->pid = os_pid();
-	map->uid = os_euid();
-	map->start_ticks = start_ticks;
-	map->made_ns = os_realtime_ns();
-	copy_text(map->version, sizeof(map->version), TRACESHIM_VERSION, strlen(TRACESHIM_VERSION));
-	copy_text(map->program, sizeof(map->program), counters_program(), strlen(counters_program()));
-	copy_text(map->service, sizeof(map->service), config.service.text, config.service.len);
-	os_host_name(map->resource); /* by way of the longest text: it may be longer than its place */
-	copy_text(map->host, sizeof(map->host), map->resource, strlen(map->resource));
-	memset(map->resource, 0, sizeof(map->host) + 1);
-	if (config.resource.len < sizeof(map->resource))
-		copy_text(map->resource, sizeof(map->resource), config.resource.text, config.resource.len);
-	memcpy(&magic, RING_MAGIC, sizeof(magic));
-	__atomic_store_n((uint64_t *)(void *)map->magic, magic, __ATOMIC_RELEASE);
-}
-
-/* All blocks, so that writing to the mapping cannot fail. Where the file system has no such call, by writing them. */
-static bool reserve_blocks(int fd, uint64_t len)
-{
-	static const char zeros[512];
-	long result = os_allocate(fd, len);
-	uint64_t done;
-
-	if (result != -EOPNOTSUPP && result != -ENOSYS)
-		return result == 0;
-	for (done = 0; done < len; done += sizeof(zeros))
-		if (os.write(fd, zeros, sizeof(zeros)) != (ssize_t)sizeof(zeros))
-			return false;
-	return true;
-}
-
-static __attribute__((cold)) __attribute__((noinline)) struct ring_header *map_file(const char *path, uint32_t capacity,
-                                                                                    uint64_t start_ticks)
-{
-	size_t len = RING_HEADER_SIZE + (size_t)capacity;
-	struct ring_header *map = MAP_FAILED;
-	int fd;
-
-	if (os_file_limit() < len) { /* a file of that size would raise SIGXFSZ */
-		errno = EFBIG;
-		return NULL;
-	}
-	fd = run_files_make(path, 0600);
-	if (fd < 0)
-		return NULL;
-	if (reserve_blocks(fd, len))
-		map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	os.close(fd);
-	if (map == MAP_FAILED) {
-		(void)unlink(path);
-		return NULL;
-	}
-	fill_header(map, capacity, start_ticks);
-	return map;
-}
-
-/* The file under its name, which was nobody's. NULL: errno EEXIST: another number may do. */
-static __attribute__((cold)) __attribute__((noinline)) struct ring_header *make_file(struct places *all,
-                                                                                     uint32_t number, uint32_t capacity)
-{
-	char path[RUN_PATH_ROOM], name[RUN_PATH_ROOM];
-	struct ring_header *map;
-	uint64_t start_ticks = __atomic_load_n(&all->start_ticks, __ATOMIC_RELAXED);
-	size_t len = run_files_path(path);
-
-	if (len == 0) {
-		errno = ENOENT;
-		return NULL;
-	}
-	len = run_files_number(path, len, (uint32_t)os_pid());
-	path[len++] = '-';
-	len = run_files_number(path, len, start_ticks);
-	path[len++] = '-';
-	len = run_files_number(path, len, number);
-	memcpy(path + len, RING_SUFFIX, sizeof(RING_SUFFIX));
-	memcpy(name, path, len + sizeof(RING_SUFFIX));
-	memcpy(path + len, ".new", sizeof(".new"));
-	map = map_file(path, capacity, start_ticks);
-	if (map != NULL) {
-		long result = os_link(path, name);
-
-		(void)unlink(path);
-		if (result != 0) {
-			(void)os_unmap(map, RING_HEADER_SIZE + (size_t)capacity);
-			errno = (int)-result;
-			map = NULL;
-		}
-	}
-	return map;
-}
-
-static __attribute__((cold)) __attribute__((noinline)) struct ring_header *make_numbered(uint32_t capacity)
-{
-	struct places *all = __atomic_load_n(&places, __ATOMIC_ACQUIRE);
-	uint64_t retry = __atomic_load_n(&all->retry_ms, __ATOMIC_RELAXED);
-	struct ring_header *map = NULL;
-	int tries;
-
-	if (retry != 0 && os_monotonic_ms() < retry)
-		return NULL;
-	if (__atomic_load_n(&all->start_ticks, __ATOMIC_RELAXED) == 0) /* two threads at once read the same */
-		__atomic_store_n(&all->start_ticks, run_files_start_ticks(), __ATOMIC_RELAXED);
-	for (tries = 0; map == NULL && tries < NUMBERS_TRIED; tries++) {
-		map = make_file(all, __atomic_fetch_add(&all->number, 1, __ATOMIC_RELAXED), capacity);
-		if (map == NULL && errno != EEXIST)
-			break;
-	}
-	if (map == NULL)
-		__atomic_store_n(&all->retry_ms, os_monotonic_ms() + RETRY_MS, __ATOMIC_RELAXED);
-	return map;
-}
+/* ---- a place's file: see ring_file.h ---- */
 
 /* Blocks that were never written to: a process that left three spans need not leave all of a ring until somebody fetches it. */
 static void give_back_unused(const struct ring *ring)
@@ -346,7 +205,7 @@ static __attribute__((cold)) __attribute__((noinline)) bool make(struct ring *ri
 {
 	uint32_t capacity = ring->map == NULL && FIRST_CAPACITY < config.ring_size ? FIRST_CAPACITY : config.ring_size;
 	int saved = errno;
-	struct ring_header *map = make_numbered(capacity);
+	struct ring_header *map = ring_file_make(&__atomic_load_n(&places, __ATOMIC_ACQUIRE)->files, capacity);
 
 	errno = saved;
 	if (map == NULL)
