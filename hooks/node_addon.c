@@ -194,20 +194,26 @@ static napi_value trace_of(napi_env env, napi_info info)
  */
 static napi_value compile(napi_env env, napi_info info)
 {
-	/* In the order in which they are called. */
 	static const char names[] = "_ZN2v87Isolate10GetCurrentEv\0"
 				    "_ZN2v85debug22CompileInspectorScriptEPNS_7IsolateENS_5LocalINS_6StringEEE\0"
 				    "_ZN2v813UnboundScript20BindToCurrentContextEv\0"
 				    "_ZN2v87Isolate17GetCurrentContextEv\0"
 				    "_ZN2v86Script3RunENS_5LocalINS_7ContextEEE";
-	void *(*v8[5])(void *, void *), *isolate, *script;
+	struct {
+		void *(*isolate)(void);
+		void *(*compile)(void *isolate, napi_value source);
+		void *(*bind)(void *script);
+		void *(*context)(void *isolate);
+		napi_value (*run)(void *script, void *context);
+	} v8;
 	napi_value argv[1];
+	void *isolate, *script;
 
-	if (!get_arguments(env, info, argv, 1) || !find_functions(v8, names, sizeof(v8) / sizeof(v8[0])))
+	if (!get_arguments(env, info, argv, 1) || !find_functions(&v8, names, sizeof(v8) / sizeof(void *)))
 		return NULL;
-	isolate = v8[0](NULL, NULL);
-	script = v8[1](isolate, argv[0]);
-	return script == NULL ? NULL : v8[4](v8[2](script, NULL), v8[3](isolate, NULL));
+	isolate = v8.isolate();
+	script = v8.compile(isolate, argv[0]);
+	return script == NULL ? NULL : v8.run(v8.bind(script), v8.context(isolate));
 }
 
 /* ---- registration ---- */
