@@ -153,7 +153,7 @@ void ids_after_fork(void)
 #define IN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
 
 #ifdef __SSE2__
-static void hex_eight(char out[16], const uint8_t bytes[8])
+static LAYOUT_INLINE void hex_eight(char out[16], const uint8_t bytes[8])
 {
 	const __m128i nibble = _mm_set1_epi8(15);
 	__m128i v = _mm_loadl_epi64((const __m128i *)(const void *)bytes);
@@ -196,6 +196,16 @@ char *ids_hex(char *out, const uint8_t *bytes, size_t n)
 		*out++ = digits[*bytes & 15];
 	}
 	return out;
+}
+
+LAYOUT_BUILT_IN void ids_hex_trace(char out[32], const uint8_t id[16])
+{
+#ifdef __SSE2__
+	hex_eight(out, id);
+	hex_eight(out + 16, id + 8);
+#else
+	(void)ids_hex(out, id, 16);
+#endif
 }
 
 /* Eight digits into four bytes. Returns nonzero in the top bits of the characters that are refused. */

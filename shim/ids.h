@@ -22,6 +22,8 @@ void ids_after_fork(void);
 
 /* `n` bytes as 2n lower-case hex digits, no NUL. Returns out + 2n. */
 char *ids_hex(char *out, const uint8_t *bytes, size_t n);
+/* The same of a trace id; built into its callers. */
+void ids_hex_trace(char out[32], const uint8_t id[16]);
 
 /* Exactly 2n hex digits into n bytes; `lower_only` refuses upper case. Returns 0, or -1 (out undefined). */
 int ids_unhex(uint8_t *out, const char *hex, size_t n, int lower_only);

@@ -108,7 +108,7 @@ static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, st
 	if (ins != NULL) {
 		if (__builtin_expect(ins->like != known || ins->serial != known->serial, 0))
 			note_answer(ins, known);
-		record_put_hex(ins->text + ins->len - 34, ex->request->ctx.trace_id, 16);
+		propagate_put_trace(ins->text + ins->len - 34, &ex->request->ctx);
 	}
 	lay_out(io, ins, known, v);
 	io->spot.done = body == known->after.remaining;

@@ -471,6 +471,9 @@ static void name_fresh(struct trace_context *ctx)
 {
 	ids_generate_both(ctx->trace_id, ctx->span_id);
 	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
+	/* It goes into the response, and mostly into a line, and into calls. */
+	if (config.response_header.len > 0)
+		ids_hex_trace(ctx->trace_hex, ctx->trace_id);
 }
 
 void propagate_end(struct propagate_in *in, struct trace_context *ctx)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "ids.h"
 #include "layout.h"
 #include "propagate.h"
 #include "record_digits.h"
@@ -19,13 +20,22 @@ static LAYOUT_INLINE bool propagate_is_bare(const struct trace_context *ctx)
 	return ctx->text.len == 0 && (config.propagators & ~PROPAGATE_BAGGAGE) == PROPAGATE_TRACECONTEXT;
 }
 
+/* The trace's id in hex: 32 bytes. */
+static LAYOUT_INLINE void propagate_put_trace(char *out, const struct trace_context *ctx)
+{
+	if (__builtin_expect(ctx->trace_hex[0] != '\0', 1))
+		memcpy(out, ctx->trace_hex, sizeof(ctx->trace_hex));
+	else
+		(void)ids_hex(out, ctx->trace_id, sizeof(ctx->trace_id));
+}
+
 /* `text` was made so: now it is another such context's. */
 static LAYOUT_INLINE void propagate_renew_bare(const struct trace_context *ctx, const uint8_t span_id[8], char *text)
 {
 	const size_t trace = sizeof("traceparent: 00-") - 1, span = trace + 33, flags = span + 18;
 	char *line = text + flags + 3;
 
-	(void)record_put_hex(text + trace, ctx->trace_id, 16);
+	propagate_put_trace(text + trace, ctx);
 	(void)record_put_hex(text + span, span_id, 8);
 	text[flags] = (char)('0' + (ctx->flags & (TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM)));
 	for (size_t i = 0; i < config.correlation_count; i++) {

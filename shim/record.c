@@ -19,6 +19,7 @@
 
 #include "ids.h"
 #include "layout.h"
+#include "propagate_bare.h"
 #include "record_digits.h"
 #include "record_internal.h"
 
@@ -202,7 +203,7 @@ static inline void copy_ids(uint64_t ids[3], const struct trace_context *ctx)
 /* The ids of another request than before, into the record and into the memo. */
 static inline void put_other_ids(char *out, struct record_memo *memo, const struct trace_context *ctx)
 {
-	record_put_hex(out + memo->trace_at, ctx->trace_id, 16);
+	propagate_put_trace(out + memo->trace_at, ctx);
 	record_put_hex(out + memo->span_at, ctx->span_id, 8);
 	memcpy(memo->rest + memo->trace_at, out + memo->trace_at, 32);
 	memcpy(memo->rest + memo->span_at, out + memo->span_at, 16);
