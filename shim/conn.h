@@ -253,6 +253,8 @@ static LAYOUT_INLINE struct conn_handle conn_of_its_word(int fd, uint64_t word)
 {
 	struct conn_handle handle = { (struct conn *)(uintptr_t)(word - FD_CONN), 0 };
 
+	if (handle.conn == NULL)
+		__builtin_unreachable();
 	handle.gen = __atomic_load_n(&handle.conn->gen, __ATOMIC_ACQUIRE);
 	if (__builtin_expect(fds_word(fd) != word, 0))
 		handle.conn = NULL;

@@ -733,18 +733,17 @@ LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *reque
 }
 
 /* The same of current_read_reply. */
-LAYOUT_BUILT_IN void current_read_usual_reply(struct conn *conn, struct request *request)
+LAYOUT_BUILT_IN bool current_read_usual_reply(struct conn *conn, struct request *request)
 {
 	struct current *me = self();
 
-	if (__builtin_expect(is_special() || !me->in_loop || me->request != NULL || !me->noticed, 0)) {
-		current_read_reply(conn, request, false);
-		return;
-	}
+	if (is_special() || !me->in_loop || me->request != NULL || !me->noticed)
+		return false;
 	me->touched++;
 	me->channel = conn;
 	me->heard = HEARD_REPLY;
 	take_up(me, request, CLASS_LOOP);
+	return true;
 }
 
 __attribute__((cold)) void current_read_request(struct request *request)

@@ -98,8 +98,8 @@ void current_mixes(void);
  * a reply). channel: which connection, only compared with itself within one iteration of a loop; NULL: none.
  */
 void current_read_reply(const void *channel, struct request *owner, bool blocking);
-/* The same, of an owner, on a connection that does not block; built into its callers. */
-void current_read_usual_reply(struct conn *conn, struct request *owner);
+/* The same, of an owner, on a connection that does not block, by a loop's thread that works for nobody. false: it is none. Built into its callers. */
+bool current_read_usual_reply(struct conn *conn, struct request *owner);
 
 /* This thread is about to write the response of `request` (NULL: not known which), before the write. */
 void current_begin_response(struct request *request, bool blocking);

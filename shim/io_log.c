@@ -133,7 +133,8 @@ LAYOUT_HOT bool io_line_begin(struct logline_one *one, int fd, uint64_t word, lo
 	/* What a managed runtime writes is that of which it said so: see send_managed_log. */
 	if (config.log_mode == LOG_OFF || len > LINE_MAX_BYTES || !os_readable(line, len) || current_is_blind())
 		return false;
-	current_notice_thread();
+	if (__builtin_expect(!current_thread_is_watched(), 0))
+		current_notice_thread();
 	/* One line is one event: see printed_for. */
 	request = line_request(log, line);
 	if (request != NULL)

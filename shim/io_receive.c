@@ -245,11 +245,10 @@ static inline void touch_usual_call(struct conn *conn, int fd)
 {
 	const struct exchange *ex = conn->first;
 
-	if (__builtin_expect(ex != NULL && ex->request_headed && ex->request != NULL &&
-	                             __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED) == CONN_NEVER_WAITS,
-	                     1))
-		current_read_usual_reply(conn, ex->request);
-	else
+	if (__builtin_expect(ex == NULL || !ex->request_headed || ex->request == NULL ||
+	                             __atomic_load_n(&conn->blocking, __ATOMIC_RELAXED) != CONN_NEVER_WAITS ||
+	                             !current_read_usual_reply(conn, ex->request),
+	                     0))
 		io_touch_call(conn, fd);
 }
 

@@ -240,7 +240,7 @@ static LAYOUT_INLINE struct request *take_known(struct conn *conn, struct http1_
 	ex->request_headed = ex->request_done = true;
 	request->children = conn_shared_since(conn);
 	request_begin_life(request);
-	counters_count(requests);
+	own_add64(&counters_page()->counter[STATUS_requests], 1); /* in place, though the file is built small */
 	return request;
 }
 
