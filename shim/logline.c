@@ -505,18 +505,6 @@ static __attribute__((noinline)) ssize_t write_lines(struct logline_file *f, enu
 	return -1;
 }
 
-/* The line that this segment covers, as the caller of logline_one_begin says it. */
-static bool one_begin(struct logline_one *one, unsigned file, enum record_stream stream,
-                      const struct logline_segment *of)
-{
-	struct record_source source = { .ctx = of->request && !of->neutral ? &of->request->ctx : NULL,
-		                        .stream = stream,
-		                        .tid = of->tid ? of->tid : os_tid(),
-		                        .time_ns = of->time_ns };
-
-	return logline_one_begin(one, file, &source);
-}
-
 ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_key key, const struct iovec *iov,
                       int iovcnt, size_t total, const struct logline_segment *segments, size_t segment_count)
 {
@@ -531,10 +519,7 @@ ssize_t logline_write(unsigned file, enum record_stream stream, int fd, logline_
 	if (!logline_backlog_send(f, fd))
 		return -1;
 	/* One whole line on its own needs none of the machinery for all others. */
-	one.line = *iov;
-	one.key = key;
-	one.fd = fd;
-	if (iovcnt == 1 && segment_count == 1 && one_begin(&one, file, stream, segments))
+	if (iovcnt == 1 && segment_count == 1 && logline_one_begin_segment(&one, file, stream, fd, key, iov, segments))
 		return logline_one_end(&one, logline_out(fd, one.bytes, one.len));
 	taken = write_lines(f, stream, fd, key, iov, iovcnt, segments, segment_count);
 	if (taken >= 0)

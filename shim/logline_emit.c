@@ -540,6 +540,20 @@ LAYOUT_HOT bool logline_one_begin(struct logline_one *one, unsigned file, struct
 	return true;
 }
 
+bool logline_one_begin_segment(struct logline_one *one, unsigned file, enum record_stream stream, int fd,
+                               logline_key key, const struct iovec *line, const struct logline_segment *segment)
+{
+	struct record_source source = { .ctx = segment->request && !segment->neutral ? &segment->request->ctx : NULL,
+		                        .stream = stream,
+		                        .tid = segment->tid ? segment->tid : os_tid(),
+		                        .time_ns = segment->time_ns };
+
+	one->line = *line;
+	one->key = key;
+	one->fd = fd;
+	return logline_one_begin(one, file, &source);
+}
+
 ssize_t logline_one_end(struct logline_one *one, ssize_t n)
 {
 	if (__builtin_expect(n != (ssize_t)one->len, 0))

@@ -167,6 +167,9 @@ static inline ssize_t logline_out(int fd, const void *bytes, size_t len)
 ssize_t logline_write_raw(int fd, const struct iovec *iov, int iovcnt);
 
 /* logline_emit.c */
+/* logline_one_begin of the line that this segment covers. */
+bool logline_one_begin_segment(struct logline_one *one, unsigned file, enum record_stream stream, int fd,
+                               logline_key key, const struct iovec *line, const struct logline_segment *segment);
 bool logline_writer_begin(struct logline_writer *w); /* false: no scratch */
 void logline_writer_end(struct logline_writer *w);
 bool logline_backlog(const struct logline_file *f);

@@ -39,7 +39,7 @@ struct trace_context {
 	struct slice correlation[LIMIT_CORRELATION_HEADERS]; /* the caller's config.correlation[i], else len 0 */
 	struct slice field[LIMIT_LOG_FIELDS];                /* value for config.field[i], raw bytes, not escaped */
 	struct text text;                                    /* where the slices point; empty: there is none */
-	char trace_hex[32];                                  /* trace_id in hex, or zeros: nobody has made it (propagate_put_trace) */
+	char trace_hex[32]; /* trace_id in hex, or zeros: nobody has made it (propagate_put_trace) */
 };
 
 #endif
