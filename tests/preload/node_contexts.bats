@@ -159,6 +159,15 @@ loaded() {
     count "$tmp/guest.err" --requests 200 --lines 2 --unnumbered
 }
 
+@test "Nest: each line has its id, and so has what it says of a request that failed and was answered before" {
+    NO_COLOR=1 node_serves nest.js
+    burst "${url}item" --requests 200 --connections 20 --numbered
+    burst "${url}broken" --first 201 --requests 200 --connections 20 --status 500
+    stop "$guest"
+    count "$tmp/guest.log" --requests 200
+    count "$tmp/guest.err" --requests 200 --unnumbered
+}
+
 @test "Koa: each line has its id" {
     node_serves koa.js
     burst "$url" --requests 300 --connections 50 --numbered
