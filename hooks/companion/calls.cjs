@@ -119,41 +119,48 @@ function watchHttp2Wrapper({ Agent }) {
 	});
 }
 
+/* The headers of a call by HTTP/2 with ours; undefined: there are none of ours. */
+function headersOfCall(session, headers) {
+	if (headers !== undefined && (headers === null || typeof headers !== "object" || Array.isArray(headers))) {
+		return undefined; // refused, or a list
+	}
+	const own = { ...headers };
+	let fields = "";
+	for (const name of Object.keys(own)) {
+		if (name[0] !== ":") {
+			fields += name + ":" + own[name] + "\n";
+		}
+	}
+	const added = callFields(fields, own[":authority"] || Attach.get(session) || "");
+	if (added === undefined) {
+		return undefined;
+	}
+	for (const line of added.split("\r\n", 16)) {
+		const colon = line.indexOf(": ");
+		if (colon > 0) {
+			own[line.slice(0, colon)] = line.slice(colon + 2);
+		}
+	}
+	for (const symbol of Object.getOwnPropertySymbols(headers || {})) {
+		own[symbol] = headers[symbol];
+	}
+	return own;
+}
+
 function watchHttp2Session(proto) {
 	if (Attach.has(proto)) {
 		return;
 	}
 	attach(proto, null);
 	replace(proto, "request", (original) => function request(headers, options) {
-		let stream;
+		let given;
 		try {
-			const own = { ...headers };
-			let fields = "";
-			for (const name of Object.keys(own)) {
-				if (name[0] !== ":") {
-					fields += name + ":" + own[name] + "\n";
-				}
-			}
-			const added = callFields(fields, own[":authority"] || Attach.get(this) || "");
-			if (added !== undefined && !Array.isArray(headers)) {
-				for (const line of added.split("\r\n", 16)) {
-					const colon = line.indexOf(": ");
-					if (colon > 0) {
-						own[line.slice(0, colon)] = line.slice(colon + 2);
-					}
-				}
-				const sensitive = Object.getOwnPropertySymbols(headers || {});
-				for (const symbol of sensitive) {
-					own[symbol] = headers[symbol];
-				}
-				stream = apply(original, this, [own, options]);
-			}
-		} catch (error) {
-			if (stream !== undefined) {
-				throw error;
-			}
+			given = headersOfCall(this, headers);
+		} catch {
+			/* They are as they were. */
 		}
-		stream = stream === undefined ? apply(original, this, arguments) : stream;
+		/* Once: a request that Node refuses may have cost the session. */
+		const stream = apply(original, this, given === undefined ? arguments : [given, options]);
 		const store = storage.getStore();
 		bindOwnEmit(stream, store === undefined ? null : store);
 		return stream;

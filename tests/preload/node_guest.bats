@@ -113,6 +113,10 @@ shows_no_head() {
     named "$tmp/shim.out" "^late$"
 }
 
+@test "calls of HTTP/2 that Node refuses are refused for what is wrong with them" {
+    everywhere guest refused
+}
+
 @test "a session with the inspector sees the program, its console and nothing of ours" {
     everywhere guest inspector
 }
