@@ -257,6 +257,7 @@ __attribute__((constructor)) LAYOUT_START static void traceshim_start(int argc, 
 	const char *program = program_invocation_short_name;
 	int saved = errno;
 
+	own_begin();
 	if (program == NULL)
 		program = "";
 	config_load(environ, program);

@@ -45,10 +45,12 @@ struct config {
 	bool raw;      /* TRACESHIM_RAW */
 	bool root;     /* TRACESHIM_ROOT: a call outside any request gets a trace of its own */
 	bool unbuffer; /* TRACESHIM_UNBUFFER: have Python write its lines when it prints them */
-	bool log_terminal;               /* TRACESHIM_LOG_TTY: rewrite a terminal's lines too */
-	bool log_class;                  /* TRACESHIM_LOG_CLASS: records say how sure their ids are */
-	bool export_traces, export_logs; /* TRACESHIM_EXPORT, or OTEL_TRACES_EXPORTER and OTEL_LOGS_EXPORTER */
-	uint32_t ring_size;              /* TRACESHIM_RING_SIZE: a power of two within the limits of ring_format.h */
+	bool log_terminal;                  /* TRACESHIM_LOG_TTY: rewrite a terminal's lines too */
+	bool log_class;                     /* TRACESHIM_LOG_CLASS: records say how sure their ids are */
+	bool export_traces, export_logs;    /* TRACESHIM_EXPORT, or OTEL_TRACES_EXPORTER and OTEL_LOGS_EXPORTER */
+	struct config_name response_header; /* TRACESHIM_RESPONSE_HEADER, lower case; len 0: none */
+
+	uint32_t ring_size; /* TRACESHIM_RING_SIZE: a power of two within the limits of ring_format.h */
 	enum log_mode log_mode;
 	enum log_format log_format;
 	bool datadog_decimal;         /* ids as decimal of the low 64 bits */
@@ -63,10 +65,9 @@ struct config {
 	struct config_field field[LIMIT_LOG_FIELDS];
 	uint64_t header_lengths; /* bit len-1 for each name in `correlation` and each header in `field` */
 
-	struct config_name response_header; /* TRACESHIM_RESPONSE_HEADER, lower case; len 0: none */
-	struct config_name service;         /* OTEL_SERVICE_NAME, else OTEL_RESOURCE_ATTRIBUTES, else the program */
-	struct config_name environment;     /* deployment.environment(.name); len 0: none */
-	struct config_name version;         /* service.version; len 0: none */
+	struct config_name service;     /* OTEL_SERVICE_NAME, else OTEL_RESOURCE_ATTRIBUTES, else the program */
+	struct config_name environment; /* deployment.environment(.name); len 0: none */
+	struct config_name version;     /* service.version; len 0: none */
 	struct config_name
 		resource; /* OTEL_RESOURCE_ATTRIBUTES as it is, for the agent; len 0: none, or nothing is exported */
 	struct config_name run_dir;         /* TRACESHIM_RUN_DIR */

@@ -210,6 +210,8 @@ static inline __attribute__((always_inline)) uint16_t conn_shared_since(const st
 {
 	uint16_t now = __atomic_load_n(&conn_children, __ATOMIC_RELAXED), before = conn_children_before;
 
+	if (__builtin_expect(now == before, 1))
+		return before;
 	return (uint16_t)(now - conn->children) < (uint16_t)(now - before) ? conn->children : before;
 }
 
@@ -284,7 +286,7 @@ static LAYOUT_INLINE bool conn_try_lock(struct conn_handle handle, bool *that)
 	uint32_t nobody = 0;
 
 	*that = true;
-	if (own_alone())
+	if (own_alone_here())
 		return own_replace64_alone(&handle.conn->gen_and_lock, &expected, mine | handle.gen);
 	if (!own_replace32_shared(&handle.conn->lock, &nobody, (uint32_t)(mine >> 32)))
 		return false;
@@ -336,11 +338,8 @@ static LAYOUT_INLINE bool conn_lock_to_look(struct conn_handle handle)
 	return false;
 }
 
-/*
- * For what is done in few steps: lock, if the connection is the one that was found, HTTP/1, of this role, and has missed nothing. false:
- * it is for a look of another kind; nothing was done.
- */
-static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_role role)
+/* What is usual, without the lock: HTTP/1, of this role, which has missed nothing. */
+static inline __attribute__((always_inline)) bool conn_seems_usual(const struct conn *conn, enum conn_role role)
 {
 	const union {
 		struct {
@@ -349,11 +348,21 @@ static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_r
 		};
 		uint32_t state;
 	} usual = { .role = (uint8_t)role, .mode = CONN_HTTP1 };
+
+	return __builtin_expect(__atomic_load_n(&conn->state, __ATOMIC_ACQUIRE) == usual.state, 1);
+}
+
+/*
+ * For what is done in few steps: lock, if the connection is the one that was found, HTTP/1, of this role, and has missed nothing. false:
+ * it is for a look of another kind; nothing was done.
+ */
+static LAYOUT_INLINE bool conn_lock_usual(struct conn_handle handle, enum conn_role role)
+{
 	bool that;
 
 	if (__builtin_expect(!conn_try_lock(handle, &that), 0))
 		return false;
-	if (__builtin_expect(that && __atomic_load_n(&handle.conn->state, __ATOMIC_ACQUIRE) == usual.state, 1))
+	if (__builtin_expect(that, 1) && conn_seems_usual(handle.conn, role))
 		return true;
 	conn_let_go(handle.conn);
 	return false;

@@ -722,7 +722,7 @@ LAYOUT_BUILT_IN void current_read_fresh(struct conn *conn, struct request *reque
 		current_read(conn, request);
 		return;
 	}
-	if (class == CLASS_LOOP) {
+	if (__builtin_expect(class == CLASS_LOOP, 1)) {
 		me->touched++;
 		me->channel = NULL;
 		me->heard = HEARD_CLIENT;
@@ -910,8 +910,8 @@ LAYOUT_BUILT_IN void current_begin_usual_response(struct request *request, struc
 		current_begin_response(request, conn_is_blocking(conn, fd));
 		return;
 	}
-	if (me->class == CLASS_LOOP && (me->events | me->touched) > 1)
-		counters_count(context_multi_agreed);
+	if (__builtin_expect(me->class == CLASS_LOOP && (me->events | me->touched) > 1, 1))
+		counters_count_here(context_multi_agreed);
 	__atomic_store_n(&request->state, REQUEST_RESPONDING, __ATOMIC_RELEASE);
 	me->answers = true;
 }
@@ -924,8 +924,8 @@ CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_goes_on(const struct conn *conn)
 	if (me->request == NULL || !me->answers || ex == NULL || ex->request != me->request || conn->depth != 1 ||
 	    ex->response_done)
 		return false;
-	if (me->class == CLASS_LOOP && (me->events | me->touched) > 1)
-		counters_count(context_multi_agreed);
+	if (__builtin_expect(me->class == CLASS_LOOP && (me->events | me->touched) > 1, 1))
+		counters_count_here(context_multi_agreed);
 	return true;
 }
 

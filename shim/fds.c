@@ -124,17 +124,12 @@ void fds_epoll_add(int epoll, uint64_t what)
 
 LAYOUT_BUILT_IN bool fds_birth_of_file(int fd)
 {
-	uint64_t unknown = FD_UNKNOWN;
-
-	return (unsigned)fd < FDS_CHUNK && __atomic_load_n(&fds_chunk[0], __ATOMIC_RELAXED) != NULL &&
-	       own_replace64(&fds_first[fd], &unknown, FD_NOTHING);
+	return (unsigned)fd < FDS_CHUNK && own_replace64_here(&fds_first[fd], FD_UNKNOWN, FD_NOTHING);
 }
 
 LAYOUT_BUILT_IN bool fds_death_of_file(int fd)
 {
-	uint64_t file = FD_NOTHING;
-
-	return (unsigned)fd < FDS_FIRST && own_replace64(&fds_first[fd], &file, FD_UNKNOWN);
+	return (unsigned)fd < FDS_FIRST && own_replace64_here(&fds_first[fd], FD_NOTHING, FD_UNKNOWN);
 }
 
 void fds_death(int fd)
@@ -150,9 +145,10 @@ __attribute__((cold)) void fds_death_range(unsigned first, unsigned last)
 	if (last >= LIMIT_FDS)
 		last = LIMIT_FDS - 1;
 	for (fd = first; fd <= last; fd++) {
-		if (__atomic_load_n(&fds_chunk[fd / FDS_CHUNK], __ATOMIC_ACQUIRE) == NULL)
-			fd |= FDS_CHUNK - 1; /* closefrom(3) sweeps a million numbers: skip what was never used */
-		else
+		/* closefrom(3) sweeps a million numbers: skip what was never used. The first ones may have been (fds_birth_of_file). */
+		if (fd >= FDS_CHUNK && __atomic_load_n(&fds_chunk[fd / FDS_CHUNK], __ATOMIC_ACQUIRE) == NULL)
+			fd |= FDS_CHUNK - 1;
+		else if (fds_word((int)fd) != FD_UNKNOWN)
 			fds_death((int)fd);
 	}
 }

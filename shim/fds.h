@@ -27,7 +27,7 @@ enum fd_kind {
 /*
  * Two levels: a process with few descriptors touches one page of words. Filled once a chunk, never emptied. The chunks of the first
  * numbers, which nearly all are, lie behind each other: there the word is one load, and zero is FD_UNKNOWN whether the chunk was
- * used or not.
+ * used or not; and the very first one may be used though it is not filled in.
  */
 #define FDS_CHUNK 1024u
 #define FDS_FIRST (8 * FDS_CHUNK)

@@ -82,6 +82,17 @@ static int stub_getsockopt(int fd, int level, int option, void *value, socklen_t
 struct os os __attribute__((weak)) = { stub_write, stub_writev, stub_sendmsg, stub_close,
 	                               stub_open,  stub_read,   stub_fcntl,   stub_getsockopt };
 
+#if defined(__x86_64__) && defined(TRACESHIM_OBJECT)
+const char *own_single;
+
+void own_begin(void)
+{
+	static const char never = 0;
+
+	own_single = &__libc_single_threaded != NULL ? &__libc_single_threaded : &never;
+}
+#endif
+
 static int32_t cached_pid;
 __thread int32_t os_cached_tid __attribute__((tls_model("initial-exec")));
 

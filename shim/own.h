@@ -29,6 +29,24 @@ static inline __attribute__((always_inline)) bool own_alone(void)
 #endif
 }
 
+/*
+ * The same, where there is a request, a connection or a hook at work: so the object's constructor has begun, and has noted where libc says so
+ * (own_begin). One look less than the other, and where the loader put that is not asked.
+ */
+#if defined(__x86_64__) && defined(TRACESHIM_OBJECT)
+extern const char *own_single; /* not NULL behind own_begin */
+
+static inline __attribute__((always_inline)) bool own_alone_here(void)
+{
+	return __builtin_expect(*own_single, 1);
+}
+
+void own_begin(void);
+#else
+#define own_alone_here() own_alone()
+#define own_begin() ((void)0)
+#endif
+
 /* Add one; returns what it was before. */
 static inline __attribute__((always_inline)) uint64_t own_count(uint64_t *counter)
 {
@@ -59,11 +77,40 @@ static inline __attribute__((always_inline)) void *own_swap(void **where, void *
 #endif
 }
 
-/* Add to a counter; relaxed. */
+/* Put `pointer` there if nothing is; returns whether it did. */
+static inline __attribute__((always_inline)) bool own_put(void **where, void *pointer)
+{
+	void *nothing = NULL;
+
+#ifdef __x86_64__
+	bool done;
+
+	__asm__ volatile("cmpxchgq %3, %2"
+	                 : "=@ccz"(done), "+a"(nothing), "+m"(*where)
+	                 : "r"(pointer)
+	                 : "memory", "cc");
+	return done;
+#else
+	return __atomic_compare_exchange_n(where, &nothing, pointer, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+#endif
+}
+
+/* Add to a counter; relaxed. _here: see own_alone_here. */
 static inline __attribute__((always_inline)) void own_add64(uint64_t *counter, uint64_t n)
 {
 #ifdef __x86_64__
 	if (own_alone()) {
+		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
+		return;
+	}
+#endif
+	(void)__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+static inline __attribute__((always_inline)) void own_add64_here(uint64_t *counter, uint64_t n)
+{
+#ifdef __x86_64__
+	if (own_alone_here()) {
 		__asm__ volatile("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
 		return;
 	}
@@ -88,7 +135,7 @@ static inline __attribute__((always_inline)) void own_count_both(uint64_t *one, 
 static inline __attribute__((always_inline)) void own_increase(uint32_t *counter)
 {
 #ifdef __x86_64__
-	if (own_alone()) {
+	if (own_alone_here()) {
 		__asm__ volatile("incl %0" : "+m"(*counter) : : "cc");
 		return;
 	}
@@ -100,7 +147,7 @@ static inline __attribute__((always_inline)) void own_increase(uint32_t *counter
 static inline __attribute__((always_inline)) void own_increase_three(uint32_t *one, uint32_t *other, uint32_t *third)
 {
 #ifdef __x86_64__
-	if (own_alone()) {
+	if (own_alone_here()) {
 		__asm__ volatile("incl %0" : "+m"(*one) : : "cc");
 		__asm__ volatile("incl %0" : "+m"(*other) : : "cc");
 		if (third != NULL)
@@ -123,7 +170,7 @@ static inline __attribute__((always_inline)) void own_increase_both(uint32_t *on
 static inline __attribute__((always_inline)) bool own_decrease(uint32_t *counter)
 {
 #ifdef __x86_64__
-	if (own_alone()) {
+	if (own_alone_here()) {
 		bool zero;
 
 		__asm__ volatile("decl %1" : "=@ccz"(zero), "+m"(*counter) : : "memory", "cc");
@@ -180,6 +227,14 @@ static inline __attribute__((always_inline)) bool own_replace64(uint64_t *where,
 	if (own_alone())
 		return own_replace64_alone(where, expected, value);
 	return __atomic_compare_exchange_n(where, expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* As own_replace64. */
+static inline __attribute__((always_inline)) bool own_replace64_here(uint64_t *where, uint64_t expected, uint64_t value)
+{
+	if (own_alone_here())
+		return own_replace64_alone(where, &expected, value);
+	return __atomic_compare_exchange_n(where, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 #endif

@@ -387,6 +387,19 @@ CORE_TEST(whether_a_descriptor_blocks_is_asked_once_and_kept_up_to_date)
 	core_close(fd);
 }
 
+/* Files alone fill no chunk in. */
+CORE_TEST(a_range_that_is_closed_takes_files_along)
+{
+	CHECK(fds_birth_of_file(200));
+	CHECK(!fds_birth_of_file(200));
+	CHECK_INT(fds_kind(fds_word(200)), FD_NOTHING);
+	fds_death_range(3, UINT32_MAX);
+	CHECK_INT(fds_kind(fds_word(200)), FD_UNKNOWN);
+	CHECK(fds_birth_of_file(200));
+	CHECK(fds_death_of_file(200));
+	CHECK(!fds_death_of_file(200));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -410,6 +423,7 @@ int main(void)
 		TEST(whoever_sends_the_first_request_is_the_client),
 		TEST(a_failed_connect_leaves_a_socket_that_may_connect_again),
 		TEST(whether_a_descriptor_blocks_is_asked_once_and_kept_up_to_date),
+		TEST(a_range_that_is_closed_takes_files_along),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
