@@ -348,8 +348,8 @@ LAYOUT_BUILT_IN struct exchange *conn_push_first(struct conn *conn, enum conn_ro
 		return NULL;
 	}
 	memset(ex, 0, offsetof(struct exchange, up));
-	ex->up.line = NULL; /* of the rest nobody asks before the caller has set it */
-	memset(&ex->down, 0, sizeof(ex->down));
+	ex->up.line = NULL;   /* of the rest nobody asks before the caller has set it */
+	ex->down.line = NULL; /* the rest is read once it has begun */
 	conn->first = ex;
 	conn->depth = 1;
 	return ex;

@@ -122,16 +122,17 @@ static __attribute__((noinline, cold)) void generate_otherwise(uint8_t trace_id[
 	ids_generate_span(span_id);
 }
 
-/* The span's word is another bijection of the same number, by the other half of the key. */
+/* The span's word is another bijection of the same number: of the trace's first word, by the other half of the key. */
 LAYOUT_BUILT_IN void ids_generate_both(uint8_t trace_id[16], uint8_t span_id[8])
 {
-	uint64_t count = own_count(&generator.counter) + 1, step = count * 0x9e3779b97f4a7c15u;
-	uint64_t word[2] = { mix(generator.key[0] + step), 0 }, span = mix(generator.key[1] + step);
+	uint64_t count = own_count(&generator.counter) + 1;
+	uint64_t word[2] = { mix(generator.key[0] + count * 0x9e3779b97f4a7c15u), 0 };
+	uint64_t span = word[0] * 0x94d049bb133111ebu + generator.key[1];
 
 	word[1] = mix((generator.key[1] ^ word[0]) + count);
 	/* Not seeded yet, or a zero, which is no id. */
-	if (__builtin_expect(__atomic_load_n(&generator.ready, __ATOMIC_RELAXED) == 0 || word[0] == 0 || span == 0,
-	                     0)) {
+	if (__builtin_expect(__atomic_load_n(&generator.ready, __ATOMIC_RELAXED) == 0, 0) ||
+	    __builtin_expect(word[0] == 0, 0) || __builtin_expect(span == 0, 0)) {
 		generate_otherwise(trace_id, span_id);
 		return;
 	}

@@ -72,7 +72,7 @@ struct io_send {
 	struct request *caller; /* a reference, dropped by io_send_end and io_send_special */
 	bool looked;            /* `spot` is that of the bytes from `from` on, when conn->sends was `sends` */
 	bool found;
-	bool usual;        /* an answer as answer_usual began it: of `spot`, `at` and `done` alone are set */
+	bool usual; /* an answer as answer_usual began it: of `spot`, `at` and `done` alone are set, and no `caller`, `span` and flags */
 	bool planned;      /* the first piece begins with `insertion` (NULL: without one), at `spot` */
 	bool was_injected; /* `injected`: of the head whose blank line comes next */
 	uint32_t sends;
@@ -165,13 +165,15 @@ void io_passes_unseen(int fd);
 /*
  * As above, for what a library of TLS takes from the program or gives to it: the connection is the session's, `fd` the
  * descriptor below (-1: not known). io_receive_end, io_answer_end and io_send_end go with them; `iov` and `v` are one each. What
- * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent: io_answer_end is for all of it.
+ * stands in `v` is of io->insertion, and so is the caller's, if not all of it was sent, which is said by io_answer_is_partial before `io` is used
+ * for anything else: io_answer_end is for all of it.
  */
 void io_receive_begin_plain(struct io_receive *io, struct conn_handle handle, int fd);
 /* Its part that matters to a thread that has a request. */
 void io_before_plain_read(struct conn *conn, int fd);
 bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov,
                            struct iovec *v);
+void io_answer_is_partial(struct io_send *io) __attribute__((cold));
 enum io_verdict io_send_begin_plain(struct io_send *io, struct conn_handle handle, int fd, const struct iovec *iov);
 /* IO_SPECIAL is then done by the caller: what comes next of the program's bytes, from `from` on. */
 struct io_plan {

@@ -141,9 +141,11 @@ __attribute__((cold)) void io_receive_unseen(int fd, ssize_t received)
 
 	if (received > 0 && (handle = conn_find(fd)).conn != NULL && !tls_passes(handle.conn, fd) &&
 	    conn_lock(handle)) {
-		struct exchange *ex =
-			conn_role(handle.conn) == CONN_SERVED ? conn_last(handle.conn) : handle.conn->first;
-		struct http1 *scanner = ex == NULL ? NULL : conn_role(handle.conn) == CONN_SERVED ? &ex->up : &ex->down;
+		bool served = conn_role(handle.conn) == CONN_SERVED;
+		struct exchange *ex = served ? conn_last(handle.conn) : handle.conn->first;
+		struct http1 *scanner = ex == NULL || (!served && !ex->response_begun) ? NULL :
+		                        served                                         ? &ex->up :
+		                                                                         &ex->down;
 		enum http1_status status = HTTP1_MORE;
 		uint64_t used = 0;
 

@@ -81,30 +81,32 @@ static LAYOUT_INLINE void lay_out(struct io_send *io, struct insertion *ins, con
 	io->spot.at = known->len;
 }
 
+/* May these bytes be an answer with that head, as far as they say so themselves? `body`: of those behind it. */
+static LAYOUT_INLINE bool may_answer(const struct io_send *io, const struct http1_known *known, size_t body)
+{
+	size_t first = io->iov->iov_len;
+
+	return body <= known->after.remaining &&
+	       (first == known->whole ||
+	        (first <= INSERTION_GATHERS && is_near(io->iov->iov_base, known->whole, first)));
+}
+
 /*
  * The answer to the one request that a connection has, with the head of the last such answer, and a length: in its block the id is
  * written anew, and nothing is copied but what of the body is in the first vector. The exchange's second scanner is what it will be
  * once all is out; until then nobody looks at it. Whoever else looks for a spot meanwhile finds another number of `sends`. Locked.
  */
-static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, struct iovec *v)
+static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, struct http1_known *known, size_t body,
+                                       struct iovec *v)
 {
 	struct exchange *ex = conn->first;
-	size_t first = io->iov->iov_len, body;
-	const char *out = io->iov->iov_base;
 	struct insertion *ins = NULL;
-	struct stream_heads *heads;
-	struct http1_known *known;
 
+	/* To HEAD and CONNECT the same head says something else of what follows. */
 	if (ex == NULL || conn->depth != 1 || conn->pending != NULL || !conn_is_answering(ex, false) ||
-	    (heads = served_find_head(ex, out, first, &known)) == NULL)
+	    ex->up.method == HTTP1_HEAD_METHOD || ex->up.method == HTTP1_CONNECT ||
+	    (config.response_header.len > 0 && (ins = insertion_borrow()) == NULL))
 		return false;
-	body = io->total - known->whole;
-	if (body > known->after.remaining ||
-	    (first != known->whole && (first > INSERTION_GATHERS || !is_near(out, known->whole, first))) ||
-	    (config.response_header.len > 0 && (ins = insertion_borrow()) == NULL)) {
-		stream_return_heads(heads);
-		return false;
-	}
 	if (ins != NULL) {
 		if (__builtin_expect(ins->like != known || ins->serial != known->serial, 0))
 			note_answer(ins, known);
@@ -117,7 +119,6 @@ static LAYOUT_INLINE bool answer_usual(struct io_send *io, struct conn *conn, st
 	if (__builtin_expect(ex->span != NULL, 0) && io->spot.done)
 		span_hold(conn, ex, &ex->down, io->total);
 	known->unequal = 0;
-	stream_return_heads(heads);
 	io->sends = ++conn->sends;
 	current_begin_usual_response(ex->request, conn, io->fd);
 	return true;
@@ -200,10 +201,19 @@ static LAYOUT_INLINE bool call_usual(struct io_send *io, struct conn *conn, stru
 	return true;
 }
 
+/* What has been said of it so far: nothing. */
+static inline void say_nothing(struct io_send *io)
+{
+	io->caller = NULL;
+	io->span = NULL;
+	io->looked = io->planned = io->was_injected = false;
+}
+
 static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struct iovec *v)
 {
 	bool begun;
 
+	say_nothing(io);
 	if (!conn_lock_usual(io->handle, CONN_OUTGOING))
 		return false;
 	begun = call_usual(io, io->handle.conn, v);
@@ -214,23 +224,29 @@ static __attribute__((noinline)) bool begin_usual_call(struct io_send *io, struc
 static __attribute__((noinline)) LAYOUT_HOT bool begin_usual_answer(struct io_send *io, struct iovec *v)
 {
 	struct conn *conn = io->handle.conn;
+	struct stream_heads *heads = served_find_head(io->iov->iov_base, io->iov->iov_len);
+	struct http1_known *known;
+	size_t body;
 	bool begun;
 
-	if (config.export_traces)
-		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
-	if (!conn_lock_usual(io->handle, CONN_SERVED))
+	if (heads == NULL)
 		return false;
-	begun = answer_usual(io, conn, v);
-	conn_unlock(conn);
+	if (__builtin_expect(config.export_traces, 0))
+		ring_prepare(); /* what it asks of the kernel, it asks without the connection's lock */
+	known = &heads->of[STREAM_RESPONSE_OUT];
+	body = io->total - known->whole;
+	begun = may_answer(io, known, body) && conn_lock_usual(io->handle, CONN_SERVED);
+	if (__builtin_expect(begun, 1)) {
+		begun = answer_usual(io, conn, known, body, v);
+		conn_unlock(conn);
+	}
+	stream_return_heads(heads);
 	return begun;
 }
 
 /* With `total` set, too. */
 static inline bool begin_by_role(struct io_send *io, struct iovec *v)
 {
-	io->caller = NULL;
-	io->span = NULL;
-	io->looked = io->planned = io->was_injected = false;
 	io->usual = conn_role(io->handle.conn) == CONN_SERVED;
 	return io->usual ? begin_usual_answer(io, v) : begin_usual_call(io, v);
 }
@@ -249,6 +265,13 @@ static __attribute__((noinline)) LAYOUT_HOT bool begin_answer(struct io_send *io
 	if (__builtin_expect(!are_few_bytes(io->iov, io->count, &io->total, false), 0))
 		return begin_asking(io, v);
 	return begin_by_role(io, v);
+}
+
+void io_answer_is_partial(struct io_send *io)
+{
+	if (io->usual)
+		say_nothing(io);
+	io->word = fds_word(io->fd);
 }
 
 bool io_answer_begin(struct io_send *io, int fd, uint64_t word, const struct iovec *iov, int count, struct iovec *v)
@@ -271,6 +294,8 @@ static __attribute__((cold)) __attribute__((noinline)) ssize_t end_answer_otherw
 	int saved = errno;
 	size_t own = sent < 0 ? 0 : (size_t)sent;
 
+	if (io->usual)
+		say_nothing(io);
 	if (io->span != NULL) {
 		span_free(io->span);
 		io->spot.known = false; /* the span wants to see the head */
@@ -352,7 +377,7 @@ static __attribute__((noinline)) LAYOUT_HOT ssize_t end_usual_answer(struct io_s
 	conn_unlock(conn);
 	if (io->insertion != NULL) {
 		insertion_free(io->insertion);
-		counters_count(response_headers);
+		counters_count_here(response_headers);
 	}
 	if (config.export_traces)
 		ring_drop_held();
@@ -426,6 +451,5 @@ bool io_answer_begin_plain(struct io_send *io, struct conn_handle handle, int fd
 	io->iov = iov;
 	io->count = 1;
 	io->fd = fd;
-	io->word = fds_word(fd);
 	return begin_answer(io, v);
 }

@@ -469,11 +469,7 @@ static uint8_t decide_sampled(const struct propagate_in *in)
 
 static void name_fresh(struct trace_context *ctx)
 {
-	ids_generate_both(ctx->trace_id, ctx->span_id);
-	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
-	/* It goes into the response, and mostly into a line, and into calls. */
-	if (config.response_header.len > 0)
-		ids_hex_trace(ctx->trace_hex, ctx->trace_id);
+	propagate_name_fresh(ctx);
 }
 
 void propagate_end(struct propagate_in *in, struct trace_context *ctx)

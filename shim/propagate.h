@@ -10,6 +10,8 @@
 #include <stddef.h>
 
 #include "config.h"
+#include "ids.h"
+#include "layout.h"
 #include "trace.h"
 
 /* The formats in which a caller can name its trace, in the order of belief unless configured otherwise. */
@@ -85,6 +87,15 @@ void propagate_end(struct propagate_in *in, struct trace_context *ctx);
 void propagate_fresh(struct trace_context *ctx);
 /* The same for a context that is empty already. */
 void propagate_fresh_new(struct trace_context *ctx);
+/* The same, in place. */
+static LAYOUT_INLINE void propagate_name_fresh(struct trace_context *ctx)
+{
+	ids_generate_both(ctx->trace_id, ctx->span_id);
+	ctx->flags = TRACE_FLAG_SAMPLED | TRACE_FLAG_RANDOM;
+	/* It goes into the response, and mostly into a line, and into calls. Of all contexts of a process or of none: the old one's is not cleared. */
+	if (config.response_header.len > 0)
+		ids_hex_trace(ctx->trace_hex, ctx->trace_id);
+}
 
 /* The context that the environment carries (config.traceparent, ...), with a span id of its own; `text` set up; it is
  * emptied. false: none or not valid; ctx is then unusable. */

@@ -17,14 +17,36 @@ POOL(requests, sizeof(struct request), 64);
 POOL(large_texts, LIMIT_TEXT_LARGE, 8);
 
 static uint32_t waiting, behind; /* requests of this process that are counted as such */
-static uint16_t forks;           /* from the first process to this one */
+static uint16_t request_forks;   /* from the first process to this one */
 
 uint16_t request_process(void)
 {
-	return (uint16_t)(forks + 1);
+	return (uint16_t)(request_forks + 1);
 }
 
 uint32_t request_blocks;
+
+/* Of a new one all but its context. */
+static inline __attribute__((always_inline)) void set_up(struct request *r, enum request_state state, uint16_t waits,
+                                                         uint16_t children)
+{
+	r->refs = 1;
+	r->state = (uint8_t)state;
+	r->origin = REQUEST_SERVED;
+	r->multiplexed = false;
+	r->taken = 0;
+	r->waiting = waits;
+	r->behind = 0;
+	r->reader = 0;
+	r->children = children;
+	r->blocks = __atomic_load_n(&request_blocks, __ATOMIC_RELAXED);
+}
+
+static inline __attribute__((always_inline)) void clear_context(struct request *r)
+{
+	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
+	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
+}
 
 struct request *request_new(void)
 {
@@ -34,17 +56,26 @@ struct request *request_new(void)
 		counters_count_seldom(no_memory_skipped);
 		return NULL;
 	}
-	r->refs = 1;
-	r->state = REQUEST_HEAD;
-	r->origin = REQUEST_SERVED;
-	r->waiting = r->behind = 0;
-	r->multiplexed = false;
-	r->reader = 0;
-	r->taken = 0;
-	r->children = 0;
-	r->blocks = __atomic_load_n(&request_blocks, __ATOMIC_RELAXED);
-	memset(&r->ctx, 0, sizeof(r->ctx)); /* no old id may ever come out again, whoever forgets to fill it */
-	r->ctx.text = (struct text){ .data = r->inline_text, .cap = sizeof(r->inline_text) };
+	set_up(r, REQUEST_HEAD, 0, 0);
+	r->fresh = false;
+	clear_context(r);
+	return r;
+}
+
+/* Most are fresh: of one that was fresh before, and that the thread has kept, the rest of the context is as clear_context left it, and is not fetched. */
+LAYOUT_BUILT_IN struct request *request_new_fresh(uint16_t children)
+{
+	struct request *r = spare_borrow(SPARE_REQUEST, &requests);
+
+	if (__builtin_expect(r == NULL, 0) && (r = request_new()) == NULL)
+		return NULL;
+	set_up(r, REQUEST_LIVE, request_process(), children);
+	if (__builtin_expect(!r->fresh, 0))
+		clear_context(r);
+	r->fresh = true;
+	r->ctx.remote = r->ctx.validated = false;
+	propagate_name_fresh(&r->ctx);
+	own_increase(&waiting);
 	return r;
 }
 
@@ -52,7 +83,7 @@ __attribute__((cold)) int request_grow_text(struct request *r)
 {
 	char *large;
 
-	if (r->ctx.text.data != r->inline_text)
+	if (r->fresh || r->ctx.text.data != r->inline_text)
 		return -1;
 	large = pool_take(&large_texts);
 	if (large == NULL) {
@@ -74,8 +105,9 @@ struct request *request_ref(struct request *r)
 
 static __attribute__((noinline)) void free_request(struct request *r)
 {
-	request_end_waiting(r);
-	if (r->ctx.text.data != r->inline_text)
+	if (__builtin_expect((r->waiting | r->behind) != 0, 0))
+		request_end_waiting(r);
+	if (!r->fresh && r->ctx.text.data != r->inline_text)
 		pool_give(&large_texts, r->ctx.text.data);
 	spare_give(SPARE_REQUEST, &requests, r);
 }
@@ -141,12 +173,6 @@ bool request_any_behind(void)
 	return __atomic_load_n(&behind, __ATOMIC_RELAXED) != 0;
 }
 
-LAYOUT_BUILT_IN void request_begin_life(struct request *r)
-{
-	__atomic_store_n(&r->state, REQUEST_LIVE, __ATOMIC_RELEASE);
-	count(&r->waiting, &waiting);
-}
-
 void request_advance(struct request *r, enum request_state to)
 {
 	if (to >= REQUEST_RESPONDING)
@@ -174,6 +200,6 @@ LAYOUT_BUILT_IN void request_answered(struct request *r)
 
 void request_after_fork(void)
 {
-	forks = forks == UINT16_MAX - 1 ? 0 : (uint16_t)(forks + 1);
+	request_forks = request_forks == UINT16_MAX - 1 ? 0 : (uint16_t)(request_forks + 1);
 	waiting = behind = 0;
 }

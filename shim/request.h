@@ -37,6 +37,7 @@ struct request {
 	int32_t reader;    /* current.c: the thread that read it last, on which it was of the class READ; 0: none */
 	uint16_t children; /* conn_shared_since when its head was read */
 	uint32_t blocks;   /* request_blocks when it began */
+	bool fresh;        /* request_new_fresh's: of its ctx nothing but what comes first was ever set */
 	struct trace_context ctx;
 	char inline_text[LIMIT_TEXT_INLINE];
 };
@@ -46,6 +47,12 @@ extern uint32_t request_blocks;
 
 /* A request with one reference and an empty text area, state REQUEST_HEAD. NULL: no memory (counted). Signal-safe. */
 struct request *request_new(void);
+
+/*
+ * A request that was read whole, of which the head says nothing of a trace and no other one of its connection is waiting: with ids of its own, in
+ * state REQUEST_LIVE and counted as waiting. `children`: conn_shared_since. Built into its caller. Else as request_new.
+ */
+struct request *request_new_fresh(uint16_t children);
 
 /* Make room for a large text (baggage): moves ctx.text to a large block. 0, or -1 and unchanged. */
 int request_grow_text(struct request *r);
@@ -60,8 +67,6 @@ static inline enum request_state request_state(const struct request *r)
 
 /* Move the state forward, never back. Only by its maker, or with the lock of the one connection that it came in on. */
 void request_advance(struct request *r, enum request_state to);
-/* Move a new one forward, to REQUEST_LIVE, and count it as waiting: it is not behind another one. */
-void request_begin_life(struct request *r);
 
 /* The answer is through: request_advance to REQUEST_ENDED, and its connection's reference is given back. Built into its caller. */
 void request_answered(struct request *r);

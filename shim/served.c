@@ -227,20 +227,17 @@ static LAYOUT_INLINE struct request *take_known(struct conn *conn, struct http1_
 
 	if (ex == NULL)
 		return NULL;
-	request = request_new();
-	if (request == NULL) {
+	http1_use_known(&ex->up, known);
+	request = request_new_fresh(conn_shared_since(conn));
+	if (__builtin_expect(request == NULL, 0)) {
 		conn_make_opaque(conn, true);
 		return NULL;
 	}
 	ex->request = request;
 	if (config.export_traces)
 		span_begin_known(ex, known, in);
-	http1_use_known(&ex->up, known);
-	propagate_fresh_new(&request->ctx);
 	ex->request_headed = ex->request_done = true;
-	request->children = conn_shared_since(conn);
-	request_begin_life(request);
-	own_add64(&counters_page()->counter[STATUS_requests], 1); /* in place, though the file is built small */
+	counters_count_here(requests);
 	return request;
 }
 
@@ -536,23 +533,19 @@ __attribute__((cold)) void served_shut(struct conn *conn)
 	}
 }
 
-LAYOUT_BUILT_IN struct stream_heads *served_find_head(const struct exchange *ex, const char *out, size_t len,
-                                                      struct http1_known **found)
+LAYOUT_BUILT_IN struct stream_heads *served_find_head(const char *out, size_t len)
 {
-	struct stream_heads *heads;
+	struct stream_heads *heads = stream_borrow_heads();
 	struct http1_known *known;
 
-	/* Else the head says something else of what follows. */
-	if (ex->up.method == HTTP1_HEAD_METHOD || ex->up.method == HTTP1_CONNECT)
-		return NULL;
-	heads = stream_borrow_heads();
 	if (__builtin_expect(heads == NULL, 0))
 		return NULL;
 	known = &heads->of[STREAM_RESPONSE_OUT];
-	if (stream_is_marked(known) && known->whole - 1u < len && memcmp(out, known->head, known->whole) == 0) {
-		*found = known;
+	/* One that is not marked yet is as long as nothing. */
+	if ((__builtin_expect(known->whole - 1u < len, 1) ||
+	     (known->mark == 0 && stream_mark_response(known) && known->whole - 1u < len)) &&
+	    memcmp(out, known->head, known->whole) == 0)
 		return heads;
-	}
 	stream_return_heads(heads);
 	return NULL;
 }

@@ -17,11 +17,11 @@
 
 static __thread void *kept[SPARE_KINDS] __attribute__((tls_model("initial-exec")));
 
-static const struct pool *pools[SPARE_KINDS]; /* where they go in the end; known from the first one taken */
+static const struct pool *pool_of[SPARE_KINDS]; /* where they go in the end; known from the first one taken */
 
 static __attribute__((noinline)) void *take_new(enum spare_kind kind, const struct pool *pool)
 {
-	__atomic_store_n(&pools[kind], pool, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool_of[kind], pool, __ATOMIC_RELAXED);
 	return pool_take(pool);
 }
 
@@ -34,9 +34,7 @@ LAYOUT_BUILT_IN void *spare_take(enum spare_kind kind, const struct pool *pool)
 
 LAYOUT_BUILT_IN void spare_give(enum spare_kind kind, const struct pool *pool, void *block)
 {
-	if (__builtin_expect(current_thread_is_watched(), 1))
-		block = own_swap(&kept[kind], block);
-	if (__builtin_expect(block != NULL, 0))
+	if (__builtin_expect(!current_thread_is_watched() || !own_put(&kept[kind], block), 0))
 		pool_give(pool, block);
 }
 
@@ -48,8 +46,7 @@ LAYOUT_BUILT_IN void *spare_borrow(enum spare_kind kind, const struct pool *pool
 
 LAYOUT_BUILT_IN void spare_return(enum spare_kind kind, const struct pool *pool, void *block)
 {
-	block = own_swap(&kept[kind], block);
-	if (__builtin_expect(block != NULL, 0))
+	if (__builtin_expect(!own_put(&kept[kind], block), 0))
 		pool_give(pool, block);
 }
 
@@ -61,6 +58,6 @@ void spare_end_thread(void)
 		void *block = own_swap(&kept[kind], NULL);
 
 		if (block != NULL)
-			pool_give(__atomic_load_n(&pools[kind], __ATOMIC_RELAXED), block);
+			pool_give(__atomic_load_n(&pool_of[kind], __ATOMIC_RELAXED), block);
 	}
 }

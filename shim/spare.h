@@ -1,5 +1,5 @@
 /*
- * One block of each kind that a request takes and gives back, kept by the thread that gave it back last: two locked
+ * One block of each kind that a request takes and gives back, kept by the thread that gave it back: two locked
  * instructions and the walk through the pool saved, for each of them, with every request.
  */
 #ifndef TRACESHIM_SPARE_H

@@ -134,11 +134,10 @@ static inline bool stream_is_marked(struct http1_known *known)
 void served_hold_span(struct conn *conn, const struct stream_spot *spot);
 bool served_find_spot(struct conn *conn, const struct iovec *iov, int count, size_t offset, struct stream_spot *spot);
 /*
- * Of the exchange whose response is due: do `len` bytes begin with the whole head that was known last, of a response to a usual request
- * that says nothing itself and ends where its length says so? Its heads, which are to be given back; `known` is set to that head. NULL: no.
+ * Do `len` bytes begin with the whole head that was known last, of a response that says nothing itself and ends where its length says so?
+ * Its heads, which are to be given back: STREAM_RESPONSE_OUT is meant. NULL: no. Not where the request was HEAD or CONNECT.
  */
-struct stream_heads *served_find_head(const struct exchange *ex, const char *out, size_t len,
-                                      struct http1_known **known);
+struct stream_heads *served_find_head(const char *out, size_t len);
 /*
  * What the spot covers was sent, all of it, and conn->sends is what it was when the spot was found: go on from `after`,
  * instead of reading the same bytes again. Only where spot->known.

@@ -282,6 +282,7 @@ long tls_answer_in_part(struct tls_emitter *emitter, struct io_send *io, const s
 	int saved = errno;
 	size_t done = 0;
 
+	io_answer_is_partial(io);
 	if (is_lost(t, io)) {
 		sent = lose(io, io->insertion, 0, sent);
 	} else if (io->insertion == NULL) {

@@ -29,17 +29,17 @@ struct text {
 struct trace_context {
 	uint8_t trace_id[16];
 	uint8_t span_id[8];   /* ours: the server span of this request (or the process's span) */
-	uint8_t parent_id[8]; /* the caller's span; all zero when there was none */
 	uint8_t flags;        /* TRACE_FLAG_*, as sent on */
 	bool remote;          /* the trace id came from the caller */
 	bool validated;       /* that some thread works for it was told by evidence, not by proof */
+	char trace_hex[32];   /* trace_id in hex, or zeros: nobody has made it (propagate_put_trace) */
+	uint8_t parent_id[8]; /* the caller's span; all zero when there was none */
 
 	struct slice tracestate;                             /* joined, validated, truncated; without it len 0 */
 	struct slice baggage;                                /* unchanged, all baggage headers joined with ',' */
 	struct slice correlation[LIMIT_CORRELATION_HEADERS]; /* the caller's config.correlation[i], else len 0 */
 	struct slice field[LIMIT_LOG_FIELDS];                /* value for config.field[i], raw bytes, not escaped */
 	struct text text;                                    /* where the slices point; empty: there is none */
-	char trace_hex[32]; /* trace_id in hex, or zeros: nobody has made it (propagate_put_trace) */
 };
 
 #endif

@@ -799,7 +799,7 @@ void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *bloc
 
 void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool)
 {
-	return __wrap_spare_take(kind, pool);
+	return kind != SPARE_REQUEST ? __wrap_spare_take(kind, pool) : NULL; /* it says itself what it was before */
 }
 
 void __wrap_spare_return(enum spare_kind kind, const struct pool *pool, void *block)

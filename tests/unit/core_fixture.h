@@ -129,9 +129,11 @@ void __wrap_spare_give(enum spare_kind kind, const struct pool *pool, void *bloc
 	__wrap_pool_give(pool, block);
 }
 
-/* There is one, but where the next take is to fail, which that is then for. */
+/* There is one, but where the next take is to fail, which that is then for; and none that says itself what it was before (request_new_fresh). */
 void *__wrap_spare_borrow(enum spare_kind kind, const struct pool *pool)
 {
+	if (kind == SPARE_REQUEST)
+		return NULL;
 	if (core_fail_first != 0 && core_takes + 1 >= core_fail_first && core_takes + 1 <= core_fail_last)
 		return NULL;
 	core_takes--;

@@ -100,6 +100,43 @@ CORE_TEST(a_request_comes_back_clean)
 	request_unref(again);
 }
 
+CORE_TEST(a_fresh_request_comes_back_clean)
+{
+	struct request *r = request_new(), *again;
+	uint8_t id[16];
+
+	current_watch_threads(spare_end_thread);
+	current_notice_thread();
+	r->ctx.baggage.len = 7;
+	r->ctx.parent_id[0] = 1;
+	CHECK_INT(request_grow_text(r), 0);
+	request_unref(r);
+	again = request_new_fresh(3);
+	CHECK(again == r);
+	CHECK_INT(again->refs, 1);
+	CHECK_INT(request_state(again), REQUEST_LIVE);
+	CHECK_INT(request_waiting(), 1);
+	CHECK_INT(again->children, 3);
+	CHECK_INT(again->ctx.baggage.len | again->ctx.parent_id[0], 0);
+	CHECK(again->ctx.text.data == again->inline_text && again->ctx.text.len == 0);
+	memcpy(id, again->ctx.trace_id, sizeof(id));
+	again->ctx.validated = true;
+	request_advance(again, REQUEST_ENDED);
+	request_unref(again);
+	CHECK_INT(request_waiting(), 0);
+	again = request_new_fresh(4);
+	CHECK(again == r && !again->ctx.validated && !again->ctx.remote && again->ctx.flags != 0);
+	CHECK(memcmp(id, again->ctx.trace_id, sizeof(id)) != 0);
+	CHECK_INT(again->ctx.baggage.len | again->ctx.parent_id[0], 0);
+	CHECK(again->ctx.text.data == again->inline_text && again->ctx.text.len == 0);
+	request_unref(again);
+	CHECK_INT(request_waiting(), 0);
+	again = request_new();
+	CHECK(again == r && again->ctx.flags == 0 && again->ctx.trace_id[0] == 0 && again->ctx.span_id[7] == 0);
+	CHECK_INT(request_grow_text(again), 0);
+	request_unref(again);
+}
+
 CORE_TEST(a_text_grows_once_and_keeps_what_is_in_it)
 {
 	struct request *r = request_new();
@@ -152,7 +189,7 @@ static void run_in_threads(int count, void *watched)
 	}
 }
 
-CORE_TEST(a_thread_keeps_the_block_it_gave_back_last_and_no_other)
+CORE_TEST(a_thread_keeps_the_block_it_gave_back_first_and_no_other)
 {
 	void *first, *second;
 
@@ -163,12 +200,12 @@ CORE_TEST(a_thread_keeps_the_block_it_gave_back_last_and_no_other)
 	CHECK(first != NULL && second != NULL && first != second);
 	spare_give(SPARE_EXCHANGE, &spares, first);
 	spare_give(SPARE_EXCHANGE, &spares, second);
-	CHECK(pool_take(&spares) == first);
-	CHECK(spare_take(SPARE_REQUEST, &spares) != second);
-	CHECK(spare_take(SPARE_EXCHANGE, &spares) == second);
-	spare_give(SPARE_EXCHANGE, &spares, second);
-	spare_end_thread();
 	CHECK(pool_take(&spares) == second);
+	CHECK(spare_take(SPARE_REQUEST, &spares) != first);
+	CHECK(spare_take(SPARE_EXCHANGE, &spares) == first);
+	spare_give(SPARE_EXCHANGE, &spares, first);
+	spare_end_thread();
+	CHECK(pool_take(&spares) == first);
 	CHECK_INT(spares.state->used, 3);
 }
 
@@ -195,9 +232,10 @@ int main(void)
 		TEST(what_is_no_block_of_the_pool_is_not_handed_out),
 		TEST(a_request_only_moves_forward),
 		TEST(a_request_comes_back_clean),
+		TEST(a_fresh_request_comes_back_clean),
 		TEST(a_text_grows_once_and_keeps_what_is_in_it),
 		TEST(a_request_lives_as_long_as_its_last_reference),
-		TEST(a_thread_keeps_the_block_it_gave_back_last_and_no_other),
+		TEST(a_thread_keeps_the_block_it_gave_back_first_and_no_other),
 		TEST(what_threads_keep_goes_back_when_they_end),
 		TEST(a_thread_whose_end_nobody_sees_keeps_nothing),
 	};

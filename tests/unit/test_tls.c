@@ -137,12 +137,11 @@ CORE_TEST(a_usual_answer_that_is_refused_or_taken_in_parts_arrives_whole_and_end
 	for (how = 0; how < 8; how++) {
 		bool line = how & 1;
 		struct stream_heads *heads;
-		struct http1_known *known;
 
 		config.response_header = line ? CORE_NAME("x-trace") : (struct config_name){ NULL, 0 };
 		fake_read(&f, ASKED, sizeof(ASKED) - 1, false);
 		CHECK_INT(core_conn(fd)->depth, 1);
-		heads = served_find_head(core_conn(fd)->first, answer, len, &known);
+		heads = served_find_head(answer, len);
 		CHECK((heads != NULL) == (how > 0));
 		stream_give_heads(heads);
 		f.partial = how & 2;

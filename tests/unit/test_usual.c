@@ -340,6 +340,35 @@ CORE_TEST(a_call_that_another_one_has_overtaken_is_read_again)
 	core_close(served);
 }
 
+/* The exchange of the call is one that was used before: nothing of that one's reply is left. */
+CORE_TEST(a_reply_that_nobody_sees_from_its_beginning_on_is_no_reply)
+{
+	static const char text[] = "GET /a HTTP/1.1\r\nHost: one\r\n\r\n",
+			  ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+			  endless[] = "HTTP/1.1 200 OK\r\n\r\nand so on";
+	int served = core_accept(false), fd[2], i;
+
+	current_watch_threads(io_end_thread);
+	current_notice_thread();
+	core_receive_text(served, GET);
+	for (i = 0; i < 4; i++) {
+		if (i < 2)
+			fd[i] = core_connect();
+		core_send_text(fd[i % 2], text);
+		core_receive_text(fd[i % 2], ok);
+	}
+	core_send_text(fd[0], text);
+	core_receive_text(fd[0], endless);
+	CHECK_INT(core_conn(fd[0])->mode, CONN_HTTP1);
+	core_close(fd[0]);
+	core_send_text(fd[1], text);
+	CHECK_INT(core_conn(fd[1])->mode, CONN_HTTP1);
+	io_receive_unseen(fd[1], 5);
+	CHECK_INT(core_conn(fd[1])->mode, CONN_OPAQUE);
+	core_close(fd[1]);
+	core_close(served);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test(name)
@@ -350,6 +379,7 @@ int main(void)
 		TEST(so_it_has_where_one_host_alone_gets_them),
 		TEST(a_reply_that_is_longer_than_its_head_says_is_none),
 		TEST(a_call_that_another_one_has_overtaken_is_read_again),
+		TEST(a_reply_that_nobody_sees_from_its_beginning_on_is_no_reply),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
