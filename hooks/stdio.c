@@ -501,7 +501,6 @@ static __attribute__((cold)) int closing(FILE *stream)
 		/* lint: allow fflush: the program is closing it */
 		if (has_more((logline_key)stream) && fflush(stream) != 0)
 			error = errno;
-		io_flush_key(key_of(stream));
 		io_closing(fd);
 	}
 	/* Whatever became of its descriptor: its address may come back as another stream. */

@@ -36,6 +36,14 @@ setup() {
     torture "$guests/torture_any" line_across_first_request
 }
 
+@test "a half line on stderr is none of the streams' that are closed meanwhile" {
+    torture "$guests/torture_any" half_line_beside_a_close
+    for how in into into_files; do
+        [ "$(jq -s 'map(select(.message | startswith("begun"))) | length' "$tmp/$how.shim.err")" -eq 1 ]
+        lacks -q partial "$tmp/$how.shim.err"
+    done
+}
+
 @test "a 32-bit child runs as bare, and its loader says once that it leaves the object out" {
     cat >"$tmp/small.c" <<'EOF'
 static int call(int number, int a, const void *b, int c)

@@ -244,6 +244,30 @@ static void line_across_first_request(void)
 	TRY(fclose(log));
 }
 
+/* ---- a half line on one log, while another one without a buffer is closed ---- */
+
+static void half_line_beside_a_close(void)
+{
+	struct wire wire = wire_serve();
+	char room[512], path[600];
+	FILE *log;
+
+	peer_send(&wire, HEAD, sizeof(HEAD) - 1);
+	TRY(read(wire.fd, room, sizeof(room)));
+	fputs("begun on stderr ...", stderr);
+	snprintf(path, sizeof(path), "%s/own.log", torture_dir);
+	log = fopen(path, "a");
+	must(log != NULL && setvbuf(log, NULL, _IONBF, 0) == 0, "a log");
+	fputs("a line of its own\n", log);
+	TRY(fclose(log));
+	log = fdopen(dup(wire.fd), "w");
+	must(log != NULL && setvbuf(log, NULL, _IONBF, 0) == 0, "an answer");
+	TRY(fputs(ANSWER, log));
+	TRY(fclose(log));
+	fputs(" and ended\n", stderr);
+	wire_end("served", &wire, 1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct torture_case cases[] = {
@@ -252,6 +276,7 @@ int main(int argc, char **argv)
 		{ "loading_threads", loading_threads },
 		{ "spawns", spawns },
 		{ "gifts", gifts },
+		{ "half_line_beside_a_close", half_line_beside_a_close },
 		{ "line_across_first_request", line_across_first_request },
 	};
 
