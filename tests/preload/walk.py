@@ -244,6 +244,7 @@ def main():
     parser.add_argument("--counts", action="store_true", help="say what they came across, a line each")
     parser.add_argument("--beneath", help="a library that is preloaded behind the object")
     args = parser.parse_args()
+    args.keep = args.keep and os.path.abspath(args.keep)
     tmp = tempfile.mkdtemp(prefix="walk.")
     failed, unsteady, totals = 0, 0, {}
     try:

@@ -64,6 +64,8 @@ static inline size_t some(size_t most)
 /* ---- telling ---- */
 
 static int walk_step;
+static bool
+	walk_calm; /* nothing that makes connections pass: no children, no calls by number, no noise, and everybody waits for answers */
 static __thread char walk_who = 'a'; /* the thread; in capitals in a forked child */
 static volatile sig_atomic_t walk_signals;
 

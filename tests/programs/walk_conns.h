@@ -85,7 +85,7 @@ static inline void open_conn(struct conn *conn)
 	*conn = (struct conn){ .talk = talk, .peer = wire.peer, .fd = { wire.fd }, .fds = 1 };
 	talk->role = which == 0 || (which == 2 && (walk_kind == 1 || chance(50))) ? CALLS : SERVES;
 	talk->is_tcp = which < 2;
-	talk->hurries = chance(15);
+	talk->hurries = !walk_calm && chance(15);
 	snprintf(talk->name, sizeof(talk->name), "%d%c-%s", walk_step, walk_who, kind[which]);
 	/* What is sent must be there when the peer looks: no waiting for acknowledgements. */
 	if (talk->is_tcp)

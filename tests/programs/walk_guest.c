@@ -13,6 +13,7 @@
  *     threads   two of them, who take turns
  */
 #include "walk_process.h"
+#include "walk_side.h"
 
 #include <linux/futex.h>
 
@@ -80,7 +81,9 @@ static void step(void)
 		change_log();
 	} else if (what < 97) {
 		wait_some();
-	} else if (chance(30)) {
+	} else if (what < 98) {
+		beside();
+	} else if (chance(50) && !walk_calm) {
 		make_child();
 	}
 	if (walk_two_threads)
@@ -164,6 +167,7 @@ static void begin_walk(void)
 	walk_arena = (struct dialogue *)(void *)(map + 4096);
 	sigaction(SIGPIPE, chance(70) ? &action : &ignore, NULL);
 	walk_kind = dice(3);
+	walk_calm = chance(40);
 	begin_logs();
 	/* A walk that hangs ends. */
 	alarm(40);

@@ -205,7 +205,7 @@ static inline void say_exchange(struct dialogue *talk)
 	if (talk->over || number == WALK_EXCHANGES || talk->request.len > WALK_TAPE / 2 ||
 	    talk->response.len > WALK_TAPE / 2)
 		return;
-	if (chance(3))
+	if (!walk_calm && chance(3))
 		say_noise(talk);
 	else
 		say_response(talk, say_request(talk, dice(METHODS)));
