@@ -232,17 +232,15 @@ __attribute__((cold)) static enum io_verdict begin_call(struct io_send *io, stru
 	return special ? IO_SPECIAL : IO_WATCH;
 }
 
-/*
- * Nothing was sent on it yet, says the kernel. Of what is no TCP it says nothing; one that does not know counts nothing. tcp(7), TCP_INFO.
- */
-static __attribute__((cold)) bool is_unspoken(int fd)
+/* Was something sent on it before, says the kernel? Of what is no TCP it does not say, nor where it does not count. tcp(7), TCP_INFO. */
+static __attribute__((cold)) bool is_spoken(int fd)
 {
 	socklen_t len = sizeof(struct tcp_info);
 	struct tcp_info info;
 
 	info.tcpi_data_segs_out = info.tcpi_notsent_bytes = 0;
 	return os.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       (info.tcpi_data_segs_out | info.tcpi_notsent_bytes) == 0;
+	       (info.tcpi_data_segs_out | info.tcpi_notsent_bytes) != 0;
 }
 
 /*
@@ -255,7 +253,7 @@ static __attribute__((cold)) void decide_role(struct io_send *io, struct conn *c
 	    (http1_sniff_request(io->iov[0].iov_base, io->iov[0].iov_len) == HTTP1_SNIFF_YES ||
 	     protocol_sniff(CONN_OUTGOING, io->iov[0].iov_base, io->iov[0].iov_len) != PROTOCOL_NONE)) {
 		conn_decide_role(conn, CONN_OUTGOING);
-		if (conn_tls(conn) == NULL && !is_unspoken(io->fd))
+		if (conn_tls(conn) == NULL && is_spoken(io->fd))
 			conn_miss(io->handle);
 	} else {
 		conn_decide_role(conn, CONN_SERVED);
