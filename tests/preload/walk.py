@@ -7,6 +7,7 @@ exit status; what each peer got, in which a trace header may stand at the end of
 records give back. What differs is run again: a walk that is not the same twice without the object says nothing, and is counted.
 """
 import argparse
+import codecs
 import concurrent.futures
 import json
 import os
@@ -116,6 +117,9 @@ def as_latin1(error):
     return "".join(chr(byte) for byte in error.object[error.start:error.end]), error.end
 
 
+codecs.register_error("walk", as_latin1)
+
+
 def is_object(line):
     try:
         return isinstance(json.loads(line), dict)
@@ -125,8 +129,6 @@ def is_object(line):
 
 def compare_records(bare, shim):
     """Each line of the bare log against its record, or the records of its parts. Says what is wrong, or nothing."""
-    import codecs
-    codecs.register_error("walk", as_latin1)
     wanted = bare.split(b"\n")
     if wanted[-1] == b"":
         wanted.pop()
