@@ -184,9 +184,10 @@ static __attribute__((cold)) void retire(struct ring *ring)
 	(void)os_unmap(map, RING_HEADER_SIZE + (size_t)ring->capacity);
 }
 
+/* Also without the lock: see ring_prepare. */
 static inline bool seems_to_grow(const struct ring *ring)
 {
-	return ring->head > ring->grow_at;
+	return __atomic_load_n(&ring->head, __ATOMIC_RELAXED) > __atomic_load_n(&ring->grow_at, __ATOMIC_RELAXED);
 }
 
 /* How far is the agent by now? With the lock. */
@@ -196,7 +197,7 @@ static __attribute__((cold)) __attribute__((noinline)) bool has_to_grow(struct r
 
 	if (ring->head > at || at - ring->head > ring->capacity / WAITING_PART) /* or it says what cannot be */
 		return true;
-	ring->grow_at = at;
+	__atomic_store_n(&ring->grow_at, at, __ATOMIC_RELAXED);
 	return false;
 }
 
@@ -213,7 +214,7 @@ static __attribute__((cold)) __attribute__((noinline)) bool make(struct ring *ri
 	if (ring->map != NULL)
 		retire(ring);
 	ring->capacity = capacity;
-	ring->grow_at = capacity < config.ring_size ? capacity / 2 : UINT64_MAX;
+	__atomic_store_n(&ring->grow_at, capacity < config.ring_size ? capacity / 2 : UINT64_MAX, __ATOMIC_RELAXED);
 	ring->tail = 0;
 	__atomic_store_n(&ring->head, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&ring->held, 0, __ATOMIC_RELAXED);
