@@ -98,6 +98,7 @@ static void *function_at(enum function at)
 			return NULL;
 		}
 		lookup_keep(&object);
+		io_bind_for_tls();
 		for (i = 0; i < FUNCTION_COUNT; i++)
 			__atomic_store_n(&function[i], all[i], __ATOMIC_RELAXED);
 		__atomic_store_n(&found, true, __ATOMIC_RELEASE);

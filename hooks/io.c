@@ -13,6 +13,7 @@
 #include "os.h"
 #include "sending.h"
 #include "tls.h"
+#include "tls_functions.h"
 
 /* IOV_MAX: more is an error, which the kernel has to tell. */
 #define VECTORS_MAX 1024
@@ -84,13 +85,16 @@ static __attribute__((noinline, cold)) ssize_t read_seldom(int fd, void *buf, si
 /* A library of TLS comes by here some times a request, on its connection: so that is asked before what it is else. */
 EXPORT ssize_t read(int fd, void *buf, size_t len)
 {
-	__typeof__(&read) real = BOUND(read);
 	uint64_t word;
 
-	if (__builtin_expect((unsigned)fd >= FDS_FIRST || real == NULL, 0))
+	if (__builtin_expect((unsigned)fd >= FDS_FIRST, 0))
 		return read_seldom(fd, buf, len);
 	word = fds_word(fd);
-	return tls_is_below(word) || fds_kind(word) == FD_NOTHING ? real(fd, buf, len) : read_usual(fd, buf, len, word);
+	if (tls_is_below(word))
+		return BOUND(read)(fd, buf, len); /* io_bind_for_tls */
+	if (__builtin_expect(BOUND(read) == NULL, 0))
+		return read_seldom(fd, buf, len);
+	return fds_kind(word) == FD_NOTHING ? BOUND(read)(fd, buf, len) : read_usual(fd, buf, len, word);
 }
 
 /* libc's own are its plain ones behind a check, which is theirs to fail. */
@@ -310,16 +314,36 @@ static __attribute__((noinline)) ssize_t write_line(int fd, const void *buf, siz
 	return io_line_end(&one, REAL(write)(fd, one.bytes, one.len));
 }
 
-EXPORT ssize_t write(int fd, const void *buf, size_t len)
+/* The first one, and those of high numbers. */
+static __attribute__((noinline, cold)) ssize_t write_seldom(int fd, const void *buf, size_t len)
 {
-	__typeof__(&write) real = BOUND(write);
 	uint64_t word = fds_word(fd);
 
-	if (__builtin_expect(real == NULL, 0))
-		return write_watched(fd, buf, len, word);
-	if (tls_is_below(word) || fds_kind(word) == FD_NOTHING || !io_active())
-		return real(fd, buf, len);
+	if (passes(word))
+		return REAL(write)(fd, buf, len);
 	return fds_kind(word) == FD_LOG ? write_line(fd, buf, len, word) : write_watched(fd, buf, len, word);
+}
+
+EXPORT ssize_t write(int fd, const void *buf, size_t len)
+{
+	uint64_t word;
+
+	if (__builtin_expect((unsigned)fd >= FDS_FIRST, 0))
+		return write_seldom(fd, buf, len);
+	word = fds_word(fd);
+	if (tls_is_below(word))
+		return BOUND(write)(fd, buf, len); /* io_bind_for_tls */
+	if (__builtin_expect(BOUND(write) == NULL, 0))
+		return write_seldom(fd, buf, len);
+	if (fds_kind(word) == FD_NOTHING || !io_active())
+		return BOUND(write)(fd, buf, len);
+	return fds_kind(word) == FD_LOG ? write_line(fd, buf, len, word) : write_watched(fd, buf, len, word);
+}
+
+void io_bind_for_tls(void)
+{
+	(void)REAL(read);
+	(void)REAL(write);
 }
 
 static __attribute__((cold, noinline)) ssize_t writev_watched(int fd, const struct iovec *iov, int count)

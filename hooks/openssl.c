@@ -188,6 +188,7 @@ static const struct openssl *learn(const void *const *words, unsigned count)
 		return NULL;
 	}
 	lookup_keep(&library->object);
+	io_bind_for_tls();
 	if (can_be_asked(library))
 		library->core = (struct tls_library){ descriptor, role, again, partial };
 	else
@@ -221,12 +222,12 @@ static const struct openssl *of(const void *object)
 }
 
 /*
- * Is it known which library made the session, which is the one in t->made_by? The word is the pointer to its methods: who has it was made by
- * that library, whatever had the address before.
+ * What a session is known by: the pointer to its methods. Who has it was made by the library in t->made_by, if that is t->word, whatever had
+ * the address before.
  */
-static inline __attribute__((always_inline)) bool is_known(const struct tls *t, const struct ssl_st *ssl)
+static inline __attribute__((always_inline)) const void *word_of(const void *session)
 {
-	return ((const void *const *)(const void *)ssl)[1] == t->word;
+	return ((const void *const *)session)[1];
 }
 
 static inline __attribute__((always_inline)) const struct openssl *maker(const struct tls *t)
@@ -236,9 +237,9 @@ static inline __attribute__((always_inline)) const struct openssl *maker(const s
 
 static void remember(struct tls *t, const struct openssl *library)
 {
-	const void *word = ((const void *const *)t->key)[1];
+	const void *word = word_of(t->key);
 
-	if (lookup_is_in(&library->object, word)) {
+	if (t->tie != TLS_UNTIED && lookup_is_in(&library->object, word)) {
 		t->made_by = library;
 		t->word = word;
 	}
@@ -443,9 +444,9 @@ static __attribute__((noinline)) long received_nothing(struct tls *t, long recei
 
 EXPORT int SSL_read(struct ssl_st *ssl, void *buf, int len)
 {
-	struct tls *t = tls_find_usual(ssl);
+	struct tls *t = len > 0 ? tls_find_usual(ssl, word_of) : NULL;
 
-	if (t == NULL || !is_known(t, ssl) || len <= 0)
+	if (__builtin_expect(t == NULL, 0))
 		return receive_some(ssl, buf, len, AT_SSL_read);
 	tls_receive_begin_usual(t);
 	return (int)tls_receive_end_usual(t, buf, OF(maker(t), SSL_read)(ssl, buf, len), received_nothing);
@@ -479,12 +480,10 @@ static __attribute__((noinline)) int receive_some_ex(struct ssl_st *ssl, void *b
 	return result;
 }
 
-/* The session, where its library is known too. Once, not in place: who calls these does not serve most. */
+/* Once, not in place: who calls these does not serve most. */
 static __attribute__((noinline)) struct tls *find_known(const struct ssl_st *ssl)
 {
-	struct tls *t = tls_find_usual(ssl);
-
-	return t != NULL && is_known(t, ssl) ? t : NULL;
+	return tls_find_usual(ssl, word_of);
 }
 
 EXPORT int SSL_read_ex(struct ssl_st *ssl, void *buf, size_t len, size_t *done)
@@ -550,12 +549,12 @@ static __attribute__((noinline)) int send_otherwise(struct ssl_st *ssl, const vo
 
 EXPORT int SSL_write(struct ssl_st *ssl, const void *buf, int len)
 {
-	struct tls *t = tls_find_usual(ssl);
+	struct tls *t = len > 0 ? tls_find_usual(ssl, word_of) : NULL;
 	struct iovec iov = { (void *)(uintptr_t)buf, (size_t)len }, v;
 	struct io_send io;
 	int n;
 
-	if (t == NULL || !is_known(t, ssl) || len <= 0 || !tls_answer_begin(t, &io, &iov, &v))
+	if (t == NULL || !tls_answer_begin(t, &io, &iov, &v))
 		return send_otherwise(ssl, buf, len, NULL, NULL);
 	n = OF(maker(t), SSL_write)(ssl, v.iov_base, (int)v.iov_len);
 	return n == (int)v.iov_len ? (int)tls_answer_end(&io, n) : send_otherwise(ssl, NULL, n, &io, &v);

@@ -13,4 +13,10 @@
 bool openssl_has(const void *function);
 bool gnutls_has(const void *function);
 
+/*
+ * Called when a library becomes known: what its cipher text goes by is bound from then on, and is not asked for in each of its calls (io.c). Not
+ * for signal handlers. errno may change.
+ */
+void io_bind_for_tls(void);
+
 #endif

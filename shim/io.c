@@ -38,7 +38,9 @@ __attribute__((cold)) void io_set_ready(bool ready)
 	if (ready)
 		(void)__atomic_fetch_or(&io_state, IO_READY, __ATOMIC_RELAXED);
 	else
-		(void)__atomic_fetch_and(&io_state, ~IO_READY, __ATOMIC_RELAXED);
+		(void)__atomic_fetch_and(&io_state, ~IO_READY, __ATOMIC_SEQ_CST);
+	if (!ready)
+		tls_retire();
 }
 
 __attribute__((cold)) void io_step_aside(bool aside)

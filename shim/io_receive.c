@@ -59,7 +59,7 @@ bool io_receive_begin(struct io_receive *io, int fd)
 		return false;
 	/* What the library reads is no event of its own; what the program reads past it is, though the bytes say nothing. */
 	io->beside = tls_passes(io->handle.conn, fd);
-	if (io->beside && tls_mark.session != NULL)
+	if (io->beside && tls_is_inside())
 		return false;
 	if (current_has_request())
 		io_before_plain_read(io->handle.conn, fd);
@@ -180,7 +180,7 @@ LAYOUT_HOT __attribute__((noinline)) bool io_receive_usual(struct conn_handle *h
 		return false;
 	*handle = conn_of_its_word(fd, word);
 	if (handle->conn == NULL || conn_role(handle->conn) == CONN_UNDECIDED || conn_tls(handle->conn) != NULL ||
-	    tls_mark.session != NULL)
+	    tls_is_inside())
 		return false;
 	if (current_has_request())
 		io_before_plain_read(handle->conn, fd);
@@ -206,20 +206,21 @@ static __attribute__((noinline)) void received_unusual(struct conn *conn, void *
 	errno = saved;
 }
 
-/* Is it HTTP/1 that begins on a fresh connection of requests? Then that is locked. */
-static __attribute__((cold, noinline)) bool begins(struct conn_handle handle, const void *buf, size_t len)
+/* Is it HTTP/1 that begins on a fresh connection of requests? Then that is locked; else all is done. */
+static __attribute__((cold, noinline)) bool begins(struct conn_handle handle, int fd, void *buf, ssize_t received)
 {
-	if (conn_role(handle.conn) != CONN_SERVED || !conn_lock_to_look(handle))
-		return false;
-	if (handle.conn->mode == CONN_FRESH) {
-		int saved = errno;
+	if (conn_role(handle.conn) == CONN_SERVED && !conn_has_protocol(handle.conn) && conn_lock_to_look(handle)) {
+		if (handle.conn->mode == CONN_FRESH) {
+			int saved = errno;
 
-		served_start(handle.conn, buf, len);
-		errno = saved;
-		if (handle.conn->mode == CONN_HTTP1)
-			return true;
+			served_start(handle.conn, buf, (size_t)received);
+			errno = saved;
+			if (handle.conn->mode == CONN_HTTP1)
+				return true;
+		}
+		conn_unlock(handle.conn);
 	}
-	conn_unlock(handle.conn);
+	received_otherwise(handle, fd, buf, (size_t)received, received);
 	return false;
 }
 
@@ -279,11 +280,10 @@ static __attribute__((noinline)) LAYOUT_HOT ssize_t received_request_usual(struc
 	struct conn *conn = handle.conn;
 	struct request *request;
 
-	if (__builtin_expect(conn_has_protocol(conn), 0) ||
-	    (__builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0) && !begins(handle, buf, (size_t)received))) {
-		received_otherwise(handle, fd, buf, (size_t)received, received);
+	if ((__builtin_expect(conn_has_protocol(conn), 0) ||
+	     __builtin_expect(!conn_lock_usual(handle, CONN_SERVED), 0)) &&
+	    !begins(handle, fd, buf, received))
 		return received;
-	}
 	if (config.export_traces)
 		(void)span_know_conn(conn, fd);
 	request = served_received_usual(conn, buf, (size_t)received);

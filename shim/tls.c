@@ -32,7 +32,7 @@
 
 #define CHUNK 512u /* sessions that are mapped at a time */
 
-struct tls *tls_places;
+struct tls *tls_places, *tls_usual_places;
 static struct tls *chunk[LIMIT_TLS_SESSIONS / CHUNK] LAYOUT_LARGE;
 static uint32_t used; /* entries that were ever taken; atomic */
 
@@ -78,12 +78,22 @@ static __attribute__((cold)) struct tls *make_places(void)
 {
 	struct tls *places = os_pages(TLS_PLACES * sizeof(*places)), *none = NULL;
 
+	if (places != NULL)
+		tls_place_of(places, NULL)->key = TLS_FREE;
 	if (places != NULL &&
 	    !__atomic_compare_exchange_n(&tls_places, &none, places, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		(void)os_unmap(places, TLS_PLACES * sizeof(*places));
 		places = none;
 	}
+	__atomic_store_n(&tls_usual_places, places, __ATOMIC_SEQ_CST);
+	if (!io_ready())
+		tls_retire();
 	return places;
+}
+
+void tls_retire(void)
+{
+	__atomic_store_n(&tls_usual_places, NULL, __ATOMIC_SEQ_CST);
 }
 
 /* One that is free for this key, which is then its own: the place, or one of those behind it. */
@@ -92,9 +102,10 @@ static struct tls *take(struct tls *place, void *key)
 	struct tls *t;
 
 	for (t = place; t != NULL; t = __atomic_load_n(&t->next, __ATOMIC_ACQUIRE)) {
-		void *nobody = NULL;
+		void *nobody = __atomic_load_n(&t->key, __ATOMIC_RELAXED);
 
-		if (__atomic_compare_exchange_n(&t->key, &nobody, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		if ((nobody == NULL || nobody == TLS_FREE) &&
+		    __atomic_compare_exchange_n(&t->key, &nobody, key, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			return t;
 	}
 	t = take_new();
@@ -136,6 +147,7 @@ static void let_go(struct tls *t)
 		conn_unlock(handle.conn);
 	}
 	t->tie = TLS_UNTIED;
+	t->word = t;
 	t->handle.conn = NULL;
 	t->fd = -1;
 	t->stuck = t->busy = false;
@@ -149,13 +161,21 @@ struct tls_cork *tls_cork(void *session)
 	return t != NULL ? &t->cork : NULL;
 }
 
+/* Which session is the thread inside of? */
+static const struct tls *inside(void)
+{
+	if (tls_mark.session != NULL || tls_mark.below <= TLS_BELOW_UNKNOWN)
+		return tls_mark.session;
+	return conn_tls((const struct conn *)(tls_mark.below - FD_CONN - 1));
+}
+
 void tls_reset(void *session)
 {
 	struct tls *t = find(session);
 	int saved = errno;
 
 	/* libssl clears a session itself when a handshake begins, in whichever call that does: it is the same connection's. */
-	if (t != NULL && tls_mark.session != t)
+	if (t != NULL && inside() != t)
 		let_go(t);
 	errno = saved;
 }
@@ -168,7 +188,7 @@ void tls_forget(void *session)
 	if (t != NULL && session != NULL) {
 		let_go(t);
 		__atomic_store_n(&t->shared, 0, __ATOMIC_RELAXED);
-		__atomic_store_n(&t->key, NULL, __ATOMIC_RELEASE);
+		__atomic_store_n(&t->key, TLS_FREE, __ATOMIC_RELEASE);
 	}
 	errno = saved;
 }
@@ -306,7 +326,7 @@ static __attribute__((noinline)) bool begin_seldom(struct tls_call *call, void *
 
 	if (t == NULL && (t = enter(session)) == NULL)
 		return false;
-	if (tls_mark.session == t && tls_mark.quiet)
+	if (tls_mark.quiet && inside() == t)
 		return false;
 	if (t->tie != TLS_UNTIED && !is_alive(t))
 		let_go(t);

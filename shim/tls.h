@@ -32,14 +32,27 @@ struct tls_library {
 
 /* Which session the thread is inside of, and what descriptor its library used there: that is the one below it. */
 struct tls_mark {
-	const struct tls *session;
-	const struct conn *conn; /* whose plain text it moves; NULL: not known yet */
-	int fd;                  /* -1: none yet */
-	bool several;            /* several ones */
-	bool other_session;      /* it went through another session, and its descriptor is that one's */
-	bool quiet;              /* what the library calls of itself for this session says nothing new */
+	/* One more than the word of a descriptor of the connection whose plain text it moves; TLS_BELOW_UNKNOWN: not known yet; 0: it is inside of none */
+	uintptr_t below;
+	const struct tls *session; /* NULL: that connection's (tls_usual.h) */
+	int fd;                    /* -1: none yet */
+	bool several;              /* several ones */
+	bool other_session;        /* it went through another session, and its descriptor is that one's */
+	bool quiet;                /* what the library calls of itself for this session says nothing new */
 };
 extern __thread struct tls_mark tls_mark __attribute__((tls_model("initial-exec")));
+
+#define TLS_BELOW_UNKNOWN 15u /* no word is one less */
+
+static inline __attribute__((always_inline)) uintptr_t tls_below(const struct conn *conn)
+{
+	return (uintptr_t)conn + FD_CONN + 1;
+}
+
+static inline __attribute__((always_inline)) bool tls_is_inside(void)
+{
+	return tls_mark.below != 0;
+}
 
 static inline void tls_notice(int fd)
 {
@@ -54,9 +67,8 @@ static inline void tls_notice(int fd)
  */
 static LAYOUT_INLINE bool tls_is_below(uint64_t word)
 {
-	const struct conn *conn = tls_mark.conn;
-
-	return __builtin_expect(word - FD_CONN == (uintptr_t)conn, 0) && conn != NULL && conn_tls(conn) != NULL;
+	return __builtin_expect(word + 1 == tls_mark.below, 1) &&
+	       conn_tls((const struct conn *)(uintptr_t)(word - FD_CONN)) != NULL;
 }
 
 /* Is what passes on this descriptor the cipher text of a session that we read? For each call on it. */
@@ -64,7 +76,7 @@ static inline bool tls_passes(const struct conn *conn, int fd)
 {
 	if (conn_tls(conn) != NULL)
 		return true;
-	if (__builtin_expect(tls_mark.session != NULL, 0) && !conn_is_http1(conn))
+	if (__builtin_expect(tls_is_inside(), 0) && !conn_is_http1(conn))
 		tls_notice(fd);
 	return false;
 }
@@ -141,6 +153,9 @@ void tls_share(void *session);
 void tls_release(void *session);
 /* It was given this descriptor. */
 void tls_rebound(void *session, int fd);
+
+/* The process is no guest any more: what is usual is not either. */
+void tls_retire(void);
 
 /*
  * The library works in memory, and what it is fed with comes by this descriptor, for certain: `inside` is the connection of a session's

@@ -14,13 +14,13 @@ enum tls_tie {
 
 /* What each call looks at comes first, in one line of the cache. */
 struct tls {
-	void *key; /* the library's session; NULL: free; atomic */
+	void *key; /* the library's session; NULL or TLS_FREE: free; atomic */
 	struct conn_handle handle;
 	int fd; /* tied: the descriptor; else -1 */
 	uint8_t tie;
 	bool stuck; /* the library is in the midst of bytes of the program's: they come again, and as they are */
 	bool busy;  /* that, or of a write that is not through yet */
-	/* The hook's own, for any session with this key: which library made it, if it has this word. */
+	/* The hook's own, for any session with this key that is tied: which library made it, if it has this word. Else `word` is no session's. */
 	const void *word, *made_by;
 	struct tls *next; /* that has the same place, for good; atomic */
 	uint32_t shared;  /* how many hold it besides the first one; atomic */
@@ -44,7 +44,10 @@ struct tls {
  * it. NULL until the first one; atomic.
  */
 #define TLS_PLACES 4096u
+#define TLS_FREE ((void *)1) /* no session's address: so NULL, which is none either, finds nothing */
 extern struct tls *tls_places;
+extern struct tls *
+	tls_usual_places; /* the same for calls as nearly all are (tls_usual.h); NULL also once the process is no guest any more */
 
 static inline __attribute__((always_inline)) struct tls *tls_place_of(struct tls *places, const void *key)
 {
@@ -55,18 +58,23 @@ static inline __attribute__((always_inline)) struct tls *tls_place_of(struct tls
 	return &places[((uintptr_t)key ^ (uintptr_t)key >> 12) >> 13 & (TLS_PLACES - 1)];
 }
 
-/* NULL may find one that is free. */
-static inline __attribute__((always_inline)) struct tls *tls_find(const void *key)
+/* `places` may be NULL. Of no session (NULL) there is none. */
+static inline __attribute__((always_inline)) struct tls *tls_find_in(struct tls *places, const void *key)
 {
-	struct tls *t = __atomic_load_n(&tls_places, __ATOMIC_ACQUIRE);
+	struct tls *t;
 
-	if (__builtin_expect(t == NULL, 0))
+	if (__builtin_expect(places == NULL, 0))
 		return NULL;
-	t = tls_place_of(t, key);
+	t = tls_place_of(places, key);
 	while (__builtin_expect(__atomic_load_n(&t->key, __ATOMIC_ACQUIRE) != key, 0))
 		if ((t = __atomic_load_n(&t->next, __ATOMIC_ACQUIRE)) == NULL)
 			break;
 	return t;
+}
+
+static inline struct tls *tls_find(const void *key)
+{
+	return tls_find_in(__atomic_load_n(&tls_places, __ATOMIC_ACQUIRE), key);
 }
 
 /* conn_tls, in place also where all is small. */
@@ -95,7 +103,9 @@ static inline __attribute__((always_inline)) void tls_enter(struct tls_call *cal
 	call->session = t;
 	call->library = library;
 	call->outer = tls_mark;
-	tls_mark = (struct tls_mark){ .session = t, .conn = t->handle.conn, .fd = -1 };
+	tls_mark = (struct tls_mark){ .below = t->handle.conn != NULL ? tls_below(t->handle.conn) : TLS_BELOW_UNKNOWN,
+		                      .session = t,
+		                      .fd = -1 };
 }
 
 /* What the library used is its descriptor, if that is still to be known. */
@@ -106,7 +116,7 @@ static inline __attribute__((always_inline)) void tls_leave(struct tls_call *cal
 	struct tls_mark inner = tls_mark;
 
 	tls_mark = call->outer;
-	if (tls_mark.session != NULL)
+	if (tls_is_inside())
 		tls_mark.other_session = true;
 	if (__builtin_expect(call->session->tie == TLS_UNTIED, 0))
 		tls_note(call, inner, role);

@@ -9,26 +9,27 @@
 #include "current.h"
 #include "tls_internal.h"
 
-/* NULL: it is something else, and nothing was done. (A child of vfork has no sessions to speak by.) */
-static inline __attribute__((always_inline)) struct tls *tls_find_usual(const void *session)
+/*
+ * `word` says by what the hook knows the session's library, which is then that of t->made_by; of no session that is NULL. NULL: it is something
+ * else, and nothing was done. (A child of vfork has no sessions to speak by.)
+ */
+static inline __attribute__((always_inline)) struct tls *tls_find_usual(const void *session,
+                                                                        const void *(*word)(const void *session))
 {
-	struct tls *t = tls_find(session);
+	struct tls *t = tls_find_in(__atomic_load_n(&tls_usual_places, __ATOMIC_ACQUIRE), session);
 
-	return t != NULL && t->tie != TLS_UNTIED && tls_mark.session == NULL && tls_is_alive(t) && io_ready() ? t :
-	                                                                                                        NULL;
+	return t != NULL && t->word == word(session) && !tls_is_inside() && tls_is_alive(t) ? t : NULL;
 }
 
 /* What else the mark holds is asked only of sessions that are not tied. */
-static inline __attribute__((always_inline)) void tls_enter_usual(const struct tls *t, struct conn *conn)
+static inline __attribute__((always_inline)) void tls_enter_usual(const struct conn *conn)
 {
-	tls_mark.session = t;
-	tls_mark.conn = conn;
+	tls_mark.below = tls_below(conn);
 }
 
 static inline __attribute__((always_inline)) void tls_leave_usual(void)
 {
-	tls_mark.session = NULL;
-	tls_mark.conn = NULL;
+	tls_mark.below = 0;
 }
 
 /* A read, before the real call. */
@@ -36,7 +37,7 @@ static inline __attribute__((always_inline)) void tls_receive_begin_usual(const 
 {
 	struct conn *conn = t->handle.conn;
 
-	tls_enter_usual(t, conn);
+	tls_enter_usual(conn);
 	if (current_has_request())
 		io_before_plain_read(conn, t->fd);
 }
@@ -52,11 +53,12 @@ static inline __attribute__((always_inline)) long tls_receive_end_usual(struct t
 
 	tls_leave_usual();
 	/* It may have been closed meanwhile, and the session may have been let go of. */
-	if (__builtin_expect(conn == NULL || tls_of(conn) != t, 0))
-		return received;
 	if (received > 0)
-		return io_received(t->handle, t->fd, buf, received);
-	if (config.export_traces || conn->role == CONN_OUTGOING)
+		return __builtin_expect(conn != NULL && tls_of(conn) == t, 1) ?
+		               io_received(t->handle, t->fd, buf, received) :
+		               received;
+	if (__builtin_expect(config.export_traces || conn == NULL || conn->role == CONN_OUTGOING, 0) && conn != NULL &&
+	    tls_of(conn) == t)
 		return nothing(t, received);
 	return received;
 }
@@ -70,7 +72,7 @@ static inline __attribute__((always_inline)) bool tls_answer_begin(const struct 
 {
 	if (t->busy || !io_answer_begin_plain(io, t->handle, t->fd, iov, v))
 		return false;
-	tls_enter_usual(t, t->handle.conn);
+	tls_enter_usual(t->handle.conn);
 	tls_keep_quiet();
 	return true;
 }

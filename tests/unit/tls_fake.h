@@ -106,11 +106,19 @@ static long fake_emit(struct tls_emitter *emitter, const void *bytes, size_t len
 	return (long)record;
 }
 
+/* Its library is known as soon as a connection is. */
+static inline const void *fake_word(const void *session)
+{
+	const struct tls *t = tls_find(session);
+
+	return t->tie != TLS_UNTIED ? t->word : NULL;
+}
+
 static inline long fake_write(struct fake *f, const char *bytes, size_t len)
 {
 	struct tls_emitter emitter = { fake_emit, f, &fake_library, true };
 	struct iovec iov = { (void *)(uintptr_t)bytes, len }, v;
-	const struct tls *t = f->seldom || len == 0 ? NULL : tls_find_usual(f);
+	const struct tls *t = f->seldom || len == 0 ? NULL : tls_find_usual(f, fake_word);
 	struct io_send io;
 	long n;
 
@@ -154,7 +162,7 @@ static inline long fake_read_nothing(struct tls *t, long received)
 
 static inline void fake_read(struct fake *f, const char *bytes, size_t len, bool peek)
 {
-	struct tls *t = peek || f->seldom ? NULL : tls_find_usual(f);
+	struct tls *t = peek || f->seldom ? NULL : tls_find_usual(f, fake_word);
 	struct tls_call call;
 	char *exact = malloc(len);
 
