@@ -216,13 +216,13 @@ $(BUILD)/libtraceshim-handoff.so: $(HANDOFF_O) scripts/unversion
 	$(Q)mv $@.new $@
 
 # The object's JavaScript side, which Node finds beside it. One file, because each that is required costs every start of Node:
-# the base, and a function around the other parts, in this order. Its last line is a seal (hooks/node_companion.c).
+# the base, and the other parts, in this order, as a comment of its own that it compiles itself. Its last line is a seal (hooks/node_companion.c).
 COMPANION := $(patsubst %,hooks/companion/%.cjs,base objects storage contexts lines files calls pools streams peers servers spans span_calls routes watch)
 
 $(BUILD)/traceshim.cjs: $(COMPANION) Makefile VERSION
 	$(call say,JOIN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q){ cat $<; echo; echo 'function start(native, require, __filename) {'; echo '	"use strict";'; sed 's/^\(.\)/\t\1/' $(filter-out $<,$(COMPANION)); echo '}'; } > $@.new
+	$(Q){ cat $<; echo; echo 'function rest() {'; sed 's#^#//#' $(filter-out $<,$(COMPANION)); echo '}'; } > $@.new
 	$(Q)cksum < $@.new | sed 's#^#// sealed $(VERSION) #' >> $@.new
 	$(Q)mv $@.new $@
 

@@ -9,7 +9,7 @@
  * Rules. It fails open: whatever goes wrong in here, the program goes on as if this file were not there. Nothing that it
  * does can be seen by the program without looking for it: requests are attached to objects by private fields, wrappers keep
  * names and lengths. A module of Node's that the program has not loaded is not loaded by us until the first connection.
- * All but this first part is compiled once more, as code of the engine's own: no stack shows calls of that (node_addon.c, compile).
+ * All but this first part is compiled as code of the engine's own, where that can be: no stack shows calls of that (node_addon.c, compile).
  *
  * What may be believed. AsyncLocalStorage follows the flow of promises, timers and operations, and that is right as long as a
  * program hands work over through these. It is wrong where a program keeps callbacks in a queue of its own and runs the next
@@ -57,12 +57,23 @@ function openNative() {
 	return addon.exports.call === undefined ? undefined : addon.exports;
 }
 
+/* The other parts stand below, behind two slashes each line: they are parsed once, as what they are going to be. */
+function textOfRest() {
+	const text = String(rest);
+	return '(function (native, require, __filename) { "use strict";' + text.slice(text.indexOf("{") + 1).replace(/^\/\//gm, "") + ")";
+}
+
+function compileSeen(text) {
+	const { Script } = require("vm");
+	return new Script(text, { filename: __filename }).runInThisContext();
+}
+
 try {
 	restoreEnvironment();
 	hideCompanion();
 	const native = openNative();
 	if (native !== undefined) {
-		(native.compile("(" + start + ")") || start)(native, require, __filename);
+		(native.compile(textOfRest()) || compileSeen(textOfRest()))(native, require, __filename);
 	}
 } catch {
 	/* Without us, then. */
