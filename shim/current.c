@@ -123,20 +123,25 @@ struct current {
 	uint64_t woken_ns;    /* when its last wait ended; 0: nobody looked */
 	uint32_t events;      /* that the last wait returned */
 	uint32_t touched;     /* connections or channels that changed hands since */
-	const void *channel;  /* LOOP: the connection of the reply that it was read on last */
+	const void *channel;  /* that it has read on last. LOOP: of the reply; READ: a lent connection */
 	uint8_t class;
-	bool in_loop;  /* this thread has waited in an event loop */
-	bool unproven; /* this iteration had queued work or a timer due */
-	bool child;    /* INHERITED by fork, not by pthread_create */
-	bool noticed;  /* the end of this thread is watched */
-	bool pooled;   /* it has waited for other threads: what it does next may be a job from a queue */
-	bool answers;  /* READ: it has begun to answer the request itself */
-	bool several;  /* its iteration had to do with a connection of several requests at a time */
-	uint8_t heard; /* HEARD_: where the request at hand was read on in this iteration */
-	bool lent;     /* READ: on a connection that is not known to be this thread's alone */
-	bool keeps;    /* it was made for a connection */
+	bool in_loop;   /* this thread has waited in an event loop */
+	bool unproven;  /* this iteration had queued work or a timer due */
+	bool child;     /* INHERITED by fork, not by pthread_create */
+	bool noticed;   /* the end of this thread is watched */
+	bool pooled;    /* it has waited for other threads: what it does next may be a job from a queue */
+	bool answers;   /* READ: it has begun to answer the request itself */
+	bool several;   /* its iteration had to do with a connection of several requests at a time */
+	uint8_t heard;  /* HEARD_: where the request at hand was read on in this iteration */
+	uint8_t lent;   /* READ: LENT_ */
+	bool finishing; /* it has answered on a connection that was lent to it, and has not waited since */
+	bool keeps;     /* it was made for a connection */
 	int32_t accepted; /* the descriptor of the connection that it has accepted last, and made no thread since; 0: none */
 };
+
+/* READ on a connection that is not known to be this thread's alone; late: while a thread that has answered on such a one may still leave jobs */
+#define LENT_AT_REST 1
+#define LENT_LATE 2
 
 #define HEARD_CLIENT 1 /* by its own connection */
 #define HEARD_REPLY 2  /* by that of a call */
@@ -163,6 +168,7 @@ static bool (*context_says)(struct context_mark *mark);
 static bool pools;        /* some thread of this process has waited for work from others */
 static bool threads_made; /* there is another thread than the first one */
 static uint32_t bindings, bound_threads;
+static uint32_t finishing; /* threads that are */
 static uint8_t contradicted;
 static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
 static bool answer_own;           /* its threads answer what they read, as far as we know */
@@ -206,10 +212,24 @@ static pthread_key_t thread_key;
 static bool have_key;
 static void (*thread_end)(void);
 
+static __attribute__((cold, noinline)) void end_finish(void)
+{
+	self()->finishing = false;
+	__atomic_sub_fetch(&finishing, 1, __ATOMIC_RELAXED);
+}
+
+/* The thread waits. What it has left to be done was begun by others by now, or it would do that itself. */
+static inline __attribute__((always_inline)) void come_to_rest(const struct current *me)
+{
+	if (__builtin_expect(me->finishing, 0))
+		end_finish();
+}
+
 static __attribute__((cold)) void thread_ended(void *value)
 {
 	(void)value;
 	self()->noticed = false;
+	come_to_rest(self());
 	current_clear();
 	thread_end();
 }
@@ -456,7 +476,7 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 		return false;
 	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own)
 		return !me->pooled && me->answers && !ended;
-	if (!others)
+	if (!others && me->lent != LENT_LATE)
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
@@ -466,14 +486,15 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 }
 
 /* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
-static LAYOUT_INLINE bool is_only_one(const struct request *request)
+static LAYOUT_INLINE bool is_only_one(const struct current *me, const struct request *request)
 {
-	return request_state(request) < REQUEST_ENDED && !is_handed() && !request_others_wait(request);
+	return request_state(request) < REQUEST_ENDED && me->lent != LENT_LATE && !is_handed() &&
+	       !request_others_wait(request);
 }
 
 static LAYOUT_INLINE bool read_proven(const struct current *me)
 {
-	return __builtin_expect(is_only_one(me->request), 1) || read_proven_otherwise(me);
+	return __builtin_expect(is_only_one(me, me->request), 1) || read_proven_otherwise(me);
 }
 
 /* See INHERITED above. */
@@ -553,7 +574,7 @@ LAYOUT_BUILT_IN struct request *current_known_usual(void)
 	struct current *me = self();
 	struct request *request = me->request;
 
-	return request != NULL && me->class == CLASS_READ && !is_special() && is_only_one(request) ? request : NULL;
+	return request != NULL && me->class == CLASS_READ && !is_special() && is_only_one(me, request) ? request : NULL;
 }
 
 bool current_has_request(void)
@@ -610,18 +631,22 @@ static bool carries_virtual_threads(void)
  * Whose connection is it that the thread reads on? Its own, if it has accepted it, or was made behind that. Others may be anybody's: a thread of
  * a pool is given them, and may give away what it reads as well, by no call that we see.
  */
-static __attribute__((cold, noinline)) bool is_lent(struct conn *conn, uint32_t own)
+static __attribute__((cold, noinline)) uint8_t is_lent(struct conn *conn, uint32_t own)
 {
 	struct current *me = self();
 	uint32_t keeper = __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED);
 
 	if (keeper != (own | CONN_THREAD_MADE)) {
-		if ((keeper & CONN_THREAD_MADE) == 0 || me->keeps)
-			return __atomic_load_n(&threads_made, __ATOMIC_RELAXED);
+		if ((keeper & CONN_THREAD_MADE) == 0 || me->keeps) {
+			me->channel = conn;
+			if (!__atomic_load_n(&threads_made, __ATOMIC_RELAXED))
+				return 0;
+			return __atomic_load_n(&finishing, __ATOMIC_RELAXED) == 0 ? LENT_AT_REST : LENT_LATE;
+		}
 		me->keeps = true;
 	}
 	__atomic_store_n(&conn->keeper, own, __ATOMIC_RELAXED);
-	return false;
+	return 0;
 }
 
 static LAYOUT_INLINE void note_reader(struct current *me, struct conn *conn, struct request *request)
@@ -629,7 +654,7 @@ static LAYOUT_INLINE void note_reader(struct current *me, struct conn *conn, str
 	int32_t tid = os_tid();
 
 	request->reader = tid;
-	me->lent = false;
+	me->lent = 0;
 	if (__builtin_expect(conn != NULL && __atomic_load_n(&conn->keeper, __ATOMIC_RELAXED) != conn_keeper(tid), 0))
 		me->lent = is_lent(conn, conn_keeper(tid));
 }
@@ -882,6 +907,10 @@ void current_begin_response(struct request *request, bool blocking)
 		if (me->class == CLASS_READ && !me->answers && (me->pooled || me->lent) && request_others_wait(request))
 			__atomic_add_fetch(&readers_answered, 1, __ATOMIC_RELAXED);
 		me->answers = true;
+		if (me->class == CLASS_READ && me->lent && !me->finishing) {
+			me->finishing = true;
+			__atomic_add_fetch(&finishing, 1, __ATOMIC_RELAXED);
+		}
 		return;
 	}
 	if (me->in_loop && !blocking && inline_loop && me->class != CLASS_READ) {
@@ -987,6 +1016,7 @@ void current_wait_loop(int64_t timeout_ns)
 	if (is_special() && wait_elsewhere())
 		return;
 	clear_home();
+	come_to_rest(self());
 	/* By its first one for ever, nginx has set what there is to set. */
 	if (timeout_ns < 0 && __builtin_expect(!alarm_asked, 0) && inline_loop) {
 		alarm_asked = true;
@@ -1010,6 +1040,7 @@ void current_wait_alone(int64_t timeout_ns)
 {
 	struct stack *stack;
 
+	come_to_rest(self());
 	if (!is_away(&stack) && self()->in_loop)
 		current_wait_loop(timeout_ns);
 	else
@@ -1045,6 +1076,7 @@ void current_wait_idle(void)
 	if (!own_alone() && !__atomic_load_n(&pools, __ATOMIC_RELAXED))
 		__atomic_store_n(&pools, true, __ATOMIC_RELAXED);
 	clear_home();
+	come_to_rest(me);
 }
 
 __attribute__((cold)) void current_wait_private(void)
@@ -1067,6 +1099,7 @@ void current_read_channel(void)
 {
 	struct current *me = self();
 
+	come_to_rest(self());
 	if (me->class == CLASS_INHERITED || me->class == CLASS_VALIDATED ||
 	    (me->class == CLASS_READ && request_state(me->request) >= REQUEST_ENDED)) {
 		clear_home();
@@ -1102,6 +1135,8 @@ CONN_UNLOCKED_LOOK LAYOUT_BUILT_IN bool current_reads_usual(const struct conn *c
 	if (ex != NULL)
 		return ex->request == me->request && conn->depth == 1 && conn->blocking == CONN_NEVER_WAITS &&
 		       me->request != NULL && request_state(me->request) < REQUEST_ENDED;
+	if (me->channel == conn && conn->blocking != CONN_NEVER_WAITS)
+		come_to_rest(me);
 	if (conn->mode != CONN_HTTP1 || (me->class == CLASS_READ && conn_tls(conn) != NULL))
 		return false;
 	clear_home();
@@ -1175,7 +1210,8 @@ __attribute__((cold)) void current_after_fork(void)
 	if (is_away(&stack))
 		coroutine_after_fork(stack, known);
 	me->in_loop = alarm_asked = false;
-	pools = threads_made = false; /* whoever waited is not here */
+	pools = threads_made = me->finishing = false; /* whoever waited is not here */
+	finishing = 0;
 	bound_threads = (me->request != NULL) + (has(SPECIAL_STACKS) ? MANY_THREADS : 0);
 	if (known == NULL || known != me->request) {
 		if (me->request != NULL)

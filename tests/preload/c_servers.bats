@@ -164,6 +164,17 @@ never_wrong() {
     never_wrong server_handoff after 3
 }
 
+@test "a pool that cleans up a while behind its answers is never wrong, on one processor, where readers answer" {
+    local cpu
+    cpu=$(taskset -cp $$ | sed 's/.*[ ,-]//')
+    serve guest "$port" taskset -c "$cpu" "$programs/server_handoff" lag "$port"
+    for first in 1 301 601 901; do
+        taskset -c "$cpu" "$here/attribution" burst "$url" --first $first --requests 300 --connections 1 --per-connection 1 --numbered
+    done
+    count "$tmp/guest.log" --requests 1200 --lines 3 --none any
+    undegraded
+}
+
 @test "kept connections that change threads, in a pool that cleans up too, are never wrong" {
     least=100 never_wrong server_handoff rest 3
 }

@@ -10,6 +10,7 @@
  *   invite PORT   the same; whoever reads a request sends 100 Continue, and reads its body (16 bytes)
  *   heads PORT    the same; whoever reads a request sends the head of its answer
  *   after PORT    the same as stages, and what is left to do for an answered request is a task too
+ *   lag PORT      the same, and that task is made a while behind the answer, when the next request may have been read
  *   rest PORT     as wander, and what is left to do for an answered request is a task of the same pool
  *   tail PORT     the thread that answers goes on to log for requests that others have left in a shared list
  *   spin PORT     threads accept and read, push what they have read to a queue without a call, take from it whatever comes next, log for
@@ -28,7 +29,7 @@ static pthread_cond_t filled = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INI
 static struct peer *jobs[QUEUE];
 static unsigned head, tail;
 static int idle, threads;
-static int epoll_fd, wandering, looping, staged, cleaning, inviting, heading;
+static int epoll_fd, wandering, looping, staged, cleaning, inviting, heading, lagging;
 static long notes[QUEUE];
 static unsigned noted;
 
@@ -209,6 +210,8 @@ static void *worker(void *arg)
 		close_it = peer->close;
 		n = peer->n;
 		answer(peer);
+		if (lagging)
+			work_us(2000);
 		pthread_mutex_lock(&lock);
 		if (cleaning)
 			push_rest(n);
@@ -349,10 +352,11 @@ int main(int argc, char **argv)
 		thread_per_connection(listener, answer_and_tail);
 	else if (strcmp(mode, "spin") == 0)
 		without_waits(listener);
-	cleaning = strcmp(mode, "after") == 0 || strcmp(mode, "rest") == 0;
+	lagging = strcmp(mode, "lag") == 0;
+	cleaning = lagging || strcmp(mode, "after") == 0 || strcmp(mode, "rest") == 0;
 	inviting = strcmp(mode, "invite") == 0;
 	heading = strcmp(mode, "heads") == 0;
-	staged = inviting || heading || strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
+	staged = inviting || heading || lagging || strcmp(mode, "after") == 0 || strcmp(mode, "stages") == 0;
 	wandering = staged || cleaning || strcmp(mode, "wander") == 0;
 	looping = 1;
 	loop(listener);

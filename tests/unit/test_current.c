@@ -199,6 +199,81 @@ CORE_TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone)
 	core_close(fd);
 }
 
+struct finishing {
+	int fd;
+	pthread_barrier_t answered, looked, rested, over;
+};
+
+static void *answer_and_finish(void *arg)
+{
+	struct finishing *it = arg;
+
+	core_receive_text(it->fd, GET2);
+	core_send_text(it->fd, OK);
+	core_close(it->fd);
+	pthread_barrier_wait(&it->answered);
+	pthread_barrier_wait(&it->looked);
+	current_wait_idle();
+	pthread_barrier_wait(&it->rested);
+	pthread_barrier_wait(&it->over);
+	current_clear();
+	return NULL;
+}
+
+/* A job that is made for a request behind its answer may come to whoever has read the next one by then, and has given that away to its pool. */
+CORE_TEST(while_a_thread_that_has_answered_has_not_waited_yet_who_reads_what_was_lent_to_it_is_not_believed)
+{
+	struct finishing it = { .fd = accepted_elsewhere() };
+	int fd = accepted_elsewhere();
+	pthread_t thread;
+
+	CHECK_INT(pthread_barrier_init(&it.answered, NULL, 2), 0);
+	CHECK_INT(pthread_barrier_init(&it.looked, NULL, 2), 0);
+	CHECK_INT(pthread_barrier_init(&it.rested, NULL, 2), 0);
+	CHECK_INT(pthread_barrier_init(&it.over, NULL, 2), 0);
+	CHECK_INT(pthread_create(&thread, NULL, answer_and_finish, &it), 0);
+	pthread_barrier_wait(&it.answered);
+	core_receive_text(fd, GET1);
+	CHECK_NOTHING_KNOWN();
+	pthread_barrier_wait(&it.looked);
+	pthread_barrier_wait(&it.rested);
+	CHECK_NOTHING_KNOWN(); /* what was made by then is in the queue still */
+	core_send_text(fd, OK);
+	current_wait_idle();
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	pthread_barrier_wait(&it.over);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	core_close(fd);
+}
+
+CORE_TEST(who_has_answered_and_takes_the_next_connection_without_a_wait_is_not_believed_on_that)
+{
+	int way;
+
+	for (way = 0; way < 3; way++) {
+		int fd = accepted_elsewhere(), next = accepted_elsewhere();
+
+		current_wait_idle();
+		core_receive_text(fd, GET1);
+		CHECK_KNOWN(CORE_TRACE);
+		core_send_text(fd, OK);
+		if (way == 1)
+			current_wait_idle();
+		else if (way == 2)
+			io_receive_begin(&(struct io_receive){ 0 },
+			                 fd); /* it waits for what comes next on the connection */
+		core_receive_text(way == 2 ? fd : next, GET1);
+		if (way == 0)
+			CHECK_NOTHING_KNOWN();
+		else
+			CHECK_KNOWN(CORE_TRACE);
+		core_send_text(way == 2 ? fd : next, OK);
+		core_close(fd);
+		core_close(next);
+	}
+}
+
 CORE_TEST(a_child_reads_on_its_parents_connections_as_on_its_own)
 {
 	int fd = accepted_elsewhere();
@@ -818,6 +893,27 @@ CORE_TEST(a_thread_that_ends_lets_go_of_its_request)
 	core_close(fd);
 }
 
+static void *answer_and_end(void *arg)
+{
+	core_receive_text(*(int *)arg, GET2);
+	core_send_text(*(int *)arg, OK);
+	return NULL;
+}
+
+CORE_TEST(a_thread_that_ends_has_left_what_there_was_to_do)
+{
+	int fd = accepted_elsewhere(), other = accepted_elsewhere();
+	pthread_t thread;
+
+	current_watch_threads(at_end);
+	CHECK_INT(pthread_create(&thread, NULL, answer_and_end, &other), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	core_receive_text(fd, GET1);
+	CHECK_KNOWN(CORE_TRACE);
+	core_close(fd);
+	core_close(other);
+}
+
 /* ---- LOOP ---- */
 
 CORE_TEST(one_event_after_an_idle_wait_proves_its_request)
@@ -1403,6 +1499,8 @@ int main(void)
 		TEST(a_pools_thread_is_not_believed_once_another_thread_has_answered_for_a_reader),
 		TEST(who_reads_on_connections_that_others_have_accepted_is_believed_among_others_once_readers_have_answered),
 		TEST(who_reads_on_a_connection_that_another_has_accepted_is_believed_alone),
+		TEST(while_a_thread_that_has_answered_has_not_waited_yet_who_reads_what_was_lent_to_it_is_not_believed),
+		TEST(who_has_answered_and_takes_the_next_connection_without_a_wait_is_not_believed_on_that),
 		TEST(a_child_reads_on_its_parents_connections_as_on_its_own),
 		TEST(a_thread_that_is_made_for_a_connection_is_believed_on_that),
 		TEST(who_accepts_and_reads_is_believed_though_it_makes_threads),
@@ -1438,6 +1536,7 @@ int main(void)
 		TEST(a_forked_child_keeps_the_request_through_the_response_until_it_waits),
 		TEST(a_forked_child_of_an_unproven_thread_knows_nothing),
 		TEST(a_thread_that_ends_lets_go_of_its_request),
+		TEST(a_thread_that_ends_has_left_what_there_was_to_do),
 		TEST(one_event_after_an_idle_wait_proves_its_request),
 		TEST(a_loop_with_queued_work_proves_nothing),
 		TEST(a_loop_that_reads_from_blocking_connections_is_one_too),
