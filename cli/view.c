@@ -41,8 +41,8 @@ static const char view_help[] = "Usage: traceshim view [OPTION]... [FILE]\n"
 static const char tail_help[] =
 	"Usage: traceshim tail [OPTION]... [FILE]\n"
 	"\n"
-	"Show spans and log lines as they come: those that are appended to FILE; without FILE, those of all\n"
-	"programs that export to TRACESHIM_RUN_DIR (TRACESHIM_EXPORT=traces,logs), if no agent serves it.\n"
+	"Show spans and log lines: those in FILE, then what is appended to it; without FILE, as they come, those\n"
+	"of all programs that export to TRACESHIM_RUN_DIR (TRACESHIM_EXPORT=traces,logs), if no agent serves it.\n"
 	"\n"
 	"  --color WHEN     always, never, auto\n"
 	"  -h, --help       show this\n";
@@ -279,7 +279,7 @@ static size_t tail_print_lines(struct view *v, const char *bytes, size_t len, si
 	return done;
 }
 
-/* Follow what is appended; ends with the end of a pipe, never of a file. */
+/* From the begin, then what is appended; ends with the end of a pipe, never of a file. */
 static void tail_follow(struct view *v, int fd, bool is_pipe)
 {
 	char *bytes = NULL, *grown;

@@ -305,14 +305,16 @@ PY
     grep -A 1 '^ *: n49999 ' "$tmp/out" | grep -q 'line of n49999'
 }
 
-@test "tail shows what is appended to a file, as it comes" {
-    : >"$spans"
+@test "tail shows what is in a file, then what is appended to it, as it comes" {
+    write_trace "$tmp/trace"
+    cp "$tmp/trace" "$spans"
     "$traceshim" tail "$spans" >"$tmp/out" 3>&- &
     started+=("$!")
-    write_trace "$tmp/trace"
+    eventually lines_in 6 "$tmp/out"
     head -c 300 "$tmp/trace" >>"$spans"
     tail -c +301 "$tmp/trace" >>"$spans"
-    eventually lines_in 6 "$tmp/out"
+    eventually lines_in 12 "$tmp/out"
+    [ "$(sed -n 1,6p "$tmp/out")" = "$(sed -n 7,12p "$tmp/out")" ]
     grep -q '0af76519 stock .* 50.0 ms 503 GET /stock' "$tmp/out"
     grep -qF 'stock says \x1b[31mno' "$tmp/out"
 }
