@@ -235,7 +235,8 @@ with httpx.Client(http1=False, http2=True) as client:
     next_server
     shim='' serve secure "$secure" nghttpd -v -d "$tmp/www" "$secure" "$tmp/both.pem" "$tmp/both.pem"
     settings+=(TRACESHIM_LOG=off)
-    for size in 3000 9000 20000 40000; do
+    # None becomes a frame that is full but for what a call gets: inside TLS there may be no room for that (DESIGN.md).
+    for size in 3000 9000 24000 40000; do
         long=$(head -c "$size" /dev/urandom | base64 -w0 | head -c "$size")
         for url in "http://127.0.0.1:$up/small.txt" "https://127.0.0.1:$secure/small.txt"; do
             how=--http2-prior-knowledge
