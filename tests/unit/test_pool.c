@@ -6,6 +6,8 @@
 
 #include <pthread.h>
 
+#include "propagate_bare.h"
+
 CORE_TEST(blocks_are_zero_at_first_apart_from_each_other_and_taken_again_with_what_was_left)
 {
 	POOL(pool, 48, 2);
@@ -137,6 +139,34 @@ CORE_TEST(a_fresh_request_comes_back_clean)
 	request_unref(again);
 }
 
+/* A block that was a fresh request is not cleared for the next one: what is kept of the id must be made anew each time. */
+CORE_TEST(the_id_in_hex_is_that_of_the_request_at_hand)
+{
+	struct request *r, *before = NULL;
+	char hex[32], kept[32];
+	int i;
+
+	current_watch_threads(spare_end_thread);
+	current_notice_thread();
+	config.response_header = CORE_NAME("x-trace-id");
+	for (i = 0; i < 4; i++) {
+		r = request_new_fresh(0);
+		CHECK(before == NULL || r == before);
+		(void)ids_hex(hex, r->ctx.trace_id, 16);
+		propagate_put_trace(kept, &r->ctx);
+		CHECK(memcmp(hex, kept, 32) == 0 && memcmp(hex, r->ctx.trace_hex, 32) == 0);
+		before = r;
+		request_unref(r);
+	}
+	/* One that is named by its caller has nothing of it. */
+	r = request_new();
+	CHECK(r == before && r->ctx.trace_hex[0] == '\0');
+	memset(r->ctx.trace_id, 0xab, 16);
+	propagate_put_trace(kept, &r->ctx);
+	CHECK(memcmp(kept, "abababababababababababababababab", 32) == 0);
+	request_unref(r);
+}
+
 CORE_TEST(a_text_grows_once_and_keeps_what_is_in_it)
 {
 	struct request *r = request_new();
@@ -233,6 +263,7 @@ int main(void)
 		TEST(a_request_only_moves_forward),
 		TEST(a_request_comes_back_clean),
 		TEST(a_fresh_request_comes_back_clean),
+		TEST(the_id_in_hex_is_that_of_the_request_at_hand),
 		TEST(a_text_grows_once_and_keeps_what_is_in_it),
 		TEST(a_request_lives_as_long_as_its_last_reference),
 		TEST(a_thread_keeps_the_block_it_gave_back_first_and_no_other),
