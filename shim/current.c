@@ -24,6 +24,9 @@
  *              nothing. A thread that has never waited for others may have looked into a queue without a call; so it is believed like one of
  *              a pool, but on a connection of its own: a blocking one that it has accepted, or for which it was made (the thread that
  *              has accepted it made one next), or one that it has waited for, and for nothing else.
+ *              What a thread has answered it may clean up by a job that it makes behind the answer, when no request waits. Whoever
+ *              reads then on a connection that is not its own may give the request back to the pool, and take that job; so until all
+ *              threads that have answered on such connections have waited, or read on, a request that is read counts as one among others.
  *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
