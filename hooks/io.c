@@ -206,13 +206,22 @@ __attribute__((cold)) EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t le
 	                                         recvfrom_watched(fd, buf, len, flags, addr, addrlen);
 }
 
+/* CMSG_NXTHDR, which is a call into glibc where that is not built in. Other libcs have no such function. cmsg(3) */
+static inline struct cmsghdr *part_behind(const struct msghdr *msg, struct cmsghdr *c)
+{
+	size_t rest = msg->msg_controllen - (size_t)((char *)c - (char *)msg->msg_control);
+
+	if (c->cmsg_len < sizeof(*c) || c->cmsg_len > rest || CMSG_ALIGN(c->cmsg_len) + sizeof(*c) > rest)
+		return NULL;
+	return (struct cmsghdr *)(void *)((char *)c + CMSG_ALIGN(c->cmsg_len));
+}
+
 /* Descriptors that came with a message are born here: what they are is learned at their first use. */
 static __attribute__((cold)) void born_with(const struct msghdr *msg)
 {
-	struct msghdr *header = (struct msghdr *)(uintptr_t)msg; /* CMSG_NXTHDR wants it writable, and writes nothing */
 	struct cmsghdr *c;
 
-	for (c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+	for (c = CMSG_FIRSTHDR(msg); c != NULL; c = part_behind(msg, c)) {
 		size_t i, bytes = c->cmsg_len - CMSG_LEN(0);
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)

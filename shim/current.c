@@ -25,8 +25,10 @@
  *              a pool, but on a connection of its own: a blocking one that it has accepted, or for which it was made (the thread that
  *              has accepted it made one next), or one that it has waited for, and for nothing else.
  *              What a thread has answered it may clean up by a job that it makes behind the answer, when no request waits. Whoever
- *              reads then on a connection that is not its own may give the request back to the pool, and take that job; so until all
- *              threads that have answered on such connections have waited, or read on, a request that is read counts as one among others.
+ *              reads then on a connection that is not its own may give the request back to the pool, and take that job. On several
+ *              processors another thread soon answers what it has read, and that is known; where there is one, nobody may, for long: so there,
+ *              until all threads that have answered on such connections have waited, or read on, a request that is read counts as one among
+ *              others.
  *              A thread that has a connection watched for the rest of a request (epoll_ctl) leaves it to whoever reads that.
  *              On a connection of several requests at a time (HTTP/2) reading proves nothing: others handle what one thread
  *              reads, and it may be at the end of an earlier one still (Apache logs that behind the next read).
@@ -128,23 +130,25 @@ struct current {
 	uint32_t touched;     /* connections or channels that changed hands since */
 	const void *channel;  /* that it has read on last. LOOP: of the reply; READ: a lent connection */
 	uint8_t class;
-	bool in_loop;   /* this thread has waited in an event loop */
-	bool unproven;  /* this iteration had queued work or a timer due */
-	bool child;     /* INHERITED by fork, not by pthread_create */
-	bool noticed;   /* the end of this thread is watched */
-	bool pooled;    /* it has waited for other threads: what it does next may be a job from a queue */
-	bool answers;   /* READ: it has begun to answer the request itself */
-	bool several;   /* its iteration had to do with a connection of several requests at a time */
-	uint8_t heard;  /* HEARD_: where the request at hand was read on in this iteration */
-	uint8_t lent;   /* READ: LENT_ */
-	bool finishing; /* it has answered on a connection that was lent to it, and has not waited since */
-	bool keeps;     /* it was made for a connection */
+	bool in_loop;  /* this thread has waited in an event loop */
+	bool unproven; /* this iteration had queued work or a timer due */
+	bool child;    /* INHERITED by fork, not by pthread_create */
+	bool noticed;  /* the end of this thread is watched */
+	bool pooled;   /* it has waited for other threads: what it does next may be a job from a queue */
+	bool answers;  /* READ: it has begun to answer the request itself */
+	bool several;  /* its iteration had to do with a connection of several requests at a time */
+	uint8_t heard; /* HEARD_: where the request at hand was read on in this iteration */
+	uint8_t lent;  /* READ: LENT_ */
+	bool finishing; /* it has answered on a connection that was lent to it, and has not waited since; on one processor alone */
+	bool keeps;       /* it was made for a connection */
 	int32_t accepted; /* the descriptor of the connection that it has accepted last, and made no thread since; 0: none */
 };
 
 /* READ on a connection that is not known to be this thread's alone; late: while a thread that has answered on such a one may still leave jobs */
 #define LENT_AT_REST 1
 #define LENT_LATE 2
+
+enum { PROCESSORS_UNKNOWN, PROCESSORS_ONE, PROCESSORS_MORE };
 
 #define HEARD_CLIENT 1 /* by its own connection */
 #define HEARD_REPLY 2  /* by that of a call */
@@ -171,7 +175,8 @@ static bool (*context_says)(struct context_mark *mark);
 static bool pools;        /* some thread of this process has waited for work from others */
 static bool threads_made; /* there is another thread than the first one */
 static uint32_t bindings, bound_threads;
-static uint32_t finishing; /* threads that are */
+static uint32_t finishing; /* threads that are, on one processor */
+static uint8_t processors; /* PROCESSORS_: asked once */
 static uint8_t contradicted;
 static bool hands_on;             /* what a thread reads by HTTP/2, others handle, even where it waits like a loop */
 static bool answer_own;           /* its threads answer what they read, as far as we know */
@@ -214,6 +219,20 @@ static CONN_UNLOCKED_LOOK bool is_handed(void)
 static pthread_key_t thread_key;
 static bool have_key;
 static void (*thread_end)(void);
+
+/* On one processor a thread of a pool takes back what it has given away, as a rule, so that nobody is seen to answer for another. */
+static bool takes_back(void)
+{
+	if (__builtin_expect(processors == PROCESSORS_UNKNOWN, 0))
+		processors = os_one_processor() ? PROCESSORS_ONE : PROCESSORS_MORE;
+	return processors == PROCESSORS_ONE;
+}
+
+static __attribute__((cold, noinline)) void begin_finish(void)
+{
+	self()->finishing = true;
+	__atomic_add_fetch(&finishing, 1, __ATOMIC_RELAXED);
+}
 
 static __attribute__((cold, noinline)) void end_finish(void)
 {
@@ -910,10 +929,8 @@ void current_begin_response(struct request *request, bool blocking)
 		if (me->class == CLASS_READ && !me->answers && (me->pooled || me->lent) && request_others_wait(request))
 			__atomic_add_fetch(&readers_answered, 1, __ATOMIC_RELAXED);
 		me->answers = true;
-		if (me->class == CLASS_READ && me->lent && !me->finishing) {
-			me->finishing = true;
-			__atomic_add_fetch(&finishing, 1, __ATOMIC_RELAXED);
-		}
+		if (me->class == CLASS_READ && me->lent && !me->finishing && takes_back())
+			begin_finish();
 		return;
 	}
 	if (me->in_loop && !blocking && inline_loop && me->class != CLASS_READ) {

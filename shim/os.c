@@ -232,6 +232,24 @@ long os_thread_name(char name[16])
 	return call(SYS_prctl, PR_GET_NAME, (long)name, 0, 0, 0);
 }
 
+__attribute__((cold)) bool os_one_processor(void)
+{
+	uint64_t may[64] = { 0 };
+	bool found = false;
+	size_t i;
+
+	if (call(SYS_sched_getaffinity, 0, sizeof(may), (long)may, 0, 0) <= 0)
+		return false;
+	for (i = 0; i < sizeof(may) / sizeof(may[0]); i++) {
+		if (may[i] == 0)
+			continue;
+		if (found || (may[i] & (may[i] - 1)) != 0)
+			return false;
+		found = true;
+	}
+	return found;
+}
+
 uint32_t os_euid(void)
 {
 	return (uint32_t)call(SYS_geteuid, 0, 0, 0, 0, 0);
