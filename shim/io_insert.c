@@ -230,13 +230,13 @@ static __attribute__((cold)) ssize_t send_pieces(struct io_send *io, struct io_e
 			int error = errno;
 
 			io_settle(io, piece.ins, piece.at - piece.from, 0);
-			errno = error;
 			/*
 			 * Whoever is gone answered the first piece with a reset. All of it in one call would have been taken, and as
 			 * lost as that.
 			 */
-			if (error == EPIPE && done > 0)
+			if (error == EPIPE && done > 0 && os_is_hung_up(io->fd))
 				return (ssize_t)total;
+			errno = error;
 			return done > 0 ? (ssize_t)done : -1;
 		}
 		own = io_settle(io, piece.ins, piece.at - piece.from, (size_t)sent);

@@ -10,6 +10,7 @@
 #include "own.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -230,6 +231,14 @@ long os_random(void *bytes, size_t len, unsigned flags)
 long os_thread_name(char name[16])
 {
 	return call(SYS_prctl, PR_GET_NAME, (long)name, 0, 0, 0);
+}
+
+__attribute__((cold)) bool os_is_hung_up(int fd)
+{
+	struct timespec now = { 0, 0 };
+	struct pollfd it = { .fd = fd };
+
+	return call(SYS_ppoll, (long)&it, 1, (long)&now, 0, 0) == 1 && (it.revents & POLLHUP) != 0;
 }
 
 __attribute__((cold)) bool os_one_processor(void)

@@ -41,6 +41,8 @@ uint64_t os_coarse_ns(void);     /* CLOCK_MONOTONIC_COARSE */
 uint64_t os_monotonic_ns(void);  /* CLOCK_MONOTONIC: for proofs */
 /* Not before then does SIGALRM come, by os_monotonic_ns, which the process has set a timer for (setitimer); 0: none that repeats. */
 uint64_t os_alarm_ns(void);
+/* Is nobody left at the other end, so that nothing can be sent nor will come? poll(2), POLLHUP. Signal-safe; errno as poll leaves it. */
+bool os_is_hung_up(int fd);
 /* May this thread run on one processor only? False where that cannot be told. Asks the kernel: sched_getaffinity(2). Signal-safe. */
 bool os_one_processor(void);
 int32_t os_pid(void); /* cached, refreshed in a forked child */
