@@ -67,7 +67,7 @@ COMPACT = $(if $(LTO),-fno-align-functions -fno-align-jumps -fno-align-loops -fn
 # - small, not fast, where a process passes once, or hardly ever, and where most of the code is for what is seldom.
 OBJECT_SMALL = $(filter shim/call.c shim/cgi% shim/config% shim/conn.c shim/contexts% shim/coroutine% shim/python% shim/counters% shim/environment% shim/fastcgi% shim/handoff% \
 	shim/fds% shim/hpack% shim/http1_fields% shim/http2% shim/io.c shim/io_spans% shim/io_unseen% shim/line_export% shim/logfiles% shim/logline.c shim/logline_table% \
-	shim/io_insert% shim/io_log% shim/span_conn% shim/managed% shim/os.c shim/propagate% shim/protocol% shim/record_parts% shim/ring_file% shim/run_files% shim/served% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
+	shim/http1_start% shim/io_insert% shim/io_log% shim/span_conn% shim/managed% shim/os.c shim/propagate% shim/protocol% shim/record_parts% shim/run_files% shim/served% shim/span_text% shim/stacks% shim/stream% shim/tls% shim/uwsgi% \
 	hooks/aio% hooks/copies% hooks/io.c hooks/clone% hooks/context.c hooks/dlsym% hooks/fds% hooks/forks% hooks/gnutls% hooks/init% hooks/loader% hooks/lookup% hooks/memory% hooks/node% hooks/openssl% \
 	hooks/poll% hooks/process% hooks/python% hooks/real% hooks/socket% hooks/syscall% hooks/thread%,$(SHIM_C) $(HOOK_C))
 # -z now: with so few imports it costs nothing that one could measure, and no symbol is looked up inside a signal handler
