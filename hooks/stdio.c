@@ -123,6 +123,8 @@ static LAYOUT_INLINE bool is_short_in_line(const FILE *stream, const char *data,
 
 	if (len > 2 * sizeof(first) + 1 || !has_begun_line(stream))
 		return false;
+	if (len < 2)
+		return true;
 	if (len > sizeof(first)) {
 		first = _mm_loadu_si128((const __m128i *)(const void *)data);
 		last = _mm_loadu_si128((const __m128i *)(const void *)(end - sizeof(last)));
@@ -135,7 +137,7 @@ static LAYOUT_INLINE bool is_short_in_line(const FILE *stream, const char *data,
 		memcpy(&few, end - sizeof(few), sizeof(few));
 		last = _mm_cvtsi32_si128((int)few);
 	} else {
-		return len < 2 || (data[0] != '\n' && end[-1] != '\n' && data[len > 2] != '\n');
+		return data[0] != '\n' && end[-1] != '\n' && data[len > 2] != '\n';
 	}
 	return _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(first, newline), _mm_cmpeq_epi8(last, newline))) == 0;
 #else
@@ -149,7 +151,7 @@ static size_t buffered_in(const FILE *stream)
 }
 
 /* To a log. request: for whom, or NULL: that is to be asked for. */
-static __attribute__((noinline)) size_t xsputn_log(FILE *stream, const void *data, size_t len, struct request *request)
+static inline size_t xsputn_log(FILE *stream, const void *data, size_t len, struct request *request)
 {
 	bool in_line = is_in_line(stream, data, len);
 
@@ -176,9 +178,9 @@ static __attribute__((noinline)) size_t xsputn_any(FILE *stream, const void *dat
  */
 static size_t xsputn_slot(FILE *stream, const void *data, size_t len)
 {
-	if (current_serves()) {
-		struct request *request = current_known_usual();
+	struct request *request = current_known_usual();
 
+	if (request != NULL || current_serves()) {
 		if (request == NULL || !is_short_in_line(stream, data, len) ||
 		    !marks_go_on((uintptr_t)stream, buffered_in(stream), len, request, true))
 			return xsputn_any(stream, data, len, request);

@@ -130,6 +130,7 @@ struct current {
 	uint32_t touched;     /* connections or channels that changed hands since */
 	const void *channel;  /* that it has read on last. LOOP: of the reply; READ: a lent connection */
 	uint8_t class;
+	uint8_t lent;  /* READ: LENT_; both are looked at at once */
 	bool in_loop;  /* this thread has waited in an event loop */
 	bool unproven; /* this iteration had queued work or a timer due */
 	bool child;    /* INHERITED by fork, not by pthread_create */
@@ -138,7 +139,6 @@ struct current {
 	bool answers;  /* READ: it has begun to answer the request itself */
 	bool several;  /* its iteration had to do with a connection of several requests at a time */
 	uint8_t heard; /* HEARD_: where the request at hand was read on in this iteration */
-	uint8_t lent;  /* READ: LENT_ */
 	bool finishing; /* it has answered on a connection that was lent to it, and has not waited since; on one processor alone */
 	bool keeps;       /* it was made for a connection */
 	int32_t accepted; /* the descriptor of the connection that it has accepted last, and made no thread since; 0: none */
@@ -162,11 +162,15 @@ enum special {
 	SPECIAL_STACKS = 4,   /* coroutines, on stacks of their own: coroutine.h */
 	SPECIAL_JAVA = 8      /* the names of its threads */
 };
-static uint8_t special;
+/* And has a request been answered by another thread than the one that read it? Beside that, because both are looked at at once. */
+static struct {
+	uint8_t special;
+	bool handed;
+} doubts;
 static bool keeps_errors; /* see keeping_programs */
 
 static struct request *ambient;
-static bool serves, inline_loop, writes_events, staged, handed, takes_over, wakes_by_pipe;
+static bool serves, inline_loop, writes_events, staged, takes_over, wakes_by_pipe;
 /* An inline loop's: nginx goes by the coarse clock, which lags behind by up to a tick of the kernel's, and so do we, behind each wait. */
 static int64_t inline_step_ns;
 static bool alarm_asked, alarm_came;
@@ -203,17 +207,27 @@ static struct current *self(void)
 /* Unlocked looks, in one instruction: what is set meanwhile is seen the next time. */
 static CONN_UNLOCKED_LOOK bool has(enum special what)
 {
-	return __builtin_expect((special & what) != 0, 0);
+	return __builtin_expect((doubts.special & what) != 0, 0);
 }
 
 static CONN_UNLOCKED_LOOK bool is_special(void)
 {
-	return __builtin_expect(special != 0, 0);
+	return __builtin_expect(doubts.special != 0, 0);
 }
 
 static CONN_UNLOCKED_LOOK bool is_handed(void)
 {
-	return __builtin_expect(handed, 0);
+	return __builtin_expect(doubts.handed, 0);
+}
+
+/* Either. */
+static CONN_UNLOCKED_LOOK bool is_doubted(void)
+{
+	uint16_t both;
+
+	_Static_assert(sizeof(doubts) == sizeof(both), "one look sees both");
+	memcpy(&both, &doubts, sizeof(both));
+	return __builtin_expect(both != 0, 0);
 }
 
 static pthread_key_t thread_key;
@@ -282,7 +296,7 @@ bool current_thread_is_watched(void)
 __attribute__((cold)) void current_see_stacks(void)
 {
 	if (!has(SPECIAL_STACKS) &&
-	    (__atomic_fetch_or(&special, SPECIAL_STACKS, __ATOMIC_RELAXED) & SPECIAL_STACKS) == 0)
+	    (__atomic_fetch_or(&doubts.special, SPECIAL_STACKS, __ATOMIC_RELAXED) & SPECIAL_STACKS) == 0)
 		__atomic_add_fetch(&bound_threads, MANY_THREADS, __ATOMIC_RELAXED);
 }
 
@@ -358,13 +372,13 @@ LAYOUT_START void current_init(const char *program, void *(*resolve)(const char 
 	bool python;
 	size_t i;
 
-	special = resolve("napi_create_function") != NULL ? SPECIAL_BLIND : 0;
+	doubts.special = resolve("napi_create_function") != NULL ? SPECIAL_BLIND : 0;
 	if (!current_is_blind())
 		stacks_init();
 	python = resolve("Py_Initialize") != NULL;
 	/* The `java` launcher loads the machine later. */
 	if (resolve("JNI_CreateJavaVM") != NULL || strcmp(program, "java") == 0)
-		special |= SPECIAL_JAVA;
+		doubts.special |= SPECIAL_JAVA;
 	keeps_errors = false;
 	for (i = 0; i < sizeof(keeping_programs) / sizeof(keeping_programs[0]); i++)
 		keeps_errors |= strcmp(program, keeping_programs[i]) == 0;
@@ -496,27 +510,27 @@ static __attribute__((noinline)) bool read_proven_otherwise(const struct current
 		return false;
 	if (ended && !answer_all && (__atomic_load_n(&pools, __ATOMIC_RELAXED) || me->lent || request_any_behind()))
 		return false;
-	if (__atomic_load_n(&handed, __ATOMIC_RELAXED) && !answer_own)
+	if (__atomic_load_n(&doubts.handed, __ATOMIC_RELAXED) && !answer_own)
 		return !me->pooled && me->answers && !ended;
 	if (!others && me->lent != LENT_LATE)
 		return true;
 	if (__atomic_load_n(&staged, __ATOMIC_RELAXED))
 		return false;
-	return answer_all || (answer_own && !__atomic_load_n(&handed, __ATOMIC_RELAXED)) ||
+	return answer_all || (answer_own && !__atomic_load_n(&doubts.handed, __ATOMIC_RELAXED)) ||
 	       (!me->pooled && !me->lent) ||
 	       (__atomic_load_n(&readers_answered, __ATOMIC_RELAXED) >= READ_PROOFS && !request_any_behind());
 }
 
 /* See READ above. While nobody else waits, whatever the thread does before it has answered is for the one request there is. */
-static LAYOUT_INLINE bool is_only_one(const struct current *me, const struct request *request)
+static LAYOUT_INLINE bool is_only_one(const struct request *request)
 {
-	return request_state(request) < REQUEST_ENDED && me->lent != LENT_LATE && !is_handed() &&
-	       !request_others_wait(request);
+	return request_state(request) < REQUEST_ENDED && !request_others_wait(request);
 }
 
 static LAYOUT_INLINE bool read_proven(const struct current *me)
 {
-	return __builtin_expect(is_only_one(me, me->request), 1) || read_proven_otherwise(me);
+	return __builtin_expect(me->lent != LENT_LATE && !is_handed() && is_only_one(me->request), 1) ||
+	       read_proven_otherwise(me);
 }
 
 /* See INHERITED above. */
@@ -544,7 +558,7 @@ static inline __attribute__((always_inline)) struct request *followed(struct cur
 void current_ask_contexts(bool (*says)(struct context_mark *mark))
 {
 	__atomic_store_n(&context_says, says, __ATOMIC_RELEASE);
-	(void)__atomic_fetch_or(&special, SPECIAL_CONTEXTS, __ATOMIC_RELEASE);
+	(void)__atomic_fetch_or(&doubts.special, SPECIAL_CONTEXTS, __ATOMIC_RELEASE);
 }
 
 bool current_loops(void)
@@ -596,7 +610,9 @@ LAYOUT_BUILT_IN struct request *current_known_usual(void)
 	struct current *me = self();
 	struct request *request = me->request;
 
-	return request != NULL && me->class == CLASS_READ && !is_special() && is_only_one(me, request) ? request : NULL;
+	return request != NULL && me->class == CLASS_READ && me->lent == 0 && !is_doubted() && is_only_one(request) ?
+	               request :
+	               NULL;
 }
 
 bool current_has_request(void)
@@ -880,7 +896,7 @@ static __attribute__((cold, noinline)) bool begin_response_elsewhere(struct requ
 		request_advance(request, REQUEST_RESPONDING);
 	}
 	if (coroutine_begin_response(stack, request))
-		__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+		__atomic_store_n(&doubts.handed, true, __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -916,7 +932,7 @@ void current_begin_response(struct request *request, bool blocking)
 		request_advance(request, REQUEST_RESPONDING);
 		if (__builtin_expect(me->request != request, 0)) {
 			if (request->reader != 0 && request->reader != os_tid())
-				__atomic_store_n(&handed, true, __ATOMIC_RELAXED);
+				__atomic_store_n(&doubts.handed, true, __ATOMIC_RELAXED);
 			if (!me->in_loop && !__atomic_load_n(&takes_over, __ATOMIC_RELAXED))
 				__atomic_store_n(&takes_over, true, __ATOMIC_RELAXED);
 		}
