@@ -325,6 +325,7 @@ static ssize_t wire_emit(const struct io_emitter *emitter, const struct iovec *i
 /* As the hooks on write, writev, send and sendmsg do it. */
 static inline ssize_t wire_sendv(struct wire *w, int fd, const struct iovec *iov, int count)
 {
+	uint64_t word = fds_word(fd); /* once: another thread may close it between two looks */
 	struct iovec v[IO_ANSWER_VECTORS];
 	enum io_verdict verdict;
 	struct io_send io;
@@ -332,7 +333,7 @@ static inline ssize_t wire_sendv(struct wire *w, int fd, const struct iovec *iov
 
 	w->emitter.emit = wire_emit;
 	w->emitter.fd = fd;
-	if (fds_kind(fds_word(fd)) == FD_CONN && io_answer_begin(&io, fd, fds_word(fd), iov, count, v))
+	if (fds_kind(word) == FD_CONN && io_answer_begin(&io, fd, word, iov, count, v))
 		return io_answer_end(&io, wire_emit(&w->emitter, v, count));
 	if (io_uninvolved(fd) || (verdict = io_send_begin(&io, fd, iov, count)) == IO_PLAIN)
 		return wire_emit(&w->emitter, iov, count);
